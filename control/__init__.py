@@ -1,0 +1,1 @@
+"""What is decided and recorded: flows, executions, approvals, identity."""

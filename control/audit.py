@@ -1,0 +1,31 @@
+"""The hash link between events, and the proof that a stream is whole. Pure over (body, hash) pairs; it knows no event type."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """The first event whose number or link is wrong."""
+
+    seq: int
+    reason: str
+
+
+def link(previous: str, body: str) -> str:
+    """sha256(previous hex + newline + body) as hex; a stream begins with the empty text as its previous."""
+    return hashlib.sha256(f"{previous}\n{body}".encode()).hexdigest()
+
+
+def verify(rows: Iterable[tuple[int, str, str]], *, after: int = 0, previous: str = "") -> Broken | None:
+    """Walk (seq, body, hash) in order, from a known point; None when every number and link holds."""
+    expected = after + 1
+    for seq, body, stored in rows:
+        if seq != expected:
+            return Broken(seq=expected, reason=f"event {expected} is missing")
+        previous = link(previous, body)
+        if previous != stored:
+            return Broken(seq=seq, reason=f"event {seq} or one before it was changed")
+        expected += 1
+    return None

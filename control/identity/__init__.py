@@ -1,0 +1,1 @@
+"""Who asks: accounts and people, runtime sessions and what they may do."""

@@ -1,0 +1,112 @@
+"""Accounts, people, and how they sign in: a one-time link, a password, a cookie; API tokens act for a person.
+
+Opaque secrets are kept as hashes, passwords as argon2. Agents' sessions are next door in `sessions`.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+import argon2
+import sqlalchemy as sa
+
+from control import events
+from control.identity.principals import Person, Role
+from control.tables import accounts, tokens, users
+from kit import tokens as mechanics
+from kit.db import Database, Tx
+from kit.errors import Invalid, Unauthorized
+from kit.ids import new_id
+
+DEFAULT = "default"
+SIGN_IN_FOR = timedelta(hours=1)
+COOKIE_FOR = timedelta(days=14)
+_hasher = argon2.PasswordHasher()
+
+
+def ensure_default(tx: Tx) -> bool:
+    """Make the one account of a fresh instance; True when it was made now."""
+    if tx.one(sa.select(accounts.c.id).where(accounts.c.id == DEFAULT)):
+        return False
+    row = {"id": DEFAULT, "name": "Default", "plan": "pro", "slots": 20, "created_at": tx.now()}
+    tx.execute(sa.insert(accounts).values(row))
+    return True
+
+
+def add_user(tx: Tx, account_id: str, *, email: str, name: str, role: Role, password: str | None = None) -> str:
+    """A new person; the address must be free in this account."""
+    if "@" not in email:
+        raise Invalid("email_invalid", f"{email!r} is not an e-mail address.")
+    taken = sa.select(users.c.id).where(users.c.account_id == account_id, users.c.email == email)
+    if tx.one(taken):
+        raise Invalid("email_taken", f"There is a user {email} already.", "`preloop users list` shows them.")
+    user_id = new_id("usr")
+    row = {"id": user_id, "account_id": account_id, "email": email, "name": name, "role": role.value}
+    secret = {"password_hash": _hasher.hash(password) if password else None, "created_at": tx.now()}
+    tx.execute(sa.insert(users).values(row | secret))
+    events.append(tx, account_id, events.ACCOUNT, "user.added", user=user_id, email=email, role=role.value)
+    return user_id
+
+
+def issue(tx: Tx, person_id: str, kind: str, *, lasts: timedelta | None, name: str = "") -> str:
+    """A new opaque token of a kind (sign_in | cookie | api) that acts for a person; the clear text, shown once."""
+    user = tx.execute(sa.select(users).where(users.c.id == person_id)).one()
+    clear, hash_ = mechanics.mint({"sign_in": "pls", "cookie": "plc", "api": "pla"}[kind])
+    now = tx.now()
+    row = {"id": new_id("tok"), "account_id": user.account_id, "kind": kind, "hash": hash_, "user_id": person_id}
+    times = {"name": name, "created_at": now, "expires_at": now + lasts if lasts else None}
+    tx.execute(sa.insert(tokens).values(row | times))
+    events.append(tx, user.account_id, events.ACCOUNT, "token.issued", kind=kind, user=person_id, name=name)
+    return clear
+
+
+def redeem(tx: Tx, sign_in: str) -> str:
+    """Spend a sign-in link and return a cookie; each link works once."""
+    spent = sa.update(tokens).where(
+        tokens.c.hash == mechanics.digest(sign_in),
+        tokens.c.kind == "sign_in",
+        tokens.c.used_at.is_(None),
+        tokens.c.expires_at > tx.now(),
+    )
+    row = tx.execute(spent.values(used_at=tx.now()).returning(tokens.c.user_id)).first()
+    if row is None:
+        raise Unauthorized("sign_in_spent", "This sign-in link was used before or has expired.", "Ask for a new one.")
+    return issue(tx, row.user_id, "cookie", lasts=COOKIE_FOR)
+
+
+def by_password(tx: Tx, account_id: str, email: str, password: str) -> str:
+    """A cookie for somebody who knows their password. Unknown people cost the same time."""
+    row = tx.one(sa.select(users).where(users.c.account_id == account_id, users.c.email == email))
+    stored = row.password_hash if row and row.password_hash else _NOBODY
+    try:
+        _hasher.verify(stored, password)
+    except argon2.exceptions.VerificationError as error:
+        raise Unauthorized("sign_in_wrong", "E-mail address and password do not match.") from error
+    assert row is not None
+    return issue(tx, row.id, "cookie", lasts=COOKIE_FOR)
+
+
+async def person(db: Database, clear: str, *kinds: str) -> Person:
+    """Who a cookie or an API token stands for, or Unauthorized."""
+    rows = await db.read(
+        sa.select(users)
+        .join(tokens, tokens.c.user_id == users.c.id)
+        .where(
+            tokens.c.hash == mechanics.digest(clear),
+            tokens.c.kind.in_(kinds),
+            tokens.c.revoked_at.is_(None),
+            sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > datetime.now(UTC)),
+        )
+    )
+    if not rows:
+        raise Unauthorized("not_signed_in", "You are not signed in.", "`preloop users link` prints a sign-in link.")
+    row = rows[0]
+    return Person(account_id=row.account_id, user_id=row.id, email=row.email, name=row.name, role=Role(row.role))
+
+
+async def admins(db: Database, account_id: str) -> list[str]:
+    rows = await db.read(
+        sa.select(users.c.id).where(users.c.account_id == account_id, users.c.role == Role.ADMIN.value)
+    )
+    return [row.id for row in rows]
+
+
+_NOBODY = _hasher.hash("nobody has this password")

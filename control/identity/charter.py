@@ -1,0 +1,59 @@
+"""What a runtime session may do: one value, resolved from a flow version or an enrolled token. Doors read this, never a flow.
+
+Pure. Amounts are nano-dollars, durations seconds.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from kit import canonical
+
+Justification = Literal["none", "optional", "required"]
+OnDecline = Literal["fail", "continue"]
+OnToolError = Literal["report", "fail", "ignore"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """Who must say yes. `when` is CEL over the call; absent means always."""
+
+    group: str
+    when: str | None = None
+    timeout_s: int = 600
+    quorum: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolGrant:
+    """One entry of an allowlist. Server and tool may be `*` or end in it; all entries that match apply, strictest wins."""
+
+    server: str
+    tool: str
+    approval: Gate | None = None
+    justification: Justification = "none"
+    deny: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charter:
+    """Tools, models and money of one session."""
+
+    flow: str | None
+    tools: tuple[ToolGrant, ...]
+    models: tuple[str, ...]
+    budget_nano: int | None = None
+    on_decline: OnDecline = "fail"
+    on_tool_error: OnToolError = "report"
+
+
+def dumps(charter: Charter) -> str:
+    return canonical.dumps(asdict(charter))
+
+
+def loads(text: str) -> Charter:
+    body: dict[str, Any] = canonical.parse(text)
+    grants = []
+    for entry in body.pop("tools"):
+        gate = entry.pop("approval")
+        grants.append(ToolGrant(**entry, approval=Gate(**gate) if gate else None))
+    return Charter(**body | {"tools": tuple(grants), "models": tuple(body["models"])})

@@ -1,0 +1,196 @@
+"""Runtime sessions: opened, exchanged once, kept alive, revoked; and `Doorkeeper`, which says whose token this is.
+
+A runtime token is a JWT that names a session and whose text never changes; life and death are in the session's row, which
+a door reads at most once a second and at once after a revocation in this process. Enrolled agents carry opaque tokens.
+"""
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Row
+
+from control import events
+from control.identity import charter as charters
+from control.identity.charter import Charter
+from control.identity.principals import AUDIENCE, Principal
+from control.tables import sessions, signing_keys, tokens
+from kit import tokens as mechanics
+from kit.bus import Bus, Watch
+from kit.db import Database, Tx
+from kit.errors import Conflict, Unauthorized
+from kit.ids import new_id
+
+FRESH_S = 1.0
+"""How long a door may trust what it read of a session."""
+CACHED = 10_000
+
+
+class Listener(StrEnum):
+    PEOPLE = "people"  # pages, REST, hooks, enrolled agents
+    CONTAINERS = "containers"  # agents that we started
+
+
+def topic(session_id: str) -> str:
+    """Woken when a session is revoked: streams and waiting calls end then."""
+    return f"session:{session_id}"
+
+
+def open_session(
+    tx: Tx,
+    account_id: str,
+    *,
+    kind: str,
+    principal: str,
+    charter: Charter,
+    alive_until: datetime,
+    execution_id: str | None = None,
+    bootstrap_hash: str | None = None,
+) -> str:
+    session_id = new_id("ses")
+    tx.execute(
+        sa.insert(sessions).values(
+            id=session_id,
+            account_id=account_id,
+            kind=kind,
+            execution_id=execution_id,
+            principal=principal,
+            charter=charters.dumps(charter),
+            bootstrap_hash=bootstrap_hash,
+            created_at=tx.now(),
+            alive_until=alive_until,
+        )
+    )
+    events.append(tx, account_id, execution_id or session_id, "session.opened", session=session_id, kind=kind)
+    return session_id
+
+
+def enroll(tx: Tx, account_id: str, *, name: str, charter: Charter, until: datetime) -> tuple[str, str]:
+    """A session for somebody's own agent, without any execution: (session id, its token in clear, shown once)."""
+    session_id = open_session(tx, account_id, kind="enrolled", principal=name, charter=charter, alive_until=until)
+    clear, hash_ = mechanics.mint("ple")
+    row = {"id": new_id("tok"), "account_id": account_id, "kind": "enrolled", "hash": hash_, "session_id": session_id}
+    tx.execute(sa.insert(tokens).values(row | {"name": name, "created_at": tx.now(), "expires_at": until}))
+    return session_id, clear
+
+
+def exchange(tx: Tx, bootstrap: str) -> Row[Any]:
+    """Spend a bootstrap secret and return its session; the second one to come is refused, whoever it is."""
+    known = tx.one(sa.select(sessions).where(sessions.c.bootstrap_hash == mechanics.digest(bootstrap)))
+    if known is None:
+        raise Unauthorized("bootstrap_unknown", "This bootstrap token is not known.")
+    now = tx.now()
+    alive = (sessions.c.revoked_at.is_(None)) & (sessions.c.alive_until > now)
+    spent = sa.update(sessions).where(sessions.c.id == known.id, sessions.c.bootstrap_used_at.is_(None), alive)
+    if not tx.changed(spent.values(bootstrap_used_at=now)):
+        raise Conflict("bootstrap_spent", "This bootstrap token was used before or its run has ended.")
+    events.append(tx, known.account_id, known.execution_id or known.id, "session.exchanged", session=known.id)
+    return known
+
+
+def extend(tx: Tx, session_id: str, alive_until: datetime) -> None:
+    """Keep a session alive; one that was revoked stays dead."""
+    mine = (sessions.c.id == session_id) & sessions.c.revoked_at.is_(None)
+    tx.execute(sa.update(sessions).where(mine).values(alive_until=alive_until))
+
+
+def revoke(tx: Tx, session_id: str) -> bool:
+    """End a session; True for whoever ended it. Its open streams and waiting calls are woken to close."""
+    mine = (sessions.c.id == session_id) & sessions.c.revoked_at.is_(None)
+    ended = tx.changed(sa.update(sessions).where(mine).values(revoked_at=tx.now()))
+    if ended:
+        row = tx.execute(sa.select(sessions).where(sessions.c.id == session_id)).one()
+        events.append(tx, row.account_id, row.execution_id or session_id, "session.revoked", session=session_id)
+        tx.wake(topic(session_id))
+    return ended
+
+
+def mark_used(tx: Tx, session_id: str, *, tools: bool = False, model: bool = False) -> None:
+    """Remember that the agent listed its tools or reached its model: without that an exit code 0 proves little."""
+    for column, seen in ((sessions.c.tools_listed_at, tools), (sessions.c.model_called_at, model)):
+        if seen:
+            mine = (sessions.c.id == session_id) & column.is_(None)
+            tx.execute(sa.update(sessions).where(mine).values({column.name: tx.now()}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    principal: Principal
+    fresh_until: float
+    watch: Watch
+
+
+class Doorkeeper:
+    """Whose token is this, on this listener? The one question that both of the agents' doors ask."""
+
+    def __init__(self, db: Database, bus: Bus, listener: Listener) -> None:
+        self._db = db
+        self._bus = bus
+        self._listener = listener
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._keys: dict[str, str] = {}
+
+    async def admit(self, token: str) -> Principal:
+        """The principal behind a token, or Unauthorized. The session is read at most once a second per token."""
+        known = self._known.get(token)
+        if known and time.monotonic() < known.fresh_until and not known.watch.pending:
+            return known.principal
+        self._forget(token)
+        session_id = await self._named_by(token)
+        watch = self._bus.watch(topic(session_id))
+        try:
+            principal, left_s = await self._alive(session_id)
+        except BaseException:
+            watch.close()
+            raise
+        fresh = time.monotonic() + min(FRESH_S, left_s)
+        self._forget(token)
+        self._known[token] = _Known(principal=principal, fresh_until=fresh, watch=watch)
+        if len(self._known) > CACHED:
+            self._forget(next(iter(self._known)))
+        return principal
+
+    def _forget(self, token: str) -> None:
+        if known := self._known.pop(token, None):
+            known.watch.close()
+
+    async def _named_by(self, token: str) -> str:
+        """The session a token names: by its signature for containers, by its stored hash for enrolled agents."""
+        if self._listener is Listener.CONTAINERS:
+            if not self._keys:
+                await self._load_keys()
+            return str(mechanics.verify(token, key_of=self._keys.get, audience=AUDIENCE)["sub"])
+        rows = await self._db.read(
+            sa.select(tokens.c.session_id).where(
+                tokens.c.hash == mechanics.digest(token),
+                tokens.c.kind == "enrolled",
+                tokens.c.revoked_at.is_(None),
+            )
+        )
+        if not rows:
+            raise Unauthorized("token_unknown", "This token is not known here.")
+        return str(rows[0].session_id)
+
+    async def _load_keys(self) -> None:
+        rows = await self._db.read(sa.select(signing_keys.c.kid, signing_keys.c.public_pem))
+        self._keys = {row.kid: row.public_pem for row in rows}
+
+    async def _alive(self, session_id: str) -> tuple[Principal, float]:
+        """The session's principal and the seconds it has left, or Unauthorized."""
+        rows = await self._db.read(sa.select(sessions).where(sessions.c.id == session_id))
+        left_s = (rows[0].alive_until - datetime.now(UTC)).total_seconds() if rows else 0.0
+        if not rows or rows[0].revoked_at is not None or left_s <= 0:
+            raise Unauthorized("session_ended", "This session has ended; its token is worth nothing any more.")
+        row = rows[0]
+        principal = Principal(
+            account_id=row.account_id,
+            session_id=row.id,
+            execution_id=row.execution_id,
+            name=row.principal,
+            charter=charters.loads(row.charter),
+        )
+        return principal, left_s

@@ -1,0 +1,341 @@
+"""Every table of the control plane, as one readable map. Money is in `ledger/tables`; both live in one database.
+
+Every table carries `account_id`. JSON is stored as TEXT exactly as it was written. Times are UTC. States and their moves
+are in the rooms that own them; here they are words.
+"""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from kit.db import UtcTime
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _id() -> sa.Column[str]:
+    return sa.Column("id", sa.String(40), primary_key=True)
+
+
+def _account() -> sa.Column[str]:
+    return sa.Column("account_id", sa.String(40), nullable=False)
+
+
+def _ref(name: str, target: str, *, required: bool = True) -> sa.Column[str]:
+    return sa.Column(name, sa.String(40), sa.ForeignKey(target), nullable=not required)
+
+
+def _text(name: str, default: str | None = None, *, length: int = 200) -> sa.Column[str]:
+    return sa.Column(name, sa.String(length), nullable=default is None, server_default=default)
+
+
+def _count(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=False, server_default="0")
+
+
+def _time(name: str, *, required: bool = False) -> sa.Column[datetime]:
+    return sa.Column(name, UtcTime(), nullable=not required)
+
+
+# identity -------------------------------------------------------------------------------------------------------------
+
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    _id(),
+    _text("name", ""),
+    _text("plan", "pro"),
+    sa.Column("slots", sa.Integer, nullable=False, server_default="20"),
+    _time("created_at", required=True),
+)
+
+users = sa.Table(
+    "users",
+    metadata,
+    _id(),
+    _account(),
+    _text("email", ""),
+    _text("name", ""),
+    _text("role", "viewer"),
+    _text("password_hash"),
+    _time("created_at", required=True),
+    sa.UniqueConstraint("account_id", "email"),
+)
+
+tokens = sa.Table(  # opaque ones: sign-in links, browser cookies, API tokens, enrolled agents; only hashes are kept
+    "tokens",
+    metadata,
+    _id(),
+    _account(),
+    _text("kind", ""),
+    sa.Column("hash", sa.String(64), nullable=False, unique=True),
+    _ref("user_id", "users.id", required=False),
+    _text("session_id"),
+    _text("name", ""),
+    _time("created_at", required=True),
+    _time("expires_at"),
+    _time("used_at"),
+    _time("revoked_at"),
+)
+
+signing_keys = sa.Table(  # the public halves; every role reads them, one file of role mcp holds the private half
+    "signing_keys",
+    metadata,
+    sa.Column("kid", sa.String(40), primary_key=True),
+    _account(),
+    sa.Column("public_pem", sa.Text, nullable=False),
+    _time("created_at", required=True),
+)
+
+sessions = sa.Table(  # runtime sessions: what tokens, tool calls, approvals and ledger entries hang on
+    "sessions",
+    metadata,
+    _id(),
+    _account(),
+    _text("kind", "execution"),  # execution | enrolled
+    _text("execution_id"),
+    _text("principal", ""),
+    sa.Column("charter", sa.Text, nullable=False),
+    _text("bootstrap_hash", length=64),
+    _time("bootstrap_used_at"),
+    _time("created_at", required=True),
+    _time("alive_until", required=True),
+    _time("revoked_at"),
+    _time("tools_listed_at"),
+    _time("model_called_at"),
+    sa.Index("ix_sessions_execution", "execution_id"),
+    sa.Index("ix_sessions_bootstrap", "bootstrap_hash", unique=True),
+)
+
+# flows ----------------------------------------------------------------------------------------------------------------
+
+flows = sa.Table(
+    "flows",
+    metadata,
+    _id(),
+    _account(),
+    _text("name", ""),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("hook_secret", sa.Text, nullable=False),  # sealed
+    _time("created_at", required=True),
+    sa.UniqueConstraint("account_id", "name"),
+)
+
+flow_versions = sa.Table(
+    "flow_versions",
+    metadata,
+    sa.Column("flow_id", sa.String(40), sa.ForeignKey("flows.id"), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    _account(),
+    sa.Column("body", sa.Text, nullable=False),  # the flow as canonical JSON
+    _time("created_at", required=True),
+)
+
+# executions -----------------------------------------------------------------------------------------------------------
+
+executions = sa.Table(
+    "executions",
+    metadata,
+    _id(),
+    _account(),
+    _ref("flow_id", "flows.id"),
+    _text("flow_name", ""),
+    sa.Column("flow_version", sa.Integer, nullable=False),
+    _text("state", "PENDING", length=20),
+    _count("open_approvals"),
+    _text("stop_intent", length=40),  # the cause somebody wants it to end with
+    _text("cause", length=40),
+    sa.Column("message", sa.Text),
+    sa.Column("hint", sa.Text),
+    _text("trigger_type", ""),
+    sa.Column("trigger_event", sa.Text, nullable=False),
+    _text("source_url", length=2000),
+    _text("reruns"),  # the execution this one repeats
+    sa.Column("prompt", sa.Text, nullable=False),
+    sa.Column("unresolved", sa.Text, nullable=False, server_default="[]"),
+    _text("session_id"),
+    _text("engine", length=40),
+    _text("job", length=120),
+    _text("image", length=200),
+    _count("epoch"),
+    _text("lease_owner", length=120),
+    _time("lease_until"),
+    sa.Column("exit_code", sa.Integer),
+    _count("waited_ms"),
+    _time("waiting_since"),
+    _time("created_at", required=True),
+    _time("claimed_at"),
+    _time("agent_started_at"),
+    _time("agent_ended_at"),
+    _time("stopping_at"),
+    _time("ended_at"),
+    _time("cleaned_at"),
+    sa.Index("ix_executions_pending", "account_id", "created_at", sqlite_where=sa.text("state = 'PENDING'"),
+             postgresql_where=sa.text("state = 'PENDING'")),
+    sa.Index("ix_executions_running", "lease_until", sqlite_where=sa.text("state = 'RUNNING'"),
+             postgresql_where=sa.text("state = 'RUNNING'")),
+    sa.Index("ix_executions_uncleaned", "ended_at", sqlite_where=sa.text("cleaned_at IS NULL AND job IS NOT NULL"),
+             postgresql_where=sa.text("cleaned_at IS NULL AND job IS NOT NULL")),
+    sa.Index("ix_executions_flow", "flow_id", "created_at"),
+)  # fmt: skip
+
+deliveries = sa.Table(  # a sender's delivery id, while the execution it made is not final and a little longer
+    "deliveries",
+    metadata,
+    sa.Column("account_id", sa.String(40), primary_key=True),
+    sa.Column("flow_id", sa.String(40), primary_key=True),
+    sa.Column("delivery_id", sa.String(200), primary_key=True),
+    _text("execution_id", ""),
+    _time("created_at", required=True),
+)
+
+log_chunks = sa.Table(  # lines are a JSON list of [time, stream, level, text]; the cursor is the engine's, after them
+    "log_chunks",
+    metadata,
+    sa.Column("execution_id", sa.String(40), primary_key=True),
+    sa.Column("first", sa.BigInteger, primary_key=True),
+    _account(),
+    _count("count"),
+    sa.Column("lines", sa.Text, nullable=False),
+    _text("cursor"),
+    _time("at", required=True),
+)
+
+tool_calls = sa.Table(
+    "tool_calls",
+    metadata,
+    _id(),
+    _account(),
+    _ref("session_id", "sessions.id"),
+    _text("execution_id"),
+    _text("server", ""),
+    _text("tool", ""),
+    _text("name", ""),  # as the agent sees it
+    sa.Column("args", sa.Text, nullable=False),  # canonical JSON, without the justification
+    sa.Column("digest", sa.String(64), nullable=False),
+    _text("definition_digest", length=64),
+    sa.Column("justification", sa.Text),
+    sa.Column("rule", sa.Text),  # why it was allowed, gated or denied
+    sa.Column("context", sa.Text),  # what the rules saw, for a replay
+    _text("status", "asked", length=20),
+    sa.Column("result", sa.Text),
+    sa.Column("is_error", sa.Boolean),
+    sa.Column("error", sa.Text),
+    _time("asked_at", required=True),
+    _time("sent_at"),
+    _time("settled_at"),
+    _time("delivered_at"),
+    _count("waited_ms"),
+    sa.Index("ix_tool_calls_session", "session_id", "digest"),
+    sa.Index("ix_tool_calls_execution", "execution_id", "asked_at"),
+)
+
+# approvals ------------------------------------------------------------------------------------------------------------
+
+approvals = sa.Table(
+    "approvals",
+    metadata,
+    _id(),
+    _account(),
+    _ref("session_id", "sessions.id"),
+    _text("execution_id"),
+    _ref("call_id", "tool_calls.id"),
+    _text("approver_group", ""),
+    sa.Column("quorum", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("rule", sa.Text, nullable=False),
+    _text("status", "pending", length=20),
+    _time("asked_at", required=True),
+    _time("expires_at", required=True),
+    _time("decided_at"),
+    _text("decided_by"),
+    sa.Column("reason", sa.Text),
+    sa.Index("ix_approvals_pending", "expires_at", sqlite_where=sa.text("status = 'pending'"),
+             postgresql_where=sa.text("status = 'pending'")),
+    sa.Index("ix_approvals_session", "session_id"),
+    sa.Index("ix_approvals_execution", "execution_id"),
+)  # fmt: skip
+
+votes = sa.Table(
+    "votes",
+    metadata,
+    sa.Column("approval_id", sa.String(40), sa.ForeignKey("approvals.id"), primary_key=True),
+    sa.Column("approver", sa.String(200), primary_key=True),
+    _account(),
+    _text("verdict", "", length=20),
+    sa.Column("reason", sa.Text),
+    _text("by", length=200),  # link or signed-in user, and the address it came from
+    _time("at", required=True),
+)
+
+links = sa.Table(  # one per approver, approval and delivery attempt; swapped for a cookie on the first GET
+    "links",
+    metadata,
+    _id(),
+    _account(),
+    _ref("approval_id", "approvals.id"),
+    _text("approver", ""),
+    sa.Column("hash", sa.String(64), nullable=False, unique=True),
+    _time("created_at", required=True),
+    _time("expires_at", required=True),
+    _time("revoked_at"),
+)
+
+visits = sa.Table(  # an opened link: the cookie and the nonce its form must carry, both hashed
+    "visits",
+    metadata,
+    sa.Column("cookie_hash", sa.String(64), primary_key=True),
+    _account(),
+    _ref("link_id", "links.id"),
+    sa.Column("nonce_hash", sa.String(64), nullable=False),
+    _time("opened_at", required=True),
+    sa.Index("ix_visits_link", "link_id"),
+)
+
+# record and delivery --------------------------------------------------------------------------------------------------
+
+streams = sa.Table(
+    "streams",
+    metadata,
+    sa.Column("account_id", sa.String(40), primary_key=True),
+    sa.Column("id", sa.String(40), primary_key=True),
+    _count("last_seq"),
+    sa.Column("head", sa.String(64), nullable=False, server_default=""),
+)
+
+events = sa.Table(  # hash = sha256(previous hex + newline + body); body is canonical JSON, kept as the exact text
+    "events",
+    metadata,
+    sa.Column("account_id", sa.String(40), primary_key=True),
+    sa.Column("stream", sa.String(40), primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True),
+    _text("type", "", length=60),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+    _time("at", required=True),
+)
+
+outbox = sa.Table(  # what must leave the house; no row holds a clear link
+    "outbox",
+    metadata,
+    _id(),
+    _account(),
+    _text("channel", "", length=40),
+    _text("topic", "", length=60),
+    _text("target", "", length=2000),
+    sa.Column("payload", sa.Text, nullable=False),
+    _text("status", "waiting", length=20),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("error", sa.Text),
+    _time("created_at", required=True),
+    _time("next_at", required=True),
+    _time("sent_at"),
+    sa.Index("ix_outbox_waiting", "next_at", sqlite_where=sa.text("status = 'waiting'"),
+             postgresql_where=sa.text("status = 'waiting'")),
+)  # fmt: skip

@@ -1,0 +1,1 @@
+"""Machinery that knows no word of our domain. Third-party libraries only."""

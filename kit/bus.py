@@ -1,0 +1,69 @@
+"""Waking whoever waits. A topic is a name and carries no data: the reader goes back to the database after its number.
+
+Publishing happens on the event loop's thread only. A lost wake-up makes a page late, never wrong: each waiter also
+looks again after a time limit of its own.
+"""
+
+from types import TracebackType
+
+import anyio
+
+
+class Watch:
+    """One waiter on some topics, until closed. Wake-ups that come while nobody waits are kept as one."""
+
+    def __init__(self, bus: "Bus", topics: tuple[str, ...]) -> None:
+        self._bus = bus
+        self._topics = topics
+        self._event = anyio.Event()
+
+    @property
+    def pending(self) -> bool:
+        """Was there a wake-up that nobody has waited for yet?"""
+        return self._event.is_set()
+
+    def poke(self) -> None:
+        self._event.set()
+
+    async def changed(self, limit_s: float) -> bool:
+        """Wait for a wake-up; False when `limit_s` seconds passed without one."""
+        with anyio.move_on_after(limit_s):
+            await self._event.wait()
+        woken = self._event.is_set()
+        if woken:
+            self._event = anyio.Event()
+        return woken
+
+    def close(self) -> None:
+        self._bus.leave(self, self._topics)
+
+    def __enter__(self) -> "Watch":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+class Bus:
+    """Topics of one process."""
+
+    def __init__(self) -> None:
+        self._watches: dict[str, set[Watch]] = {}
+
+    def publish(self, topic: str) -> None:
+        for watch in tuple(self._watches.get(topic, ())):
+            watch.poke()
+
+    def watch(self, *topics: str) -> Watch:
+        """Subscribe first, then read, then wait: so no change falls between."""
+        watch = Watch(self, topics)
+        for topic in topics:
+            self._watches.setdefault(topic, set()).add(watch)
+        return watch
+
+    def leave(self, watch: Watch, topics: tuple[str, ...]) -> None:
+        for topic in topics:
+            waiting = self._watches.get(topic, set())
+            waiting.discard(watch)
+            if not waiting:
+                self._watches.pop(topic, None)

@@ -1,0 +1,97 @@
+"""One door to write, one pool to read.
+
+A write is a *unit*: a synchronous function `(tx) -> value`, so nothing can be awaited inside a transaction. The two
+stores behind `Database` are `kit/db_sqlite` and `kit/db_postgres`; this file is what callers see: `Tx`, lanes, column types.
+It knows no table.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Protocol, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, CursorResult, Dialect, Row
+from sqlalchemy.types import TypeDecorator
+
+T = TypeVar("T")
+READ_LIMIT = 500
+"""Rows one read may return; pages are made of these."""
+
+
+class Lane(StrEnum):
+    DECISIONS = "decisions"  # what somebody waits for: claims, approvals, moves
+    BULK = "bulk"  # log chunks and ledger flushes: many, and none in a hurry
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware moment in UTC, with microseconds, on both databases. A naive one is a programming error."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Tx:
+    """What a unit may do. Wake-ups are kept and published only after the commit."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.wakes: list[str] = []
+
+    def execute(
+        self, statement: sa.Executable, parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
+    ) -> CursorResult[Any]:
+        result = self._connection.execute(statement, parameters)
+        return result
+
+    def one(self, statement: sa.Executable) -> Row[Any] | None:
+        """The first row, or None."""
+        return self.execute(statement).first()
+
+    def changed(self, statement: sa.Executable) -> bool:
+        """Run a conditional UPDATE or DELETE; whether it hit anything is the verdict."""
+        return self.execute(statement).rowcount > 0
+
+    def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+        """The dialect's own INSERT, for its ON CONFLICT."""
+        return sqlite.insert(table) if self._connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+    def now(self) -> datetime:
+        """The database's clock: SQLite's is this machine's, PostgreSQL's is its server's."""
+        if self._connection.dialect.name == "sqlite":
+            return datetime.now(UTC)
+        moment: datetime = self._connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+        return moment.astimezone(UTC)
+
+    def wake(self, topic: str) -> None:
+        self.wakes.append(topic)
+
+
+Unit = Callable[[Tx], T]
+
+
+class Database(Protocol):
+    """A store that was opened. Both kinds behave alike; tests run on both."""
+
+    async def write(self, unit: Unit[T], *, lane: Lane = Lane.DECISIONS) -> T:
+        """Run a unit in a transaction, commit, then publish its wake-ups. A started write outlives its caller."""
+
+    async def read(self, statement: sa.Executable) -> Sequence[Row[Any]]:
+        """At most 500 rows, from a pool that cannot write."""
+
+    async def close(self) -> None:
+        """Finish what is queued, then let go."""

@@ -1,0 +1,89 @@
+"""PostgreSQL: each unit is one READ COMMITTED transaction on asyncpg, run by `run_sync`.
+
+Serialisation failures and deadlocks (40001, 40P01) get five tries; a connection lost in COMMIT is never retried, because
+nobody knows whether it happened. Wake-ups reach this process only.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import anyio
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from kit.bus import Bus
+from kit.db import READ_LIMIT, Lane, Tx, Unit
+from kit.errors import Unavailable
+
+T = TypeVar("T")
+TRIES = 5
+RETRIED = {"40001", "40P01"}
+CONNECTIONS = {Lane.DECISIONS: 8, Lane.BULK: 2}
+
+
+class PostgresDatabase:
+    """A server the user runs. `url` is postgresql+asyncpg://…"""
+
+    def __init__(self, url: str, bus: Bus) -> None:
+        self._bus = bus
+        self._engine = create_async_engine(url, pool_size=10, max_overflow=0)
+        self._reader = create_async_engine(
+            url,
+            pool_size=4,
+            max_overflow=4,
+            connect_args={"server_settings": {"default_transaction_read_only": "on"}},
+        )
+        self._room = {lane: anyio.Semaphore(limit) for lane, limit in CONNECTIONS.items()}
+
+    async def write(self, unit: Unit[T], *, lane: Lane = Lane.DECISIONS) -> T:
+        async with self._room[lane]:
+            with anyio.CancelScope(shield=True):
+                value, wakes = await self._tries(unit)
+        for topic in wakes:
+            self._bus.publish(topic)
+        return value
+
+    async def read(self, statement: sa.Executable) -> Sequence[Row[Any]]:
+        async with self._reader.connect() as connection:
+            return (await connection.execute(statement)).fetchmany(READ_LIMIT)
+
+    async def close(self) -> None:
+        with anyio.CancelScope(shield=True):
+            await self._engine.dispose()
+            await self._reader.dispose()
+
+    async def _tries(self, unit: Unit[T]) -> tuple[T, list[str]]:
+        for attempt in range(1, TRIES + 1):
+            try:
+                async with self._engine.connect() as connection:
+                    return await _transaction(connection, unit)
+            except DBAPIError as error:
+                if attempt == TRIES or getattr(error.orig, "sqlstate", None) not in RETRIED:
+                    raise
+        raise AssertionError("unreachable")
+
+
+async def _transaction(connection: AsyncConnection, unit: Unit[T]) -> tuple[T, list[str]]:
+    def run(sync: Connection) -> tuple[T, list[str]]:
+        tx = Tx(sync)
+        return unit(tx), tx.wakes
+
+    transaction = await connection.begin()
+    try:
+        outcome = await connection.run_sync(run)
+    except BaseException:
+        await transaction.rollback()
+        raise
+    try:
+        await transaction.commit()
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        raise Unavailable(
+            "commit_unknown",
+            "The connection to the database was lost while committing; whether it happened is not known.",
+            "Look at the record before you try again.",
+        ) from error
+    return outcome

@@ -1,0 +1,146 @@
+"""SQLite: one writer thread per process takes the waiting units in groups and commits once for each group.
+
+BEGIN IMMEDIATE, a savepoint per unit (a failing unit rolls back alone), one COMMIT with synchronous FULL, and only then
+the answers and the wake-ups. Decisions go before bulk; bulk takes at most 5 ms of a group.
+"""
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from kit.bus import Bus
+from kit.db import READ_LIMIT, Lane, Tx, Unit
+from kit.errors import Unavailable
+
+T = TypeVar("T")
+GROUP = 64
+BULK_SLICE_S = 0.005
+WAITING = {Lane.DECISIONS: 4096, Lane.BULK: 256}
+"""Units that may wait per lane; a caller beyond that waits before it enqueues."""
+
+
+@dataclass(slots=True)
+class _Job:
+    unit: Unit[Any]
+    answer: "Future[tuple[Any, list[str]]]"
+    outcome: tuple[Any, list[str]] = (None, [])
+
+
+class SqliteDatabase:
+    """A database file in the data folder."""
+
+    def __init__(self, path: Path, bus: Bus) -> None:
+        self._bus = bus
+        self._engine = sa.create_engine(
+            f"sqlite:///{path}", poolclass=sa.StaticPool, connect_args={"check_same_thread": False}
+        )
+        sa.event.listen(self._engine, "connect", _pragmas)
+        sa.event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        self._reader = create_async_engine(f"sqlite+aiosqlite:///{path}", pool_size=4, max_overflow=4)
+        sa.event.listen(self._reader.sync_engine, "connect", _reader_pragmas)
+        self._lanes: dict[Lane, queue.SimpleQueue[_Job]] = {lane: queue.SimpleQueue() for lane in Lane}
+        self._room = {lane: anyio.Semaphore(limit) for lane, limit in WAITING.items()}
+        self._ready = threading.Event()
+        self._closing = False
+        self._thread = threading.Thread(target=self._work, name="sqlite-writer", daemon=True)
+        self._thread.start()
+
+    async def write(self, unit: Unit[T], *, lane: Lane = Lane.DECISIONS) -> T:
+        async with self._room[lane]:
+            if self._closing:
+                raise Unavailable("database_closed", "The database is closing.", "Try again in a moment.")
+            job = _Job(unit, Future())
+            self._lanes[lane].put(job)
+            self._ready.set()
+            with anyio.CancelScope(shield=True):
+                value, wakes = await asyncio.wrap_future(job.answer)
+        for topic in wakes:
+            self._bus.publish(topic)
+        return value  # type: ignore[no-any-return]
+
+    async def read(self, statement: sa.Executable) -> Sequence[Row[Any]]:
+        async with self._reader.connect() as connection:
+            return (await connection.execute(statement)).fetchmany(READ_LIMIT)
+
+    async def close(self) -> None:
+        self._closing = True
+        self._ready.set()
+        with anyio.CancelScope(shield=True):
+            await asyncio.to_thread(self._thread.join)
+            await self._reader.dispose()
+        self._engine.dispose()
+
+    def _work(self) -> None:
+        with self._engine.connect() as connection:
+            while True:
+                self._ready.wait()
+                self._ready.clear()
+                while any(not lane.empty() for lane in self._lanes.values()):
+                    self._commit(connection)
+                if self._closing:
+                    return
+
+    def _group(self) -> Iterator[_Job]:
+        """Up to 64 units: the decisions that wait, then bulk for at most 5 ms."""
+        room = GROUP
+        for lane in (Lane.DECISIONS, Lane.BULK):
+            until = time.monotonic() + (BULK_SLICE_S if lane is Lane.BULK else 60)
+            while room and time.monotonic() < until and not self._lanes[lane].empty():
+                room -= 1
+                yield self._lanes[lane].get_nowait()
+
+    def _commit(self, connection: Connection) -> None:
+        done: list[_Job] = []
+        try:
+            with connection.begin():
+                done.extend(job for job in self._group() if _run(connection, job))
+        except Exception as error:  # no transaction could begin, or the commit failed: none of these happened
+            for job in done or list(self._group()):
+                job.answer.set_exception(_failed(error))
+            return
+        for job in done:
+            job.answer.set_result(job.outcome)
+
+
+def _run(connection: Connection, job: _Job) -> bool:
+    """One unit in its savepoint; a failure is its own caller's alone."""
+    try:
+        with connection.begin_nested():
+            tx = Tx(connection)
+            job.outcome = (job.unit(tx), tx.wakes)
+    except Exception as error:
+        job.answer.set_exception(error)
+        return False
+    return True
+
+
+def _failed(error: BaseException) -> Exception:
+    fault = Unavailable(
+        "database_write_failed", f"The database could not commit: {error}.", "Is the disk full or the folder read-only?"
+    )
+    fault.__cause__ = error
+    return fault
+
+
+def _pragmas(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DB-API connection
+    connection.isolation_level = None  # SQLAlchemy says when a transaction begins, not the driver
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _reader_pragmas(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DB-API connection
+    cursor = connection.cursor()
+    for pragma in ("busy_timeout=5000", "query_only=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

@@ -1,0 +1,68 @@
+"""The seam between a run and whatever holds its container, in lifecycle order.
+
+An engine knows images, processes and log cursors. It knows nothing of executions, flows or approvals: `runner/run`
+drives it, `runner/docker` and `runner/process` are the real ones.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One agent to start. `name` is deterministic per execution: creating it twice is how a second start is noticed."""
+
+    name: str
+    image: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    files: Mapping[str, bytes]
+    """Paths relative to the agent's work folder, written before the start, owned by the agent's user."""
+    memory_bytes: int = 2 << 30
+    cpus: float = 1.0
+    pids: int = 256
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """One line of output without its newline, and the cursor to read on after it."""
+
+    text: str
+    at: str
+    """RFC 3339 UTC with the engine's precision."""
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How a job ended. `gone` says the engine no longer knows it, and then nothing else is known."""
+
+    code: int | None = None
+    oom_killed: bool = False
+    gone: bool = False
+
+
+class Engine(Protocol):
+    """Every method has its own time limit inside and raises `Fault('engine_unreachable')` when the engine is silent."""
+
+    name: str
+
+    async def prepare(self, job: Job) -> None:
+        """Networks, volumes, work folder, files. May run twice."""
+
+    async def start(self, job: Job) -> str:
+        """Create and start; returns the handle. May run twice: a job of that name and label is adopted as it is."""
+
+    def logs(self, handle: str, *, after: str) -> AsyncIterator[LogLine]:
+        """Follow the output after a cursor ('' from the beginning) until the job has ended and all was read."""
+
+    async def wait(self, handle: str) -> Exit:
+        """Until the job ends. Safe to call again after the end; a job nobody knows is `Exit(gone=True)`."""
+
+    async def stop(self, handle: str, *, grace_s: float) -> None:
+        """TERM, then KILL after the grace. Stopping what has ended is fine."""
+
+    async def remove(self, handle: str) -> None:
+        """Forget the job, its volume and its files. May run twice."""

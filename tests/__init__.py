@@ -1,0 +1,1 @@
+"""Tests, room by room as the packages are; `journeys` are whole runs, `house` checks the plan itself."""

@@ -1,0 +1,71 @@
+"""Fixtures every room shares: the event loop, a throwaway PostgreSQL, a browser. Components: see `tests/components.py`."""
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from typing import Literal
+
+import pytest
+from playwright.async_api import Browser, async_playwright
+
+from tests.components import COMPONENTS, chromium, need, postgres_programs
+from tests.postgres import Cluster, cluster
+
+FIXTURES = {"postgres_cluster": "postgres", "browser": "browser"}  # a fixture that implies its marker
+
+CHROMIUM_FLAGS = [
+    "--no-sandbox",  # CI is root; the only pages shown are our own
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for fixture in getattr(item, "fixturenames", ()):
+            if fixture in FIXTURES:
+                item.add_marker(FIXTURES[fixture])
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for name in sorted({mark.name for mark in item.iter_markers()} & COMPONENTS.keys()):
+        need(name)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> Literal["asyncio"]:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[Cluster]:
+    need("postgres")
+    programs = postgres_programs()
+    assert programs
+    with cluster(programs) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_cluster: Cluster) -> str:
+    """One database for the whole run: a test that writes to it names its own rows, or takes `postgres_database`."""
+    return postgres_cluster.make_database("preloop")
+
+
+@pytest.fixture
+def postgres_database(postgres_cluster: Cluster) -> str:
+    """An empty database for this test alone."""
+    return postgres_cluster.make_database(f"test_{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture(scope="session")
+async def browser(anyio_backend: str) -> AsyncIterator[Browser]:
+    """Debian's Chromium through Playwright's async API; open a context of your own for each test."""
+    need("browser")
+    async with async_playwright() as playwright:
+        running = await playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_FLAGS)
+        yield running
+        await running.close()

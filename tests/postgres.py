@@ -1,0 +1,75 @@
+"""A throwaway PostgreSQL: its own cluster in a temporary folder, on a unix socket only, gone with the test run.
+
+PostgreSQL refuses to run as root, so a run as root hands the folder to `postgres` (or `nobody`) and starts it as that user.
+"""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+SETTINGS = "-c listen_addresses='' -c fsync=off -c full_page_writes=off -c max_connections=200 -k {folder}"
+
+
+def _owner() -> pwd.struct_passwd | None:
+    """The user to run as, or None for ourselves."""
+    if os.geteuid() != 0:
+        return None
+    names = {entry.pw_name: entry for entry in pwd.getpwall()}
+    return names.get("postgres") or names["nobody"]
+
+
+class Cluster:
+    """`url(name)` is what SQLAlchemy takes to reach database `name` through asyncpg."""
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self.programs, self.folder, self.owner = programs, folder, _owner()
+
+    def run(self, program: str, *arguments: str) -> None:
+        who = {"user": self.owner.pw_uid, "group": self.owner.pw_gid, "extra_groups": []} if self.owner else {}
+        done = subprocess.run(
+            [str(self.programs / program), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.folder,
+            timeout=120,
+            **who,  # type: ignore[call-overload]
+        )
+        if done.returncode:
+            raise RuntimeError(f"{program} failed: {done.stdout}\n{self.log()}")
+
+    def log(self) -> str:
+        log = self.folder / "log"
+        return log.read_text() if log.exists() else ""
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql+asyncpg://preloop@/{database}?host={self.folder}"
+
+    def make_database(self, name: str) -> str:
+        self.run("psql", "-h", str(self.folder), "-U", "preloop", "-d", "postgres", "-qc", f'CREATE DATABASE "{name}"')
+        return self.url(name)
+
+
+@contextmanager
+def cluster(programs: Path) -> Iterator[Cluster]:
+    folder = Path(tempfile.mkdtemp(prefix="preloop-pg-", dir="/tmp"))  # short: a socket's path has 107 bytes
+    made = Cluster(programs, folder)
+    try:
+        if made.owner:
+            os.chown(folder, made.owner.pw_uid, made.owner.pw_gid)
+        data = str(folder / "data")
+        made.run("initdb", "-D", data, "-U", "preloop", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        options = SETTINGS.format(folder=folder)
+        made.run("pg_ctl", "-D", data, "-l", str(folder / "log"), "-o", options, "-w", "-t", "60", "start")
+        try:
+            yield made
+        finally:
+            made.run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

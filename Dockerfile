@@ -23,7 +23,7 @@ COPY web web
 COPY preloop preloop
 COPY images images
 COPY examples examples
-RUN printf '#!/bin/sh\nexec /app/.venv/bin/python -m preloop "$@"\n' > /usr/local/bin/preloop \
+RUN printf '#!/bin/sh\nexec /app/.venv/bin/python -P -m preloop "$@"\n' > /usr/local/bin/preloop \
  && chmod 755 /usr/local/bin/preloop \
  && echo /app > "$(/app/.venv/bin/python -c 'import site; print(site.getsitepackages()[0])')/preloop-checkout.pth" \
  && echo 'preloop:x:10001:10001::/data:/usr/sbin/nologin' >> /etc/passwd \

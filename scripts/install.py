@@ -66,7 +66,7 @@ def put_checkout_on_path() -> None:
     site = next(VENV.glob("lib/python3*/site-packages"))
     (site / "preloop-checkout.pth").write_text("../../../..\n")  # relative to site-packages: the checkout may be moved
     command = VENV / "bin" / "preloop"
-    command.write_text('#!/bin/sh\nexec "$(dirname "$(readlink -f "$0")")/python" -m preloop "$@"\n')
+    command.write_text('#!/bin/sh\nexec "$(dirname "$(readlink -f "$0")")/python" -P -m preloop "$@"\n')
     command.chmod(0o755)
 
 

@@ -60,9 +60,7 @@ def _codex() -> str | None:
 COMPONENTS = {
     part.name: part
     for part in (
-        Component(
-            name="docker", missing=functools.cache(_docker), install="apt install docker.io, then start dockerd"
-        ),
+        Component(name="docker", missing=functools.cache(_docker), install="apt install docker.io, then start dockerd"),
         Component(
             name="browser",
             missing=lambda: None if chromium() else "no Chromium on PATH",

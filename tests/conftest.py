@@ -1,4 +1,4 @@
-"""Fixtures every room shares: the event loop, a throwaway PostgreSQL, a browser. Components: see `tests/components.py`."""
+"""Fixtures every room shares: the event loop, a throwaway PostgreSQL, a browser. Components: `tests/components.py`."""
 
 import uuid
 from collections.abc import AsyncIterator, Iterator

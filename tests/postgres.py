@@ -1,6 +1,6 @@
 """A throwaway PostgreSQL: its own cluster in a temporary folder, on a unix socket only, gone with the test run.
 
-PostgreSQL refuses to run as root, so a run as root hands the folder to `postgres` (or `nobody`) and starts it as that user.
+PostgreSQL refuses to run as root: then the folder is handed to `postgres` (or `nobody`), and it runs as that user.
 """
 
 import os

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tests.house.plan import ROOT
 
-NAMES = "conformance mcp approvals gateway money agents isolation recovery queue chaos pages live scale".split()
+NAMES = ["conformance", "mcp", "approvals", "gateway", "money", "agents", "isolation", "recovery", "queue", "chaos"]
+NAMES += ["pages", "live", "scale"]
 
 
 def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -42,19 +42,16 @@ def append(tx: Tx, account_id: str, stream: str, type_: str, **data: object) -> 
     insert = tx.insert(streams).values(account_id=account_id, id=stream, last_seq=0, head="")
     tx.execute(insert.on_conflict_do_nothing())
     mine = (streams.c.account_id == account_id) & (streams.c.id == stream)
-    seq, head = tx.execute(
-        sa.update(streams)
-        .where(mine)
-        .values(last_seq=streams.c.last_seq + 1)
-        .returning(streams.c.last_seq, streams.c.head)
-    ).one()
+    number = sa.update(streams).where(mine).values(last_seq=streams.c.last_seq + 1)
+    taken = tx.execute(number.returning(streams.c.last_seq, streams.c.head)).one()
+    seq, head = int(taken.last_seq), str(taken.head)
     body = canonical.dumps({"at": rfc3339(at), "data": data, "seq": seq, "stream": stream, "type": type_})
     hash_ = audit.link(head, body)
     row = {"account_id": account_id, "stream": stream, "seq": seq, "type": type_, "body": body, "hash": hash_, "at": at}
     tx.execute(sa.insert(events).values(row))
     tx.execute(sa.update(streams).where(mine).values(head=hash_))
     tx.wake(topic(stream))
-    return int(seq)
+    return seq
 
 
 async def read(db: Database, account_id: str, stream: str, *, after: int = 0) -> Sequence[Event]:

@@ -160,8 +160,11 @@ executions = sa.Table(
     _text("reruns"),  # the execution this one repeats
     sa.Column("prompt", sa.Text, nullable=False),
     sa.Column("unresolved", sa.Text, nullable=False, server_default="[]"),
+    sa.Column("concurrency", sa.Integer, nullable=False, server_default="1"),  # of its flow, at that version
+    sa.Column("timeout_s", sa.Integer, nullable=False, server_default="1800"),  # active time
+    sa.Column("wall_s", sa.Integer, nullable=False, server_default="86400"),  # from the claim, waits included
     _text("session_id"),
-    _text("engine", length=40),
+    _text("engine", length=200),
     _text("job", length=120),
     _text("image", length=200),
     _count("epoch"),
@@ -230,6 +233,7 @@ tool_calls = sa.Table(
     sa.Column("error", sa.Text),
     _time("asked_at", required=True),
     _time("sent_at"),
+    _time("send_until"),  # the upstream's answer is due; later it is unknown what happened
     _time("settled_at"),
     _time("delivered_at"),
     _count("waited_ms"),
@@ -274,7 +278,7 @@ votes = sa.Table(
     _time("at", required=True),
 )
 
-links = sa.Table(  # one per approver, approval and delivery attempt; swapped for a cookie on the first GET
+links = sa.Table(  # one per approver, approval and delivery attempt; only its hash is kept
     "links",
     metadata,
     _id(),
@@ -285,17 +289,6 @@ links = sa.Table(  # one per approver, approval and delivery attempt; swapped fo
     _time("created_at", required=True),
     _time("expires_at", required=True),
     _time("revoked_at"),
-)
-
-visits = sa.Table(  # an opened link: the cookie and the nonce its form must carry, both hashed
-    "visits",
-    metadata,
-    sa.Column("cookie_hash", sa.String(64), primary_key=True),
-    _account(),
-    _ref("link_id", "links.id"),
-    sa.Column("nonce_hash", sa.String(64), nullable=False),
-    _time("opened_at", required=True),
-    sa.Index("ix_visits_link", "link_id"),
 )
 
 # record and delivery --------------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Which call needs whose yes, and getting it exactly once."""

@@ -1,0 +1,1 @@
+"""One run of a flow, from event to verdict."""

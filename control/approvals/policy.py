@@ -1,0 +1,77 @@
+"""Which call runs, which needs a person, which never runs. Pure: the evaluator of expressions is handed in.
+
+Every entry that matches applies and the strictest wins: deny over ask over allow. No entry is a denial. An erring `deny`
+denies, an erring `when` asks.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from control.identity.charter import Gate, ToolGrant
+
+Evaluate = Callable[[str, dict[str, Any]], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allow:
+    rule: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    gate: Gate
+    rule: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deny:
+    rule: str
+
+
+Verdict = Allow | Ask | Deny
+
+
+def matching(grants: Sequence[ToolGrant], server: str, tool: str) -> tuple[ToolGrant, ...]:
+    """The entries of an allowlist that speak of this tool."""
+    return tuple(grant for grant in grants if _fits(grant.server, server) and _fits(grant.tool, tool))
+
+
+def decide(grants: Sequence[ToolGrant], facts: dict[str, Any], evaluate: Evaluate) -> Verdict:
+    """The verdict over entries that match. `facts` are the variables of `rules.VARIABLES`."""
+    if not grants:
+        return Deny(rule="no entry of the flow allows this tool")
+    for grant in grants:
+        if grant.deny is not None and (why := _denies(grant.deny, facts, evaluate)):
+            return Deny(rule=why)
+    asks = [ask for grant in grants if grant.approval and (ask := _asks(grant.approval, facts, evaluate))]
+    if asks:
+        return min(asks, key=lambda ask: (-ask.gate.quorum, ask.gate.timeout_s))
+    return Allow(rule="the flow lists this tool" + (" and its condition is false" if grants[0].approval else ""))
+
+
+def justification(grants: Sequence[ToolGrant]) -> str:
+    """The strictest wish of the entries: none, optional or required."""
+    order = ("none", "optional", "required")
+    return max((grant.justification for grant in grants), key=order.index, default="none")
+
+
+def _fits(pattern: str, name: str) -> bool:
+    return name.startswith(pattern[:-1]) if pattern.endswith("*") else pattern == name
+
+
+def _denies(expression: str, facts: dict[str, Any], evaluate: Evaluate) -> str | None:
+    try:
+        return f"deny: {expression}" if evaluate(expression, facts) else None
+    except Exception as error:  # whatever went wrong, the answer is no
+        return f"deny: {expression} could not be decided ({error})"
+
+
+def _asks(gate: Gate, facts: dict[str, Any], evaluate: Evaluate) -> Ask | None:
+    if gate.when is None:
+        return Ask(gate=gate, rule=f"every call is asked of {gate.group}")
+    try:
+        hit = evaluate(gate.when, facts)
+    except Exception as error:  # whatever went wrong, a person decides
+        return Ask(gate=gate, rule=f"when: {gate.when} could not be decided ({error})")
+    return Ask(gate=gate, rule=f"when: {gate.when}") if hit else None

@@ -1,0 +1,138 @@
+"""Every change of an execution's state: one compare-and-set, its event, its wake-up, in one unit.
+
+Intent and end: cancel, deadlines and budgets only set `stop_intent`; whoever holds the lease ends the execution, fenced by
+its epoch. A declined approval ends it at once. `Endings` are units that `preloop/wiring` hands in (withdraw approvals,
+revoke the session, …): they run in the ending transaction, and this file imports none of them.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Row
+
+from control import events
+from control.executions import states
+from control.executions.states import Cause, Stored
+from control.tables import executions
+from kit.db import Tx
+from kit.errors import Conflict, Missing
+
+Ending = Callable[[Tx, Row[Any], Cause | None], None]
+"""A unit that runs with the end of an execution: (tx, the row as it ended, why)."""
+
+WORK = "executions"
+"""Woken when there may be something to claim, to stop or to show in a list."""
+
+
+class Lifecycle:
+    """Moves executions; made once per process with the endings of the house."""
+
+    def __init__(self, endings: Sequence[Ending] = ()) -> None:
+        self._endings = endings
+
+    def started(self, tx: Tx, execution_id: str, epoch: int) -> bool:
+        """The agent phase began."""
+        row = _held(execution_id, epoch) & executions.c.agent_started_at.is_(None)
+        hit = tx.execute(
+            sa.update(executions).where(row).values(agent_started_at=tx.now()).returning(executions)
+        ).first()
+        if hit:
+            events.append(tx, hit.account_id, execution_id, "agent.started")
+            tx.wake(WORK)
+        return hit is not None
+
+    def agent_ended(self, tx: Tx, execution_id: str, epoch: int, code: int | None) -> bool:
+        """The agent phase ended with an exit code; what is shown of it, not yet a verdict."""
+        row = _held(execution_id, epoch) & executions.c.agent_ended_at.is_(None)
+        changed = sa.update(executions).where(row).values(agent_ended_at=tx.now(), exit_code=code)
+        hit = tx.execute(changed.returning(executions.c.account_id)).first()
+        if hit:
+            events.append(tx, hit.account_id, execution_id, "agent.ended", exit_code=code)
+        return hit is not None
+
+    def end(
+        self,
+        tx: Tx,
+        execution_id: str,
+        cause: Cause | None,
+        *,
+        message: str = "",
+        hint: str = "",
+        epoch: int | None = None,
+        exit_code: int | None = None,
+    ) -> bool:
+        """End an execution, once. `epoch` fences a worker that lost its lease; without it the state alone decides."""
+        target = states.verdict(cause)
+        sources = [s.value for s in Stored if states.may_move(s, target)]
+        row = (executions.c.id == execution_id) & executions.c.state.in_(sources)
+        if epoch is not None:
+            row &= executions.c.epoch == epoch
+        if target is Stored.SUCCEEDED:
+            row &= (executions.c.open_approvals == 0) & executions.c.stop_intent.is_(None)
+        now = tx.now()
+        values: dict[str, Any] = {"state": target.value, "ended_at": now, "message": message, "hint": hint}
+        values |= {"cause": cause.value if cause else None, "lease_until": None}
+        if exit_code is not None:
+            values["exit_code"] = exit_code
+        ended = tx.execute(sa.update(executions).where(row).values(values).returning(executions)).first()
+        if ended is None:
+            return False
+        if ended.open_approvals:
+            since = ended.waiting_since or now
+            waited = ended.waited_ms + int((now - since).total_seconds() * 1000)
+            closed = {"open_approvals": 0, "waiting_since": None, "waited_ms": waited}
+            tx.execute(sa.update(executions).where(executions.c.id == execution_id).values(closed))
+        for ending in self._endings:
+            ending(tx, ended, cause)
+        data = {"state": target.value, "cause": values["cause"], "message": message, "hint": hint}
+        events.append(tx, ended.account_id, execution_id, "execution.ended", **data)
+        tx.wake(WORK)
+        return True
+
+
+def intend_stop(tx: Tx, account_id: str, execution_id: str, cause: Cause, *, by: str) -> None:
+    """Ask for the end of an execution. The first intent stays; a final execution is a Conflict."""
+    mine = (executions.c.id == execution_id) & (executions.c.account_id == account_id)
+    open_ = mine & executions.c.state.in_([Stored.PENDING, Stored.RUNNING])
+    first = sa.update(executions).where(open_, executions.c.stop_intent.is_(None)).values(stop_intent=cause.value)
+    if tx.changed(first):
+        events.append(tx, account_id, execution_id, "stop.intended", cause=cause.value, by=by)
+        tx.wake(WORK)
+        return
+    row = tx.one(sa.select(executions.c.state).where(mine))
+    if row is None:
+        raise Missing("execution_unknown", f"There is no execution {execution_id}.")
+    if Stored(row.state) in states.FINAL:
+        raise Conflict("execution_final", f"The execution is {row.state} already.", "Run it again instead.")
+
+
+def waiting(tx: Tx, execution_id: str, account_id: str, *, opened: bool) -> bool:
+    """An approval of a RUNNING execution opened or closed; entering and leaving the wait append events.
+
+    False when the execution is not running any more: nothing may be asked for it then.
+    """
+    step = 1 if opened else -1
+    running = (executions.c.id == execution_id) & (executions.c.state == Stored.RUNNING)
+    if opened:
+        running &= executions.c.stop_intent.is_(None)
+    change = sa.update(executions).where(running).values(open_approvals=executions.c.open_approvals + step)
+    row = tx.execute(change.returning(executions)).first()
+    if row is None:
+        return False
+    if opened and row.open_approvals == 1:
+        tx.execute(sa.update(executions).where(executions.c.id == execution_id).values(waiting_since=tx.now()))
+        events.append(tx, account_id, execution_id, "wait.entered")
+    elif not opened and row.open_approvals == 0:
+        since = row.waiting_since or tx.now()
+        waited = row.waited_ms + int((tx.now() - since).total_seconds() * 1000)
+        mine = executions.c.id == execution_id
+        tx.execute(sa.update(executions).where(mine).values(waited_ms=waited, waiting_since=None))
+        events.append(tx, account_id, execution_id, "wait.left", waited_ms=waited)
+    tx.wake(WORK)
+    return True
+
+
+def _held(execution_id: str, epoch: int) -> sa.ColumnElement[bool]:
+    mine = (executions.c.id == execution_id) & (executions.c.epoch == epoch)
+    return mine & (executions.c.state == Stored.RUNNING)

@@ -1,0 +1,81 @@
+"""An execution's log: numbered lines in chunks, the engine's cursor in the same row. Log lines are not events.
+
+Two sources write: the engine's output (bulk lane) and the story, the product's own lines about tools and approvals, in the
+unit of what they tell. Numbers are taken from the execution's log stream, so that both fall into one order.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from control.events import topic
+from control.tables import log_chunks, streams
+from kit.clock import rfc3339
+from kit.db import Database, Tx
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line. `source` is setup, agent or preloop; `level` is info, warning or error."""
+
+    number: int
+    at: str
+    source: str
+    level: str
+    text: str
+
+
+def append(
+    tx: Tx, account_id: str, execution_id: str, lines: Sequence[tuple[str, str, str, str]], *, cursor: str | None = None
+) -> int:
+    """Store (at, source, level, text) lines as one chunk; returns the number of the first."""
+    stream = f"{execution_id}.log"
+    made = tx.insert(streams).values(account_id=account_id, id=stream, last_seq=0, head="")
+    tx.execute(made.on_conflict_do_nothing())
+    mine = (streams.c.account_id == account_id) & (streams.c.id == stream)
+    taken = sa.update(streams).where(mine).values(last_seq=streams.c.last_seq + len(lines))
+    first = int(tx.execute(taken.returning(streams.c.last_seq)).scalar_one()) - len(lines) + 1
+    row = {"execution_id": execution_id, "first": first, "account_id": account_id, "count": len(lines)}
+    tx.execute(
+        sa.insert(log_chunks).values(
+            row | {"lines": json.dumps(lines, ensure_ascii=False), "cursor": cursor, "at": tx.now()}
+        )
+    )
+    tx.wake(topic(execution_id))
+    return first
+
+
+def story(tx: Tx, account_id: str, execution_id: str | None, level: str, *texts: str) -> None:
+    """The product's own lines about a run; an enrolled agent without an execution has no log."""
+    if execution_id is not None:
+        at = rfc3339(tx.now())
+        append(tx, account_id, execution_id, [(at, "preloop", level, text) for text in texts])
+
+
+def cursor(tx: Tx, execution_id: str) -> str:
+    """Where the engine's output is to be read on; '' from the beginning."""
+    stored = sa.select(log_chunks.c.cursor).where(
+        log_chunks.c.execution_id == execution_id, log_chunks.c.cursor.is_not(None)
+    )
+    return tx.execute(stored.order_by(log_chunks.c.first.desc()).limit(1)).scalar() or ""
+
+
+async def read(db: Database, account_id: str, execution_id: str, *, after: int = 0) -> list[Line]:
+    """Lines after a number, from up to 500 chunks."""
+    rows = await db.read(
+        sa.select(log_chunks)
+        .where(
+            log_chunks.c.account_id == account_id,
+            log_chunks.c.execution_id == execution_id,
+            log_chunks.c.first + log_chunks.c["count"] > after + 1,
+        )
+        .order_by(log_chunks.c.first)
+    )
+    lines = []
+    for row in rows:
+        for offset, (at, source, level, text) in enumerate(json.loads(row.lines)):
+            if row.first + offset > after:
+                lines.append(Line(number=row.first + offset, at=at, source=source, level=level, text=text))
+    return lines

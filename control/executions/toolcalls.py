@@ -1,0 +1,183 @@
+"""The durable row of a tool call, from request to result. Who must say yes is next door in `approvals/desk`.
+
+A call is one row per (session, server, tool, argument digest) while it is open; a re-issued call attaches to it. It is sent
+by exactly one sender, once: a call that was sent and not settled in its time is `unknown` and is never sent again.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Row
+
+from control import events
+from control.executions.states import Stored
+from control.identity.principals import Principal
+from control.tables import executions, sessions, tool_calls
+from kit import canonical
+from kit.db import Database, Tx
+from kit.ids import new_id
+
+REATTACH = timedelta(seconds=120)
+"""How long an answer that was never delivered waits for its caller to come back."""
+
+
+class Status(StrEnum):
+    READY = "ready"  # may be sent: no rule asks, or the yes is there
+    WAITING = "waiting"  # a person is asked
+    SENT = "sent"  # the upstream has it
+    SUCCEEDED = "succeeded"  # the upstream answered
+    FAILED = "failed"  # the upstream answered with an error, or could not be reached before the call was sent
+    DENIED = "denied"  # a rule says no
+    DECLINED = "declined"  # a person says no
+    EXPIRED = "expired"  # nobody said anything in time
+    WITHDRAWN = "withdrawn"  # the run ended before the answer
+    UNKNOWN = "unknown"  # sent, and nobody knows what became of it
+
+
+OPEN = (Status.READY, Status.WAITING, Status.SENT)
+REFUSED = (Status.DENIED, Status.DECLINED, Status.EXPIRED, Status.WITHDRAWN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What an agent asks for: `args` are canonical JSON without the justification, `digest` is over them."""
+
+    server: str
+    tool: str
+    name: str
+    args: str
+    digest: str
+    definition_digest: str | None = None
+    justification: str | None = None
+
+
+def topic(call_id: str) -> str:
+    """Woken at every change of a call."""
+    return f"call:{call_id}"
+
+
+def alive(tx: Tx, principal: Principal) -> bool:
+    """May this session still act? Takes the session's row, so that an end waits for us or we see it."""
+    if principal.execution_id:
+        running = (executions.c.id == principal.execution_id) & (executions.c.state == Stored.RUNNING)
+        running &= executions.c.stop_intent.is_(None)
+        if not tx.changed(sa.update(executions).where(running).values(state=Stored.RUNNING)):
+            return False
+    living = (sessions.c.id == principal.session_id) & sessions.c.revoked_at.is_(None)
+    return tx.changed(sa.update(sessions).where(living).values(kind=sessions.c.kind))
+
+
+def reattach(tx: Tx, principal: Principal, call: Call) -> Row[Any] | None:
+    """The row this call belongs to: an open one, or one that ended lately and whose answer nobody got."""
+    same = (tool_calls.c.session_id == principal.session_id) & (tool_calls.c.digest == call.digest)
+    same &= (tool_calls.c.server == call.server) & (tool_calls.c.tool == call.tool)
+    undelivered = tool_calls.c.delivered_at.is_(None) & (tool_calls.c.settled_at > tx.now() - REATTACH)
+    found = sa.select(tool_calls).where(same, tool_calls.c.status.in_(OPEN) | undelivered)
+    return tx.one(found.order_by(tool_calls.c.asked_at.desc()).limit(1))
+
+
+def record(
+    tx: Tx, principal: Principal, call: Call, status: Status, *, rule: str, context: str, error: str = ""
+) -> str:
+    """A new row and its event; returns the call's id."""
+    call_id = new_id("tcl")
+    now = tx.now()
+    tx.execute(
+        sa.insert(tool_calls).values(
+            id=call_id,
+            account_id=principal.account_id,
+            session_id=principal.session_id,
+            execution_id=principal.execution_id,
+            server=call.server,
+            tool=call.tool,
+            name=call.name,
+            args=call.args,
+            digest=call.digest,
+            definition_digest=call.definition_digest,
+            justification=call.justification,
+            rule=rule,
+            context=context,
+            status=status.value,
+            error=error or None,
+            asked_at=now,
+            settled_at=now if status not in OPEN else None,
+        )
+    )
+    data = {"call": call_id, "server": call.server, "tool": call.tool, "status": status.value, "rule": rule}
+    events.append(tx, principal.account_id, principal.stream, "tool.asked", **data)
+    return call_id
+
+
+def claim(tx: Tx, principal: Principal, call_id: str, *, within: timedelta) -> bool:
+    """Become the one sender of a call. False when somebody else is, or when the run may not act any more."""
+    if not alive(tx, principal):
+        return False
+    now = tx.now()
+    ready = (tool_calls.c.id == call_id) & (tool_calls.c.status == Status.READY)
+    sent = sa.update(tool_calls).where(ready).values(status=Status.SENT.value, sent_at=now, send_until=now + within)
+    if not tx.changed(sent):
+        return False
+    events.append(tx, principal.account_id, principal.stream, "tool.sent", call=call_id)
+    tx.wake(topic(call_id))
+    return True
+
+
+def settle(tx: Tx, call_id: str, *, result: dict[str, Any] | None, is_error: bool, error: str | None = None) -> bool:
+    """Store what came back for a call that was sent. A result after the end of the run is stored and marked late."""
+    row = tx.execute(sa.select(tool_calls).where(tool_calls.c.id == call_id)).one()
+    status = Status.FAILED if is_error else Status.SUCCEEDED
+    values = {"status": status.value, "settled_at": tx.now(), "is_error": is_error, "error": error}
+    values["result"] = canonical.dumps(result) if result is not None else None
+    sent = (tool_calls.c.id == call_id) & tool_calls.c.status.in_([Status.SENT, Status.UNKNOWN])
+    if not tx.changed(sa.update(tool_calls).where(sent).values(values)):
+        return False
+    late = bool(row.execution_id) and not tx.one(
+        sa.select(executions.c.id).where(executions.c.id == row.execution_id, executions.c.state == Stored.RUNNING)
+    )
+    data = {"call": call_id, "tool": row.tool, "status": status.value, "error": error, "late": late}
+    events.append(tx, row.account_id, row.execution_id or row.session_id, "tool.settled", **data)
+    tx.wake(topic(call_id))
+    return True
+
+
+def give_up(tx: Tx, call_id: str) -> bool:
+    """A call that was sent and not settled in its time: nobody knows what happened, and it is never sent again."""
+    overdue = (tool_calls.c.id == call_id) & (tool_calls.c.status == Status.SENT) & (tool_calls.c.send_until < tx.now())
+    lost = sa.update(tool_calls).where(overdue).values(status=Status.UNKNOWN.value, settled_at=tx.now())
+    row = tx.execute(lost.returning(tool_calls)).first()
+    if row:
+        stream = row.execution_id or row.session_id
+        events.append(tx, row.account_id, stream, "tool.unknown", call=call_id, tool=row.tool)
+        tx.wake(topic(call_id))
+    return row is not None
+
+
+def delivered(tx: Tx, call_id: str) -> None:
+    """The caller has its answer; an identical call from now on is a new one."""
+    mine = (tool_calls.c.id == call_id) & tool_calls.c.delivered_at.is_(None)
+    tx.execute(sa.update(tool_calls).where(mine).values(delivered_at=tx.now()))
+
+
+def close(tx: Tx, call_id: str, status: Status, error: str) -> bool:
+    """End a call that waits or is ready without sending it."""
+    open_ = (tool_calls.c.id == call_id) & tool_calls.c.status.in_([Status.READY, Status.WAITING])
+    now = tx.now()
+    ended = sa.update(tool_calls).where(open_).values(status=status.value, error=error, settled_at=now, is_error=True)
+    hit = tx.changed(ended)
+    if hit:
+        tx.wake(topic(call_id))
+    return hit
+
+
+async def look(db: Database, call_id: str) -> Row[Any]:
+    """The row as it is now."""
+    return (await db.read(sa.select(tool_calls).where(tool_calls.c.id == call_id)))[0]
+
+
+def result(row: Row[Any]) -> dict[str, Any] | None:
+    """The upstream's recorded answer."""
+    return json.loads(row.result) if row.result else None

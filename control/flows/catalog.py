@@ -1,0 +1,117 @@
+"""Flows as versioned records: apply a file, find one, read a version. Each flow has a sealed secret for its webhook."""
+
+import base64
+import secrets as random
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Row
+
+from control import events
+from control.flows import template
+from control.flows.flow import Flow, dumps, loads, parse
+from control.tables import flow_versions, flows
+from kit.db import Database, Tx
+from kit.errors import Invalid, Missing
+from kit.ids import new_id
+from kit.secrets import Sealer
+
+
+class Known:
+    """What a flow may name: checked when it is saved, so that a typo isn't found in the middle of a run."""
+
+    def __init__(self, *, models: Sequence[str], servers: Sequence[str], groups: Sequence[str]) -> None:
+        self._named = {"model": set(models), "server": set(servers), "group": set(groups)}
+
+    def check(self, flow: Flow) -> None:
+        self._one("model", flow.agent.model)
+        for tool in flow.tools:
+            if "*" not in tool.server:
+                self._one("server", tool.server)
+            if tool.approval:
+                self._one("group", tool.approval.group)
+
+    def _one(self, kind: str, name: str) -> None:
+        if name not in self._named[kind]:
+            known = ", ".join(sorted(self._named[kind])) or "none"
+            raise Invalid("flow_invalid", f"The {kind} {name!r} is not in preloop.toml.", f"Known: {known}.")
+
+
+def check(source: str, known: Known) -> Flow:
+    """Read a flow file and everything it names."""
+    flow = parse(source)
+    known.check(flow)
+    template.names(flow.prompt)
+    return flow
+
+
+def apply(tx: Tx, account_id: str, source: str, *, sealer: Sealer, by: str) -> tuple[str, int, bool]:
+    """Store a checked file as the newest version: (name, version, changed). The same content again changes nothing."""
+    flow, body, now = parse(source), dumps(source), tx.now()
+    row = tx.one(_named(account_id, flow.name))
+    if row is not None:
+        newest = sa.select(flow_versions.c.body).where(
+            flow_versions.c.flow_id == row.id, flow_versions.c.version == row.version
+        )
+        if tx.execute(newest).scalar_one() == body:
+            return flow.name, row.version, False
+        flow_id, version = row.id, row.version + 1
+        mine = (flows.c.id == flow_id) & (flows.c.version == row.version)
+        tx.execute(sa.update(flows).where(mine).values(version=version))
+    else:
+        flow_id, version = new_id("flo"), 1
+        secret = "whsec_" + base64.b64encode(random.token_bytes(32)).decode()
+        values = {"id": flow_id, "account_id": account_id, "name": flow.name, "version": 1, "created_at": now}
+        tx.execute(sa.insert(flows).values(values | {"hook_secret": sealer.seal(secret)}))
+    stored = {"flow_id": flow_id, "version": version, "account_id": account_id, "body": body, "created_at": now}
+    tx.execute(sa.insert(flow_versions).values(stored))
+    events.append(tx, account_id, events.ACCOUNT, "flow.applied", flow=flow.name, version=version, by=by)
+    return flow.name, version, True
+
+
+def find(tx: Tx, account_id: str, name: str) -> tuple[Row[Any], Flow]:
+    """The newest version of a flow, inside a unit: (flows row, flow)."""
+    row = tx.one(_joined(account_id).where(flows.c.name == name))
+    if row is None:
+        raise Missing("flow_unknown", f"There is no flow {name!r}.", "`preloop flows list` shows the flows there are.")
+    return row, loads(row.body)
+
+
+async def read(db: Database, account_id: str, name: str) -> tuple[Row[Any], Flow]:
+    """The same, for readers."""
+    rows = await db.read(_joined(account_id).where(flows.c.name == name))
+    if not rows:
+        raise Missing("flow_unknown", f"There is no flow {name!r}.", "`preloop flows list` shows the flows there are.")
+    return rows[0], loads(rows[0].body)
+
+
+async def listed(db: Database, account_id: str) -> list[tuple[Row[Any], Flow]]:
+    """All flows of an account by name, up to 500."""
+    return [(row, loads(row.body)) for row in await db.read(_joined(account_id).order_by(flows.c.name))]
+
+
+def version(tx: Tx, flow_id: str, number: int) -> Flow:
+    """The version an execution was made from."""
+    stored = sa.select(flow_versions.c.body).where(
+        flow_versions.c.flow_id == flow_id, flow_versions.c.version == number
+    )
+    return loads(tx.execute(stored).scalar_one())
+
+
+def rotate_hook(tx: Tx, account_id: str, name: str, *, sealer: Sealer, by: str) -> str:
+    """A new webhook secret, shown once; the old one is worth nothing from now on."""
+    row, _ = find(tx, account_id, name)
+    secret = "whsec_" + base64.b64encode(random.token_bytes(32)).decode()
+    tx.execute(sa.update(flows).where(flows.c.id == row.id).values(hook_secret=sealer.seal(secret)))
+    events.append(tx, account_id, events.ACCOUNT, "webhook.rotated", flow=name, by=by)
+    return secret
+
+
+def _named(account_id: str, name: str) -> sa.Select[Any]:
+    return sa.select(flows).where(flows.c.account_id == account_id, flows.c.name == name)
+
+
+def _joined(account_id: str) -> sa.Select[Any]:
+    newest = (flow_versions.c.flow_id == flows.c.id) & (flow_versions.c.version == flows.c.version)
+    return sa.select(flows, flow_versions.c.body).join(flow_versions, newest).where(flows.c.account_id == account_id)

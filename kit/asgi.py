@@ -1,0 +1,203 @@
+"""The plain ASGI layers our listeners wear, outermost first: `Requests`, `Headers`, `Faults`, `Hosts`, `SameOrigin`.
+
+They know no route and no person. Each passes lifespan through. `PAGE_HEADERS` is the strict set for pages of our own:
+no inline script or style, nothing from elsewhere. `problem` is the REST face of a Fault (RFC 9457).
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from urllib.parse import urlsplit
+
+import structlog
+from starlette.datastructures import Headers as Read
+from starlette.datastructures import MutableHeaders
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
+
+from kit.errors import Fault, Refused
+from kit.ids import new_id
+from kit.observe import log
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+PAGE_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    # not no-referrer: that makes browsers send `Origin: null` with our own forms
+    "referrer-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "x-robots-tag": "noindex, nofollow",
+    "cache-control": "no-store",
+}
+HSTS = {"strict-transport-security": "max-age=31536000"}
+
+
+class Misdirected(Refused):
+    """This address is not one of ours."""
+
+    status = 421
+
+
+def problem(fault: Fault, request_id: str = "") -> Response:
+    """RFC 9457 with our two members `code` and `hint`; server errors also name the request to look for in the log."""
+    body: dict[str, object] = {"type": "about:blank", "title": fault.message, "status": fault.status}
+    body |= {"code": fault.code, "hint": fault.hint}
+    if fault.status >= 500 and request_id:
+        body["request_id"] = request_id
+    headers = {"www-authenticate": "Bearer"} if fault.status == 401 else None
+    return JSONResponse(body, fault.status, headers, media_type="application/problem+json")
+
+
+def refusal(status: int, code: str, message: str, hint: str = "") -> Fault:
+    """A Fault for a status that is a matter of HTTP alone and has no class in the tree."""
+    fault = Fault(code, message, hint)
+    fault.status = status
+    return fault
+
+
+def request_id(scope: Scope) -> str:
+    """What `Requests` gave to this request."""
+    return str(scope.get("state", {}).get("request_id", ""))
+
+
+class Requests:
+    """A number for each request, on every log line made inside it, and one access line at its end.
+
+    `shown` turns a path into what may be written down: paths carry secrets on some routes, query strings are never
+    written. Reads that went well are logged at debug.
+    """
+
+    def __init__(self, app: ASGIApp, shown: Callable[[str], str] = lambda path: path) -> None:
+        self._app = app
+        self._shown = shown
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        number, began, status = new_id("req"), time.monotonic(), 0
+        scope.setdefault("state", {})["request_id"] = number
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = number
+            await send(message)
+
+        method = scope.get("method", "WEBSOCKET")
+        with structlog.contextvars.bound_contextvars(request_id=number):
+            try:
+                await self._app(scope, receive, noting)
+            finally:
+                line = log.debug if method in SAFE and status < 400 else log.info
+                ms = round((time.monotonic() - began) * 1000, 1)
+                line("request", method=method, path=self._shown(scope["path"]), status=status, ms=ms)
+
+
+class Headers:
+    """Headers for every answer that did not set them itself."""
+
+    def __init__(self, app: ASGIApp, headers: Mapping[str, str]) -> None:
+        self._app = app
+        self._headers = headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def adding(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, adding if scope["type"] == "http" else send)
+
+
+class Faults:
+    """Turns a Fault, or anything unexpected, into an answer; what was unexpected is logged and not told."""
+
+    def __init__(self, app: ASGIApp, answer: Callable[[Scope, Fault], Response] | None = None) -> None:
+        self._app = app
+        self._answer = answer or (lambda scope, fault: problem(fault, request_id(scope)))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def noting(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except Exception as error:
+            if started or scope["type"] == "lifespan":
+                raise
+            if not isinstance(error, Fault):
+                log.exception("request failed")
+            face = WebSocketClose(1008, "") if scope["type"] == "websocket" else self._answer(scope, _told(error))
+            await face(scope, receive, send)
+
+
+def _told(error: Exception) -> Fault:
+    if isinstance(error, Fault):
+        return error
+    return Fault("internal_error", "Something went wrong on our side.", "The server's log has the details.")
+
+
+class Hosts:
+    """Answers only to its own names, whatever the port: a page that rebinds its DNS name to us gets nothing."""
+
+    def __init__(self, app: ASGIApp, allowed: Iterable[str]) -> None:
+        self._app = app
+        self._allowed = frozenset(name.lower() for name in allowed)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan" and (name := host_name(Read(scope=scope).get("host", ""))) not in self._allowed:
+            raise Misdirected(
+                "host_unknown",
+                f"This server does not answer to the name {name[:100]!r}.",
+                "Set PRELOOP_PUBLIC_URL to the address people use.",
+            )
+        await self._app(scope, receive, send)
+
+
+def host_name(host: str) -> str:
+    """The name of a Host header without its port: `[::1]:8080` → '::1'; '' when it is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+class SameOrigin:
+    """A browser may change something here only from a page of ours.
+
+    Decided by `Sec-Fetch-Site`, else `Origin` against `Host` (which `Hosts` has checked). A request with neither comes
+    from no browser: it passes unless it carries cookies. WebSocket handshakes are always checked.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        unsafe = scope["type"] == "websocket" or (scope["type"] == "http" and scope["method"] not in SAFE)
+        if unsafe and not is_own(Read(scope=scope)):
+            raise Refused(
+                "cross_origin",
+                "This request came from another site's page.",
+                "Open the page here and try again; programs use an API token, or send an Origin header.",
+            )
+        await self._app(scope, receive, send)
+
+
+def is_own(headers: Read) -> bool:
+    """Did a page of ours send this, or something that is no browser and holds no cookie?"""
+    if (site := headers.get("sec-fetch-site")) is not None:
+        return site in {"same-origin", "none"}
+    if (origin := headers.get("origin")) is not None:
+        return urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+    return "cookie" not in headers

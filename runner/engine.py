@@ -44,6 +44,15 @@ class Exit:
     gone: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A job that an engine still holds, whoever started it: what a reaper looks at."""
+
+    name: str
+    labels: Mapping[str, str]
+    running: bool
+
+
 class Engine(Protocol):
     """Every method has its own time limit inside and raises `Fault('engine_unreachable')` when the engine is silent."""
 

@@ -1,0 +1,203 @@
+#!/bin/sh
+# The life of every agent, in a container and out of one: exchange the token, prepare, run, report.
+#
+# Runs with the work folder as its directory and finds everything in .preloop/ there (see runner/agents/script.py):
+#   argv    the agent's command, one argument a line, backslash and newline escaped
+#   stdin   what the agent reads
+#   paths   "NAME path" lines: variables to set to that path in the work folder
+#   keys    names of the variables that receive the runtime token
+#   init.sh commands to run first; may be absent
+# Text of a flow is only ever read from these files, never part of this script. POSIX sh: dash, busybox, macOS.
+set -u
+exec 2>&1
+own=$(pwd)/.preloop
+child=
+group=
+stopping=
+interrupted=
+
+fail() {
+    code=$1
+    shift
+    printf 'preloop: %s\n' "$*"
+    exit "$code"
+}
+
+# --- the token ---------------------------------------------------------------------------------------------------
+# Each asker prints the HTTP status ("000" when nobody answered) and, on a second line, the token. The bootstrap token
+# travels by environment or standard input, never as an argument.
+
+ask_curl() {
+    told=$(printf 'header = "Authorization: Bearer %s"\n' "$PRELOOP_BOOTSTRAP_TOKEN" |
+        curl -q -sS -K - -m 15 --noproxy '*' -d '' -w '\n%{http_code}' "$1" 2>/dev/null)
+    printf '%s\n' "$told" | sed -n '$p'
+    printf '%s\n' "$told" | sed -n 's/.*"token"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p'
+}
+
+ask_node() {
+    node -e '
+const headers = { Authorization: "Bearer " + process.env.PRELOOP_BOOTSTRAP_TOKEN }
+const options = { method: "POST", headers, redirect: "error", signal: AbortSignal.timeout(15000) }
+fetch(process.argv[1], options)
+  .then(async answer => [answer.status, answer.ok ? (await answer.json()).token : ""])
+  .catch(() => ["000", ""])
+  .then(([status, token]) => console.log(status + "\n" + token))
+' "$1" 2>/dev/null
+}
+
+ask_python3() {
+    python3 -c '
+import json, os, sys, urllib.error, urllib.request
+headers = {"Authorization": "Bearer " + os.environ["PRELOOP_BOOTSTRAP_TOKEN"]}
+door = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+try:
+    answer = door.open(urllib.request.Request(sys.argv[1], b"", headers), timeout=15)
+    print(answer.status, json.load(answer)["token"], sep="\n")
+except urllib.error.HTTPError as exc:
+    print(exc.code)
+except (OSError, ValueError, KeyError):
+    print("000")
+' "$1" 2>/dev/null
+}
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+ask() {
+    if has curl; then
+        ask_curl "$1"
+    elif has node; then
+        ask_node "$1"
+    else
+        ask_python3 "$1"
+    fi
+}
+
+exchange() {
+    has curl || has node || has python3 ||
+        fail 1 "the image has neither curl nor node nor python3, so the agent's token can't be fetched"
+    tries=0
+    while :; do
+        answer=$(ask "$PRELOOP_CONTROL_URL/api/v1/agent/token")
+        status=$(printf '%s\n' "$answer" | sed -n 1p)
+        token=$(printf '%s\n' "$answer" | sed -n 2p)
+        tries=$((tries + 1))
+        [ -n "$stopping" ] && exit 143
+        case $status in
+            2??) [ -n "$token" ] && return 0 ;;
+            409) fail 86 "this execution's token was used before: another agent runs for it, so this one ends" ;;
+            4??) fail 1 "the control plane refused this agent's token (HTTP $status)" ;;
+        esac
+        [ "$tries" -lt 30 ] || fail 1 "no token from the control plane at $PRELOOP_CONTROL_URL (HTTP ${status:-000})"
+        [ "$tries" -eq 1 ] && printf 'preloop: no answer from the control plane yet (HTTP %s), trying again\n' "${status:-000}"
+        sleep 1
+    done
+}
+
+# --- output ------------------------------------------------------------------------------------------------------
+# Passes lines on as they come, with a space before those that pretend to be ours. Deaf to TERM: it ends with its input.
+
+guard() (
+    trap '' TERM INT HUP
+    LC_ALL=C
+    export LC_ALL
+    # mawk reads ahead unless it is told not to; the others must not be told.
+    interactive=
+    case $(awk -W version 2>&1 </dev/null) in mawk*) interactive=interactive ;; esac
+    exec awk ${interactive:+-W "$interactive"} '/^PRELOOP_AGENT_EXEC_/ { $0 = " " $0 } { print; fflush() }'
+)
+
+# --- running -----------------------------------------------------------------------------------------------------
+
+on_term() {
+    stopping=1
+    interrupted=1
+    # A child that has not reached its own session yet is no group.
+    [ -z "$child" ] || kill -TERM "$group$child" 2>/dev/null || kill -TERM "$child" 2>/dev/null
+}
+
+# wait_for PID: its exit code into $code, though signals interrupt `wait`.
+wait_for() {
+    code=
+    while :; do
+        interrupted=
+        wait "$1" 2>/dev/null
+        now=$?
+        [ "$now" -eq 127 ] && [ -n "$code" ] || code=$now
+        [ -n "$interrupted" ] || return 0
+    done
+}
+
+# run INPUT KEYS COMMAND...: in a session of its own where the system has setsid, so that TERM reaches all of it once.
+run() {
+    input=$1
+    keys=$2
+    shift 2
+    pipe=$own/pipe.$$
+    rm -f "$pipe"
+    mkfifo -m 600 "$pipe" || fail 1 "can't write to the work folder"
+    guard <"$pipe" &
+    guard=$!
+    session=
+    group=
+    if has setsid; then
+        session=setsid
+        group=-
+    fi
+    {
+        while IFS= read -r key; do
+            export "$key=$token"
+        done <"$keys"
+        exec $session "$@"
+    } <"$input" >"$pipe" 2>&1 &
+    child=$!
+    [ -z "$stopping" ] || on_term
+    wait_for "$child"
+    ended=$code
+    [ -z "$group" ] || kill -KILL "-$child" 2>/dev/null
+    child=
+    # A daemon that left the session still holds the pipe; the run does not wait for it.
+    (sleep 2 && kill -KILL "$guard") >/dev/null 2>&1 &
+    watchdog=$!
+    wait_for "$guard"
+    # KILL, as a TERM that meets a shell just forked is lost in its parent's trap.
+    kill -KILL "$watchdog" 2>/dev/null
+    wait "$watchdog" 2>/dev/null
+    rm -f "$pipe"
+    code=$ended
+}
+
+run_agent() {
+    set --
+    while IFS= read -r line; do
+        argument=$(printf '%b_' "$line")
+        set -- "$@" "${argument%_}"
+    done <"$own/argv"
+    run "$own/stdin" "$own/keys" "$@"
+}
+
+# --- the life ----------------------------------------------------------------------------------------------------
+
+trap on_term TERM INT
+
+exchange
+unset PRELOOP_BOOTSTRAP_TOKEN
+while IFS=' ' read -r name path; do
+    export "$name=$(pwd)/$path"
+done <"$own/paths"
+
+if [ -f "$own/init.sh" ]; then
+    run /dev/null /dev/null sh -e "$own/init.sh"
+    [ "$code" -eq 0 ] || fail "$code" "init ended with exit code $code"
+fi
+[ -z "$stopping" ] || exit 143
+
+echo PRELOOP_AGENT_EXEC_START
+run_agent
+echo "PRELOOP_AGENT_EXEC_END $code"
+
+if [ "${AGENT_POST_EXEC_SLEEP:-0}" != 0 ] && [ -z "$stopping" ]; then
+    trap 'exit "$code"' TERM INT
+    sleep "$AGENT_POST_EXEC_SLEEP" >/dev/null 2>&1 &
+    wait "$!"
+fi
+exit "$code"

@@ -1,0 +1,128 @@
+"""From what an agent needs (`AgentPlan`) to what an engine starts (`Job`): the files and variables of the entry script.
+
+Every agent is started the same way, by `entry.sh` in its work folder; what differs is data in `.preloop/` there. Values
+of a flow become files, never parts of a script. Knows no engine: paths are made absolute by the script, where it runs.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kit.errors import Invalid
+from runner.engine import Job
+
+ENTRY_SCRIPT = Path(__file__).with_name("entry.sh")
+
+INSTANCE_LABEL = "preloop.instance"
+EXECUTION_LABEL = "preloop.execution"
+
+_WIRES = {
+    "OPENAI_BASE_URL": "/openai/v1",
+    "ANTHROPIC_BASE_URL": "/anthropic",
+    "GOOGLE_GEMINI_BASE_URL": "/gemini",
+}
+_WIRE_KEYS = ("OPENAI_API_KEY", "ANTHROPIC_AUTH_TOKEN", "GEMINI_API_KEY")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brief:
+    """What a run asks of an agent, whatever its runtime: the input of an adapter."""
+
+    execution_id: str
+    model: str
+    prompt: str
+    payload_json: str
+    mcp_url: str
+    gateway_url: str
+    """The gateway's origin, without a wire's path."""
+    control_url: str
+    init: tuple[str, ...] = ()
+    post_exec_sleep_s: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentPlan:
+    """What one agent CLI needs to do a brief; made by its adapter."""
+
+    image: str
+    argv: tuple[str, ...]
+    stdin: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Paths relative to the work folder."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    paths: Mapping[str, str] = field(default_factory=dict)
+    """Variables that name a place in the work folder: variable -> relative path."""
+    gateway: bool = True
+    """Whether the usual base-URL and key variables of the model wires point at the gateway."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the engine may give one agent."""
+
+    memory_bytes: int = 2 << 30
+    cpus: float = 1.0
+    pids: int = 256
+
+
+def assemble(
+    plan: AgentPlan, brief: Brief, *, name: str, instance: str, bootstrap_token: str, limits: Limits | None = None
+) -> Job:
+    """The job an engine starts. `bootstrap_token` is the only secret in it, and it is worth one exchange."""
+    room = limits or Limits()
+    return Job(
+        name=name,
+        image=plan.image,
+        argv=("sh", ".preloop/entry.sh"),
+        env=_environment(plan, brief) | {"PRELOOP_BOOTSTRAP_TOKEN": bootstrap_token},
+        files={path: text.encode(errors="replace") for path, text in _files(plan, brief).items()},
+        memory_bytes=room.memory_bytes,
+        cpus=room.cpus,
+        pids=room.pids,
+        labels={INSTANCE_LABEL: instance, EXECUTION_LABEL: brief.execution_id},
+    )
+
+
+def _environment(plan: AgentPlan, brief: Brief) -> dict[str, str]:
+    wires = {name: brief.gateway_url + path for name, path in _WIRES.items()} if plan.gateway else {}
+    return {
+        **wires,
+        **plan.env,
+        "PRELOOP_MCP_URL": brief.mcp_url,
+        "PRELOOP_GATEWAY_URL": brief.gateway_url,
+        "PRELOOP_CONTROL_URL": brief.control_url,
+        "PRELOOP_MODEL": brief.model,
+        "PRELOOP_EXECUTION_ID": brief.execution_id,
+        "AGENT_POST_EXEC_SLEEP": str(brief.post_exec_sleep_s),
+    }
+
+
+def _files(plan: AgentPlan, brief: Brief) -> dict[str, str]:
+    paths = {
+        "PRELOOP_PROMPT_FILE": ".preloop/prompt.txt",
+        "PRELOOP_PAYLOAD_FILE": ".preloop/payload.json",
+        **plan.paths,
+    }
+    keys = ("PRELOOP_API_TOKEN", *(_WIRE_KEYS if plan.gateway else ()))
+    files = {
+        **plan.files,
+        ".preloop/entry.sh": ENTRY_SCRIPT.read_text(),
+        ".preloop/prompt.txt": brief.prompt,
+        ".preloop/payload.json": brief.payload_json,
+        ".preloop/argv": _lines(escape(argument) for argument in plan.argv),
+        ".preloop/stdin": plan.stdin,
+        ".preloop/paths": _lines(f"{name} {path}" for name, path in paths.items()),
+        ".preloop/keys": _lines(keys),
+    }
+    return files | {".preloop/init.sh": _lines(brief.init)} if brief.init else files
+
+
+def escape(argument: str) -> str:
+    """One argument on one line, as `printf %b` reads it back. No process takes a NUL in an argument."""
+    if "\0" in argument:
+        raise Invalid("argument_invalid", "An argument of the agent's command contains a NUL character.")
+    return argument.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _lines(items: Iterable[str]) -> str:
+    return "".join(f"{item}\n" for item in items)

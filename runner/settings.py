@@ -1,0 +1,17 @@
+"""What an operator sets about running agents: `[runner]` of preloop.toml."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork
+
+
+class RunnerSettings(BaseModel):
+    """`engine` auto takes Docker when it answers; the process engine isolates nothing and must be named."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    engine: Literal["auto", "docker", "process"] = "auto"
+    docker_socket: str = "unix:///var/run/docker.sock"
+    network: IPvAnyNetwork = Field(default=IPvAnyNetwork("10.231.255.0/24"), validate_default=False)
+    parallel: int = Field(default=20, ge=1, le=1000)
+    stop_grace_s: float = Field(default=5.0, ge=0, le=300)

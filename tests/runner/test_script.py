@@ -36,7 +36,7 @@ def test_text_of_the_flow_is_in_files_of_its_own_only() -> None:
 def test_the_bootstrap_token_is_the_only_secret_and_only_in_the_environment() -> None:
     job = assemble(AgentPlan(image="i", argv=("a",)), BRIEF, name="n", instance="here", bootstrap_token="once")
     assert job.env["PRELOOP_BOOTSTRAP_TOKEN"] == "once"
-    assert not any(b"once" == content for content in job.files.values())
+    assert not any(content == b"once" for content in job.files.values())
     assert "PRELOOP_API_TOKEN" not in job.env
 
 

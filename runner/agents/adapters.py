@@ -1,0 +1,32 @@
+"""Which adapter speaks for which runtime. An adapter is a function from a brief to a plan, in a file of its own."""
+
+from collections.abc import Callable
+
+from kit.errors import Invalid
+from runner.agents import codex, scripted
+from runner.agents.script import AgentPlan, Brief
+
+Adapter = Callable[[Brief], AgentPlan]
+
+_ADAPTERS: dict[tuple[str, str], Adapter] = {
+    ("scripted", "docker"): scripted.in_container,
+    ("scripted", "process"): scripted.on_host,
+    ("codex", "docker"): codex.in_container,
+}
+
+
+def adapter(runtime: str, engine: str) -> Adapter:
+    """The adapter of `runtime` (`agent.runtime` of a flow) on the engine of that name."""
+    found = _ADAPTERS.get((runtime, engine))
+    if found is None:
+        supported = ", ".join(f"{name} ({place})" for name, place in _ADAPTERS)
+        raise Invalid(
+            "not_supported_yet",
+            f"The agent runtime {runtime!r} does not run on the {engine} engine yet.",
+            f"Supported now: {supported}.",
+        )
+    return found
+
+
+def plan(runtime: str, engine: str, brief: Brief) -> AgentPlan:
+    return adapter(runtime, engine)(brief)

@@ -1,0 +1,136 @@
+"""Who is looking: the browser's cookie, an API token, the sign-in page, and which role a handler needs.
+
+A sign-in link does nothing when it is opened (mail scanners open links): the page it shows has a button that spends it.
+Runtime tokens and enrolled agents' tokens are nobody here.
+"""
+
+from collections.abc import Awaitable, Callable
+from urllib.parse import quote
+
+import anyio
+import sqlalchemy as sa
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from control import events
+from control.identity import accounts
+from control.identity.principals import Person, Role
+from control.tables import tokens
+from kit import tokens as mechanics
+from kit.db import Tx
+from kit.errors import Fault, Refused, Unauthorized
+from web import inputs
+from web.parts import parts
+from web.render import page
+
+Handler = Callable[[Request, Person], Awaitable[Response]]
+_hashing = anyio.Semaphore(2)
+"""Passwords checked at once: argon2 is slow on purpose, and a flood of guesses must not stand in everybody's way."""
+
+
+def cookie_name(connection: HTTPConnection) -> str:
+    return "__Host-preloop" if parts(connection).settings.secure else "preloop"
+
+
+def bearer(connection: HTTPConnection) -> str | None:
+    """The token of an Authorization header, '' when it carries something else, None without one."""
+    header = connection.headers.get("authorization")
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+async def person(connection: HTTPConnection) -> Person:
+    """Who asks, or Unauthorized. A header, if there is one, decides alone."""
+    token = bearer(connection)
+    if token is not None:
+        return await accounts.person(parts(connection).db, token, "api")
+    return await accounts.person(parts(connection).db, connection.cookies.get(cookie_name(connection), ""), "cookie")
+
+
+def need(someone: Person, role: Role) -> None:
+    if not someone.may(role):
+        raise Refused(
+            "role_too_low",
+            f"This needs the role {role.value}; you are {someone.role.value}.",
+            "An admin can change roles.",
+        )
+
+
+def shown(handler: Handler, role: Role = Role.VIEWER) -> Callable[[Request], Awaitable[Response]]:
+    """A page for people of at least this role; a browser without a cookie is sent to sign in and comes back."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            someone = await person(request)
+        except Unauthorized:
+            if bearer(request) is not None or request.method not in {"GET", "HEAD"}:
+                raise
+            asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            return RedirectResponse(f"/signin?next={quote(asked, safe='')}", 303)
+        need(someone, role)
+        return await handler(request, someone)
+
+    return endpoint
+
+
+async def sign_in_page(request: Request) -> Response:
+    token, further = request.query_params.get("token", ""), inputs.local(request.query_params.get("next", "/"))
+    return page(request, "signin.html", fault=None, email="", token=token, next=further)
+
+
+async def sign_in(request: Request) -> Response:
+    """Spend a link's token, or check a password; then the cookie, and on to where one wanted to go."""
+    fields = await inputs.form(request)
+    token, email = fields.get("token", ""), fields.get("email", "").strip()
+    further = inputs.local(fields.get("next", "/"))
+    db, account_id = parts(request).db, parts(request).account_id
+    try:
+        if token:
+            clear = await db.write(lambda tx: accounts.redeem(tx, token))
+        else:
+            async with _hashing:
+                clear = await db.write(
+                    lambda tx: accounts.by_password(tx, account_id, email, fields.get("password", ""))
+                )
+    except Fault as fault:
+        return page(request, "signin.html", status=fault.status, fault=fault, email=email, token="", next=further)
+    answer = RedirectResponse(further, 303)
+    _set_cookie(request, answer, clear)
+    return answer
+
+
+def _set_cookie(request: Request, answer: Response, clear: str) -> None:
+    answer.set_cookie(
+        cookie_name(request),
+        clear,
+        max_age=int(accounts.COOKIE_FOR.total_seconds()),
+        path="/",
+        secure=parts(request).settings.secure,
+        httponly=True,
+        samesite="lax",
+    )
+
+
+async def sign_out(request: Request) -> Response:
+    clear = request.cookies.get(cookie_name(request), "")
+    await parts(request).db.write(lambda tx: _revoke_cookie(tx, clear))
+    answer = RedirectResponse("/signin", 303)
+    answer.delete_cookie(cookie_name(request), path="/", secure=parts(request).settings.secure, httponly=True)
+    return answer
+
+
+def _revoke_cookie(tx: Tx, clear: str) -> None:
+    mine = (tokens.c.hash == mechanics.digest(clear)) & (tokens.c.kind == "cookie") & tokens.c.revoked_at.is_(None)
+    row = tx.execute(sa.update(tokens).where(mine).values(revoked_at=tx.now()).returning(tokens)).first()
+    if row:
+        events.append(tx, row.account_id, events.ACCOUNT, "token.revoked", kind="cookie", user=row.user_id)
+
+
+routes = [
+    Route("/signin", sign_in_page, methods=["GET"]),
+    Route("/signin", sign_in, methods=["POST"]),
+    Route("/signout", sign_out, methods=["POST"]),
+]

@@ -1,0 +1,69 @@
+"""What a request carries, read strictly: forms, JSON bodies, cursors, numbers and times in the address."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from kit import canonical
+from kit.errors import Invalid
+
+M = TypeVar("M", bound=BaseModel)
+_SINCE = {"h": "hours", "d": "days", "m": "minutes"}
+
+
+async def form(request: Request) -> Mapping[str, str]:
+    """The fields of one of our own forms; the first of a name counts."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip()
+    if kind != "application/x-www-form-urlencoded":
+        raise Invalid("form_invalid", "This address takes a form.", "Send application/x-www-form-urlencoded.")
+    try:
+        pairs = parse_qsl((await request.body()).decode(), keep_blank_values=True, max_num_fields=100)
+    except ValueError as error:
+        raise Invalid("form_invalid", f"The form can't be read: {error}.") from error
+    return dict(reversed(pairs))
+
+
+async def body(request: Request, model: type[M]) -> M:
+    """A JSON body as a model; an empty body is `{}`. Errors name the first wrong key."""
+    content = canonical.parse(await request.body() or b"{}")
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the body"
+        raise Invalid("body_invalid", f"{where}: {first['msg']}.", "/api/openapi.json describes it.") from error
+
+
+def number(request: Request, name: str, default: int, *, most: int = 10**12) -> int:
+    """A number from 0 to `most` in the query."""
+    text = request.query_params.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) <= 12):
+        raise Invalid("query_invalid", f"{name}={text[:40]!r} is not a number.")
+    return min(int(text), most)
+
+
+def since(request: Request, now: datetime) -> datetime | None:
+    """`?since=24h`, `30m`, `7d`, or a time as RFC 3339."""
+    text = request.query_params.get("since", "")
+    if not text:
+        return None
+    if text[-1] in _SINCE and text[:-1].isdecimal() and len(text) < 8:
+        return now - timedelta(**{_SINCE[text[-1]]: int(text[:-1])})
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Invalid("query_invalid", f"since={text[:40]!r} is not a time.", "Write 24h, 7d or a time.") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def local(path: str, default: str = "/") -> str:
+    """A path of our own to go on to, or the default: never another site's address."""
+    parts = urlsplit(path)
+    plain = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() and "\\" not in path
+    return path if plain and not parts.scheme and not parts.netloc else default

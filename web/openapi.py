@@ -1,0 +1,106 @@
+"""One list of operations makes both the REST routes and /api/openapi.json, so that neither can lie about the other."""
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from control.identity.principals import Person, Role
+from web import auth, shapes
+
+Answer = BaseModel | Response
+REF = "#/components/schemas/{model}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One method on one path below /api/v1."""
+
+    method: str
+    path: str
+    summary: str
+    run: Callable[[Request, Person], Awaitable[Answer]]
+    answers: type[BaseModel]
+    takes: type[BaseModel] | str | None = None
+    """A JSON body, or the media type of another one."""
+    role: Role = Role.VIEWER
+    status: int = 200
+    query: Sequence[str] = ()
+
+
+def routes(operations: Sequence[Operation]) -> list[Route]:
+    return [Route("/api/v1" + op.path, _endpoint(op), methods=[op.method]) for op in operations]
+
+
+def _endpoint(op: Operation) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        someone = await auth.person(request)
+        auth.need(someone, op.role)
+        answer = await op.run(request, someone)
+        if isinstance(answer, Response):
+            return answer
+        return Response(answer.model_dump_json(), op.status, media_type="application/json")
+
+    return endpoint
+
+
+def document(operations: Sequence[Operation], url: str) -> dict[str, Any]:
+    """OpenAPI 3.1 of the operations."""
+    models = {op.answers for op in operations} | {op.takes for op in operations if isinstance(op.takes, type)}
+    ordered = sorted(models | {shapes.Problem}, key=lambda model: model.__name__)
+    refs, definitions = models_json_schema([(model, "serialization") for model in ordered], ref_template=REF)
+    schema = {model: ref for (model, _), ref in refs.items()}
+    paths: dict[str, dict[str, Any]] = {}
+    for op in operations:
+        paths.setdefault("/api/v1" + op.path, {})[op.method.lower()] = _described(op, schema)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Preloop", "version": "1"},
+        "servers": [{"url": url}],
+        "security": [{"token": []}, {"cookie": []}],
+        "paths": paths,
+        "components": {
+            "schemas": definitions["$defs"],
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "cookie": {"type": "apiKey", "in": "cookie", "name": "preloop"},
+            },
+        },
+    }
+
+
+def _described(op: Operation, schema: dict[type[BaseModel], Any]) -> dict[str, Any]:
+    names = [(name, "path") for name in re.findall(r"{(\w+)}", op.path)] + [(name, "query") for name in op.query]
+    found: dict[str, Any] = {
+        "operationId": op.run.__name__,
+        "summary": op.summary,
+        "parameters": [
+            {"name": name, "in": place, "required": place == "path", "schema": {"type": "string"}}
+            for name, place in names
+        ],
+        "responses": {
+            str(op.status): {"description": "OK", "content": {"application/json": {"schema": schema[op.answers]}}},
+            "default": {
+                "description": "What went wrong, RFC 9457",
+                "content": {"application/problem+json": {"schema": schema[shapes.Problem]}},
+            },
+        },
+    }
+    if isinstance(op.takes, str):
+        found["requestBody"] = {"content": {op.takes: {"schema": {"type": "string"}}}, "required": True}
+    elif op.takes is not None:
+        found["requestBody"] = {"content": {"application/json": {"schema": schema[op.takes]}}}
+    return found
+
+
+def described(operations: Sequence[Operation], url: str) -> Route:
+    async def openapi(request: Request) -> Response:
+        return JSONResponse(document(operations, url))
+
+    return Route("/api/openapi.json", openapi, methods=["GET"])

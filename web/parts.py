@@ -1,0 +1,39 @@
+"""What the people's door is given when it is built, and how a handler reaches it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+from starlette.requests import HTTPConnection
+
+from control.approvals.desk import Desk
+from control.flows.catalog import Known
+from control.identity.accounts import DEFAULT
+from kit.bus import Bus
+from kit.clock import Clock
+from kit.db import Database
+from kit.secrets import Sealer
+from web.settings import WebSettings
+
+Check = Callable[[], Awaitable[None]]
+"""A named question of /readyz: returns when the part answers, raises when it does not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Neighbours and settings of this listener."""
+
+    settings: WebSettings
+    db: Database
+    bus: Bus
+    sealer: Sealer
+    known: Known
+    desk: Desk
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock)
+    account_id: str = DEFAULT
+    """Where webhooks and sign-ins belong: there is one account in v1."""
+
+
+def parts(connection: HTTPConnection) -> Parts:
+    return cast(Parts, connection.app.state.parts)

@@ -1,0 +1,211 @@
+"""The questions behind pages and REST: rows in, shapes out. It never writes; every question names its account."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import BaseModel
+from sqlalchemy.engine import Row
+
+from control.executions import states
+from control.executions.states import Shown, Stored
+from control.flows import flow as flows
+from control.tables import approvals, executions, flow_versions, sessions, tool_calls, votes
+from kit.db import Database
+from kit.errors import Missing
+from web import costs, shapes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which executions a list shows; everything of it is in the page's address."""
+
+    state: str = ""
+    flow: str = ""
+    trigger: str = ""
+    since: datetime | None = None
+    cursor: str = ""
+    limit: int = 50
+
+
+async def executions_listed(
+    db: Database, account_id: str, wanted: Wanted, now: datetime
+) -> shapes.Listed[shapes.Execution]:
+    """Newest first. Ids sort by time, so the cursor is the last id shown."""
+    asked = sa.select(executions).where(executions.c.account_id == account_id, *_filters(wanted))
+    rows = await db.read(asked.order_by(executions.c.id.desc()).limit(wanted.limit + 1))
+    shown = rows[: wanted.limit]
+    paid = await costs.of_executions(db, account_id, [row.id for row in shown])
+    items = [shapes.Execution(**_execution(row, now, paid.get(row.id, costs.NOTHING))) for row in shown]
+    return shapes.Listed(items=items, next=shown[-1].id if len(rows) > wanted.limit else None)
+
+
+def _filters(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
+    found = []
+    if wanted.state:
+        stored = Stored.RUNNING if wanted.state == Shown.WAITING_FOR_APPROVAL else wanted.state
+        found.append(executions.c.state == stored)
+        if stored == Stored.RUNNING:
+            waits = executions.c.open_approvals > 0
+            found.append(waits if wanted.state == Shown.WAITING_FOR_APPROVAL else ~waits)
+    if wanted.flow:
+        found.append(executions.c.flow_name == wanted.flow)
+    if wanted.trigger:
+        found.append(executions.c.trigger_type == wanted.trigger)
+    if wanted.since:
+        found.append(executions.c.created_at >= wanted.since)
+    if wanted.cursor:
+        found.append(executions.c.id < wanted.cursor)
+    return found
+
+
+async def execution(db: Database, account_id: str, execution_id: str, now: datetime) -> shapes.ExecutionDetail:
+    version = (flow_versions.c.flow_id == executions.c.flow_id) & (flow_versions.c.version == executions.c.flow_version)
+    mine = (executions.c.account_id == account_id) & (executions.c.id == execution_id)
+    rows = await db.read(sa.select(executions, flow_versions.c.body).outerjoin(flow_versions, version).where(mine))
+    if not rows:
+        raise Missing("execution_unknown", f"There is no execution {execution_id[:60]}.", "/executions lists them.")
+    row, flow = rows[0], flows.loads(rows[0].body) if rows[0].body else None
+    paid = await costs.of_executions(db, account_id, [row.id])
+    return shapes.ExecutionDetail(
+        **_execution(row, now, paid.get(row.id, costs.NOTHING)),
+        runtime=flow.agent.runtime if flow else "",
+        model=flow.agent.model if flow else "",
+        engine=row.engine,
+        tools=tools(flow) if flow else [],
+        trigger_event=json.loads(row.trigger_event),
+        prompt=row.prompt,
+        unresolved=json.loads(row.unresolved),
+    )
+
+
+def tools(flow: flows.Flow) -> list[shapes.Tool]:
+    return [
+        shapes.Tool(
+            server=tool.server,
+            tool=tool.tool,
+            approval_group=tool.approval.group if tool.approval else None,
+            approval_when=tool.approval.when if tool.approval else None,
+            justification=tool.justification,
+            deny=tool.deny,
+        )
+        for tool in flow.tools
+    ]
+
+
+def _execution(row: Row[Any], now: datetime, cost: costs.Cost) -> dict[str, Any]:
+    end = row.ended_at or now
+    waiting = _ms(end - row.waiting_since) if row.waiting_since else 0
+    wall, queued = _ms(end - row.created_at), _ms((row.claimed_at or end) - row.created_at)
+    waited = min(row.waited_ms + waiting, wall - queued)
+    derived = {"url", "flow", "state", "duration_ms", "queued_ms", "active_ms", "cost_usd"}
+    return _same(row, shapes.Execution, without=derived | {"waited_ms", "unpriced_calls"}) | {
+        "url": f"/executions/{row.id}",
+        "flow": row.flow_name,
+        "state": states.shown(row.state, row.open_approvals),
+        "duration_ms": wall,
+        "queued_ms": queued,
+        "active_ms": wall - queued - waited,
+        "waited_ms": waited,
+        "cost_usd": cost.usd,
+        "unpriced_calls": cost.unpriced,
+    }
+
+
+def _ms(span: timedelta) -> int:
+    return max(0, int(span.total_seconds() * 1000))
+
+
+async def tool_calls_of(db: Database, account_id: str, execution_id: str, now: datetime) -> list[shapes.ToolCall]:
+    """In the order of asking, each with its latest approval."""
+    asked = sa.select(tool_calls, sa.func.max(approvals.c.id).label("approval_id")).outerjoin(
+        approvals, approvals.c.call_id == tool_calls.c.id
+    )
+    mine = (tool_calls.c.account_id == account_id) & (tool_calls.c.execution_id == execution_id)
+    rows = await db.read(asked.where(mine).group_by(tool_calls.c.id).order_by(tool_calls.c.id))
+    waits = {
+        a.id: _ms((a.decided_at or now) - a.asked_at) for a in await approvals_listed(db, account_id, execution_id)
+    }
+    return [_tool_call(row, waits.get(row.approval_id, 0), now) for row in rows]
+
+
+def _tool_call(row: Row[Any], waited_ms: int, now: datetime) -> shapes.ToolCall:
+    return shapes.ToolCall(
+        **_same(row, shapes.ToolCall, without={"arguments", "result", "waited_ms", "duration_ms"}),
+        arguments=json.loads(row.args),
+        result=json.loads(row.result) if row.result else None,
+        waited_ms=waited_ms,
+        duration_ms=max(0, _ms((row.settled_at or now) - row.asked_at) - waited_ms),
+    )
+
+
+def _same(row: Row[Any], shape: type[BaseModel], *, without: set[str]) -> dict[str, Any]:
+    """The columns that a shape takes as they are."""
+    return {name: getattr(row, name) for name in shape.model_fields.keys() - without}
+
+
+async def approvals_listed(
+    db: Database, account_id: str, execution_id: str | None = None, *, pending: bool = False
+) -> list[shapes.Approval]:
+    """Of one execution in order; or all of the account, newest first; or the open ones, oldest first."""
+    asked = _approvals(account_id)
+    if execution_id is not None:
+        asked = asked.where(approvals.c.execution_id == execution_id)
+    if pending:
+        asked = asked.where(approvals.c.status == "pending")
+    oldest_first = pending or execution_id is not None
+    order = approvals.c.id if oldest_first else approvals.c.id.desc()
+    return [_approval(row) for row in await db.read(asked.order_by(order).limit(200))]
+
+
+async def approval(db: Database, account_id: str, approval_id: str) -> shapes.ApprovalDetail:
+    rows = await db.read(_approvals(account_id).where(approvals.c.id == approval_id))
+    if not rows:
+        raise Missing("approval_unknown", f"There is no approval {approval_id[:60]}.", "/approvals lists them.")
+    row = rows[0]
+    said = await db.read(sa.select(votes).where(votes.c.approval_id == approval_id).order_by(votes.c.at))
+    return shapes.ApprovalDetail(
+        **_approval(row).model_dump(),
+        arguments=json.loads(row.args),
+        digest=row.digest,
+        justification=row.justification,
+        call_status=row.call_status,
+        result=json.loads(row.result) if row.result else None,
+        error=row.error,
+        votes=[shapes.Vote(**_same(vote, shapes.Vote, without=set())) for vote in said],
+    )
+
+
+def _approvals(account_id: str) -> sa.Select[Any]:
+    call = tool_calls.c
+    columns = (call.server, call.tool, call.args, call.digest, call.justification, call.result, call.error)
+    return (
+        sa.select(approvals, *columns, call.status.label("call_status"), sessions.c.principal, executions.c.flow_name)
+        .join(tool_calls, tool_calls.c.id == approvals.c.call_id)
+        .join(sessions, sessions.c.id == approvals.c.session_id)
+        .outerjoin(executions, executions.c.id == approvals.c.execution_id)
+        .where(approvals.c.account_id == account_id)
+    )
+
+
+def _approval(row: Row[Any]) -> shapes.Approval:
+    return shapes.Approval(
+        **_same(row, shapes.Approval, without={"url", "flow", "requester"}),
+        url=f"/approvals/{row.id}",
+        flow=row.flow_name,
+        requester=row.principal,
+    )
+
+
+async def sessions_listed(db: Database, account_id: str, *, limit: int = 100) -> list[shapes.Session]:
+    asked = sa.select(sessions).where(sessions.c.account_id == account_id)
+    rows: Sequence[Row[Any]] = await db.read(asked.order_by(sessions.c.id.desc()).limit(limit))
+    return [shapes.Session(**_same(row, shapes.Session, without=set())) for row in rows]
+
+
+async def count(db: Database, table: sa.Table, *conditions: sa.ColumnElement[bool]) -> int:
+    rows = await db.read(sa.select(sa.func.count()).select_from(table).where(*conditions))
+    return int(rows[0][0])

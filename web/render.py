@@ -1,0 +1,73 @@
+"""Pages from templates: autoescape on, an undefined name is an error, and every page knows who looks at it."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from control.identity.principals import Person, Role
+from kit.errors import Fault, Missing
+from web import format as shown
+from web.parts import parts
+
+HERE = Path(__file__).parent
+STATIC = HERE / "static"
+BUILD = hashlib.sha256(b"".join(f.read_bytes() for f in sorted(STATIC.iterdir()) if f.is_file())).hexdigest()[:12]
+"""Of all static files: part of their address, so that browsers may keep them for ever."""
+
+
+def _pretty(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False)
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "duration": shown.duration,
+        "stamp": shown.stamp,
+        "clock": shown.clock,
+        "ago": shown.ago,
+        "money": shown.money,
+        "pieces": shown.pieces,
+        "sentence": shown.sentence,
+        "pretty": _pretty,
+    }
+    made.globals |= {
+        "state_look": lambda word: shown.look(shown.STATES, word),
+        "call_look": lambda word: shown.look(shown.CALLS, word),
+        "approval_look": lambda word: shown.look(shown.APPROVALS, word),
+        "Role": Role,
+        "build": BUILD,
+    }
+    return made
+
+
+environment = _environment()
+LIVE = frozenset(name for name in environment.list_templates() if name.endswith("/live.html"))
+
+
+def page(
+    request: Request, template: str, person: Person | None = None, *, status: int = 200, **values: object
+) -> HTMLResponse:
+    """Render a template for somebody. `?part=live` gives only what changes on it: `execution.html` → `execution/live.html`."""
+    name = template
+    if (part := request.query_params.get("part")) is not None:
+        name = f"{template.removesuffix('.html')}/{part}.html"
+        if part != "live" or name not in LIVE:
+            raise Missing("part_unknown", "This page has no such part.")
+    now = parts(request).clock.now()
+    html = environment.get_template(name).render(person=person, path=request.url.path, now=now, **values)
+    return HTMLResponse(html, status)
+
+
+def fault_page(request: Request, fault: Fault, request_id: str) -> HTMLResponse:
+    return page(request, "fault.html", status=fault.status, fault=fault, request_id=request_id)

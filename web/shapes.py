@@ -1,0 +1,258 @@
+"""What REST answers, as pydantic models; pages are drawn from the same values, so each page has its JSON twin.
+
+Money is a decimal string in `*_usd`, durations are `*_ms`, times RFC 3339 UTC. None means unknown, never zero.
+"""
+
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, Field
+
+from control.executions.states import Shown
+
+T = TypeVar("T")
+
+
+class Listed(BaseModel, Generic[T]):
+    """A page of a list; `next` is the cursor of the following one."""
+
+    items: list[T]
+    next: str | None = None
+
+
+class Execution(BaseModel):
+    id: str
+    url: str
+    flow: str
+    flow_version: int
+    state: Shown
+    cause: str | None
+    message: str | None
+    hint: str | None
+    stop_intent: str | None
+    trigger_type: str
+    source_url: str | None
+    reruns: str | None
+    session_id: str | None
+    created_at: datetime
+    claimed_at: datetime | None
+    agent_started_at: datetime | None
+    ended_at: datetime | None
+    duration_ms: int
+    queued_ms: int
+    active_ms: int
+    waited_ms: int
+    open_approvals: int
+    exit_code: int | None
+    cost_usd: str | None
+    unpriced_calls: int
+
+    @property
+    def final(self) -> bool:
+        return self.ended_at is not None
+
+
+class Tool(BaseModel):
+    server: str
+    tool: str
+    approval_group: str | None
+    approval_when: str | None
+    justification: str
+    deny: str | None
+
+
+class ExecutionDetail(Execution):
+    runtime: str
+    model: str
+    engine: str | None
+    tools: list[Tool]
+    trigger_event: Any
+    prompt: str
+    unresolved: list[Any]
+
+
+class LogLine(BaseModel):
+    number: int
+    at: str
+    source: str
+    level: str
+    text: str
+
+
+class Event(BaseModel):
+    seq: int
+    type: str
+    at: str
+    data: dict[str, Any]
+    hash: str
+
+
+class ToolCall(BaseModel):
+    id: str
+    execution_id: str | None
+    session_id: str
+    server: str
+    tool: str
+    name: str
+    status: str
+    arguments: Any
+    justification: str | None
+    rule: str | None
+    result: Any
+    is_error: bool | None
+    error: str | None
+    approval_id: str | None
+    asked_at: datetime
+    settled_at: datetime | None
+    duration_ms: int
+    """Without the wait for a person."""
+    waited_ms: int
+
+
+class Vote(BaseModel):
+    approver: str
+    verdict: str
+    reason: str | None
+    at: datetime
+
+
+class Approval(BaseModel):
+    id: str
+    url: str
+    execution_id: str | None
+    session_id: str
+    flow: str | None
+    call_id: str
+    server: str
+    tool: str
+    status: str
+    requester: str
+    approver_group: str
+    quorum: int
+    rule: str
+    asked_at: datetime
+    expires_at: datetime
+    decided_at: datetime | None
+    decided_by: str | None
+    reason: str | None
+
+
+class ApprovalDetail(Approval):
+    arguments: Any
+    digest: str
+    justification: str | None
+    call_status: str
+    result: Any
+    error: str | None
+    votes: list[Vote]
+
+
+class ModelCall(BaseModel):
+    id: str
+    at: datetime
+    alias: str
+    model: str
+    provider: str
+    wire: str
+    status: str
+    attempt: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: str | None
+    cost_source: str
+    duration_ms: int | None
+    first_token_ms: int | None
+    error: str | None
+
+
+class SpendLine(BaseModel):
+    name: str
+    cost_usd: str | None
+    unpriced_calls: int
+    calls: int
+    input_tokens: int
+    output_tokens: int
+
+
+class Spend(BaseModel):
+    by: str
+    first: str
+    last: str
+    total_usd: str | None
+    unpriced_calls: int
+    items: list[SpendLine]
+
+
+class Flow(BaseModel):
+    name: str
+    url: str
+    description: str
+    version: int
+    runtime: str
+    model: str
+    triggers: list[str]
+    tools: list[Tool]
+    created_at: datetime
+
+
+class FlowDetail(Flow):
+    prompt: str
+    hook_url: str | None
+    body: Any
+
+
+class Applied(BaseModel):
+    name: str
+    version: int
+    changed: bool
+
+
+class TestRun(BaseModel):
+    """What starts a Test Run."""
+
+    payload: Any = Field(default_factory=dict)
+
+
+class Started(BaseModel):
+    execution_id: str
+    url: str
+    repeated: bool = False
+
+
+class Verdict(BaseModel):
+    """A decision of somebody signed in; the digest is of the arguments that were looked at."""
+
+    verdict: Literal["approved", "declined"]
+    reason: str = Field(default="", max_length=2000)
+    digest: str = ""
+
+
+class Session(BaseModel):
+    id: str
+    kind: str
+    principal: str
+    execution_id: str | None
+    created_at: datetime
+    alive_until: datetime
+    revoked_at: datetime | None
+
+
+class Dashboard(BaseModel):
+    active_sessions: int
+    tool_calls_24h: int
+    spend_today_usd: str | None
+    unpriced_calls_today: int
+    gateway_success_24h: float | None
+    """From 0 to 1; None without a call."""
+    waiting_approvals: list[Approval]
+    recent_executions: list[Execution]
+
+
+class Problem(BaseModel):
+    """RFC 9457, with our two members."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    hint: str

@@ -1,4 +1,5 @@
-"""The hash link between events, and the proof that a stream is whole. Pure over (body, hash) pairs; it knows no event type."""
+"""The hash link between events, and the proof that a stream is whole. Pure over (body, hash) pairs; it knows no event
+type."""
 
 import hashlib
 from collections.abc import Iterable

@@ -1,6 +1,7 @@
 """What happened, appended in the unit of the change. Each stream is numbered without gaps and hash-linked.
 
-A stream belongs to an execution, to an enrolled agent's session, or is the account's own (`ACCOUNT`). Log lines are not events.
+A stream belongs to an execution, to an enrolled agent's session, or is the account's own (`ACCOUNT`). Log lines are
+not events.
 """
 
 import json

@@ -1,7 +1,7 @@
 """What must leave the house: rows written in the unit of the change, sent later, with retries.
 
-It knows channels and targets as words; what a message says and how it is sent is `approvals/notices` and `kit/outbound`.
-No row holds a clear link: links are minted at each attempt.
+It knows channels and targets as words; what a message says and how it is sent is `approvals/notices` and
+`kit/outbound`. No row holds a clear link: links are minted at each attempt.
 """
 
 import json
@@ -49,7 +49,7 @@ def sent(tx: Tx, row_id: str) -> None:
 
 def failed(tx: Tx, row: Row[Any], error: str) -> bool:
     """Try again later, twice as late each time; True when that was the last attempt."""
-    last = row.attempts >= ATTEMPTS
+    last = bool(row.attempts >= ATTEMPTS)
     later = tx.now() + timedelta(seconds=min(2**row.attempts, 300))
     state = {"status": "failed" if last else "waiting", "next_at": later, "error": error[:2000]}
     tx.execute(sa.update(outbox).where(outbox.c.id == row.id).values(state))

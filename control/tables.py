@@ -1,7 +1,7 @@
 """Every table of the control plane, as one readable map. Money is in `ledger/tables`; both live in one database.
 
-Every table carries `account_id`. JSON is stored as TEXT exactly as it was written. Times are UTC. States and their moves
-are in the rooms that own them; here they are words.
+Every table carries `account_id`. JSON is stored as TEXT exactly as it was written. Times are UTC. States and their
+moves are in the rooms that own them; here they are words.
 """
 
 from datetime import datetime

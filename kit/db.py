@@ -1,8 +1,8 @@
 """One door to write, one pool to read.
 
 A write is a *unit*: a synchronous function `(tx) -> value`, so nothing can be awaited inside a transaction. The two
-stores behind `Database` are `kit/db_sqlite` and `kit/db_postgres`; this file is what callers see: `Tx`, lanes, column types.
-It knows no table.
+stores behind `Database` are `kit/db_sqlite` and `kit/db_postgres`; this file is what callers see: `Tx`, lanes, column
+types. It knows no table.
 """
 
 from collections.abc import Callable, Mapping, Sequence

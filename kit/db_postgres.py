@@ -1,7 +1,7 @@
 """PostgreSQL: each unit is one READ COMMITTED transaction on asyncpg, run by `run_sync`.
 
-Serialisation failures and deadlocks (40001, 40P01) get five tries; a connection lost in COMMIT is never retried, because
-nobody knows whether it happened. Wake-ups reach this process only.
+Serialisation failures and deadlocks (40001, 40P01) get five tries; a connection lost in COMMIT is never retried,
+because nobody knows whether it happened. Wake-ups reach this process only.
 """
 
 from collections.abc import Sequence

@@ -33,5 +33,5 @@ class Sealer:
             raise Fault(
                 "seal_broken",
                 "A stored secret can't be opened.",
-                "The seal key of the data folder was replaced; put the old key back as a further line of keys/seal.key.",
+                "The seal key was replaced; put the old one back as a further line of keys/seal.key.",
             ) from error

@@ -1,0 +1,1 @@
+"""Assembly: settings, wiring, commands. The only package that knows every other."""

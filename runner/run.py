@@ -12,10 +12,10 @@ import anyio
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
-from control.executions import logs, queue
-from control.executions.diagnosis import Verdict
+from control.executions import lifecycle, logs, queue
+from control.executions.diagnosis import Verdict, judge
 from control.executions.lifecycle import Lifecycle
-from control.executions.states import Cause
+from control.executions.states import FINAL, Cause, Stored
 from control.flows import catalog
 from control.flows.flow import Flow
 from control.identity import sessions as runtime
@@ -30,11 +30,15 @@ from runner import watch
 from runner.agents import adapters
 from runner.agents.script import Brief, Limits, assemble
 from runner.engine import Engine, Exit, Job
+from runner.evidence import gather
 from runner.follow import Follower
 from runner.settings import RunnerSettings
 
 AFTER_END_S = 30.0
 """How long a container may live after its agent ended, beside the flow's own sleep."""
+DECLINED_S = 5.0
+"""How long an agent may still talk after its run was ended by a person's no."""
+RAW_LIMIT = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,11 @@ class Parts:
     settings: RunnerSettings
 
 
+def job_name(instance: str, execution_id: str) -> str:
+    """Deterministic, so that a second start of the same execution meets the first."""
+    return f"preloop-{instance}-{execution_id}".replace("_", "-")
+
+
 class Run:
     """One claimed or adopted execution in the hands of one worker."""
 
@@ -60,41 +69,55 @@ class Run:
         self._parts = parts
         self._row = row
         self._owner = owner
-        self._phase = watch.Phase()
-        self._ended = anyio.Event()
+        self._handle = row.job or job_name(parts.instance, row.id)
+        self._phase = watch.Phase(started=row.agent_started_at is not None)
+        self._agent_over = anyio.Event()
+        self._job_over = anyio.Event()
         self._exit = Exit(gone=True)
-        self._handle = f"preloop-{parts.instance}-{row.id}".replace("_", "-")
+        self._written = self._phase
+        self._judged = False
 
     async def drive(self) -> None:
         """To the end of the execution and its container, or until somebody else holds the lease."""
         flow = await self._parts.db.write(lambda tx: catalog.version(tx, self._row.flow_id, self._row.flow_version))
         try:
-            if self._row.job is None:
-                await self._place(flow)
+            if self._row.job is None and not await self._place(flow):
+                return
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._keep_lease, tasks.cancel_scope)
-                await self._follow(flow)
+                tasks.start_soon(self._hold, tasks.cancel_scope)
+                tasks.start_soon(self._read)
+                await self._agent_over.wait()
+                await self._judge(flow)
+                with anyio.move_on_after(flow.post_exec_sleep + AFTER_END_S):
+                    await self._job_over.wait()
                 tasks.cancel_scope.cancel()
-        except Fault as fault:
-            log.warning("run failed", execution=self._row.id, code=fault.code, error=fault.message)
-            await self._end(Verdict(cause=Cause.SETUP_FAILED, message=fault.message, hint=fault.hint))
-            await self._clean()
+            await clean(self._parts, self._row.id, self._handle)
+        except* Fault as faults:
+            await self._failed(faults)
+
+    async def _failed(self, error: BaseException) -> None:
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        fault = error if isinstance(error, Fault) else Fault("internal_error", str(error))
+        log.warning("run failed", execution=self._row.id, code=fault.code, error=fault.message)
+        cause = Cause.INTERNAL_ERROR if self._phase.started else Cause.SETUP_FAILED
+        await self._end(Verdict(cause=cause, message=fault.message, hint=fault.hint))
 
     # start --------------------------------------------------------------------------------------------------------
 
-    async def _place(self, flow: Flow) -> None:
+    async def _place(self, flow: Flow) -> bool:
         """Session, bootstrap secret and the job's name are committed before anything is created."""
         secret, hash_ = tokens.mint("plb")
-        placed = await self._parts.db.write(lambda tx: self._record_place(tx, flow, hash_))
-        if not placed:
-            return
+        if not await self._parts.db.write(lambda tx: self._record_place(tx, flow, hash_)):
+            return False
         job = self._job(flow, secret)
         await self._parts.engine.prepare(job)
         await self._parts.engine.start(job)
+        return True
 
     def _record_place(self, tx: Tx, flow: Flow, bootstrap_hash: str) -> bool:
         mine = (executions.c.id == self._row.id) & (executions.c.epoch == self._row.epoch)
-        mine &= (executions.c.state == "RUNNING") & executions.c.job.is_(None)
+        mine &= (executions.c.state == Stored.RUNNING) & executions.c.job.is_(None)
         place = {"engine": self._parts.engine_id, "job": self._handle}
         if not tx.changed(sa.update(executions).where(mine).values(place)):
             return False
@@ -125,38 +148,99 @@ class Run:
             post_exec_sleep_s=flow.post_exec_sleep,
         )
         plan = adapters.plan(flow.agent.runtime, self._parts.engine.name, brief)
-        room = Limits(memory_bytes=flow.resources.memory, cpus=flow.resources.cpus, pids=flow.resources.pids)
-        return assemble(
-            plan, brief, name=self._handle, instance=self._parts.instance, bootstrap_token=secret, limits=room
-        )
+        given = flow.resources
+        room = Limits(memory_bytes=given.memory, cpus=given.cpus, pids=given.pids)
+        instance = self._parts.instance
+        return assemble(plan, brief, name=self._handle, instance=instance, bootstrap_token=secret, limits=room)
 
     # follow -------------------------------------------------------------------------------------------------------
 
-    async def _follow(self, flow: Flow) -> None:
-        """Read the output while the job runs; judge at its end marker or its exit, whichever comes first."""
-        follower = Follower(self._parts.db, self._row, on_line=self._on_line)
+    async def _read(self) -> None:
+        """Store the output until the job has ended; the agent's own end is told by its marker or by the exit."""
         after = await self._parts.db.write(lambda tx: logs.cursor(tx, self._row.id))
-        if self._row.agent_started_at is not None:
-            self._phase = watch.Phase(started=True)
+        follower = Follower(self._parts.db, self._row.account_id, self._row.id, self._sort)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._judge_at_marker, flow)
-            with anyio.CancelScope() as reading:
-                tasks.start_soon(self._wait, flow, reading)
-                await follower.read(self._parts.engine.logs(self._handle, after=after))
-            await follower.flush()
-            if not self._ended.is_set():
-                self._exit = await self._parts.engine.wait(self._handle)
-            tasks.cancel_scope.cancel()
-        await self._finish(flow)
-        await self._keep_raw()
-        await self._clean()
+            tasks.start_soon(follower.write)
+            async for line in self._parts.engine.logs(self._handle, after=after):
+                before = self._phase
+                self._phase, _ = watch.read(before, line.text)
+                if self._phase.started and not before.started:
+                    await self._agent_started()
+                await follower.put(line)
+                if self._phase.ended:
+                    self._agent_over.set()
+            follower.close()
+        self._exit = await self._parts.engine.wait(self._handle)
+        self._agent_over.set()
+        self._job_over.set()
 
-    async def _on_line(self, text: str) -> tuple[str, str] | None:
-        """(source, level) of a line to store; None for a marker."""
-        before = self._phase
-        self._phase, marker = watch.read(before, text)
-        if marker and self._phase.started and not before.started:
-            await self._parts.db.write(lambda tx: self._parts.lifecycle.started(tx, self._row.id, self._row.epoch))
-        if marker and self._phase.ended:
-            self._ended.set()
-        return None if marker else (before.source, watch.level(text))
+    async def _agent_started(self) -> None:
+        await self._parts.db.write(lambda tx: self._parts.lifecycle.started(tx, self._row.id, self._row.epoch))
+
+    def _sort(self, text: str) -> tuple[str, str] | None:
+        """Source and level of a line as the writer meets it; the writer keeps a phase of its own."""
+        self._written, marker = watch.read(self._written, text)
+        return None if marker else (self._written.source, watch.level(text))
+
+    # hold ---------------------------------------------------------------------------------------------------------
+
+    async def _hold(self, scope: anyio.CancelScope) -> None:
+        """Renew the lease and look for a wish to stop; leave everything as it is when the lease is somebody else's."""
+        with self._parts.bus.watch(lifecycle.stop_topic(self._row.id)) as stop:
+            while not self._judged:
+                row = await self._parts.db.write(
+                    lambda tx: queue.heartbeat(tx, self._row.id, self._owner, self._row.epoch)
+                )
+                if row is None and not await self._ended_by_others():
+                    scope.cancel()
+                    return
+                if row is None or row.stop_intent:
+                    await self._stop(at_once=row is not None)
+                    return
+                await stop.changed(queue.HEARTBEAT_S)
+
+    async def _ended_by_others(self) -> bool:
+        rows = await self._parts.db.read(sa.select(executions.c.state).where(executions.c.id == self._row.id))
+        return Stored(rows[0].state) in FINAL
+
+    async def _stop(self, *, at_once: bool) -> None:
+        if not at_once:
+            with anyio.move_on_after(DECLINED_S):
+                await self._job_over.wait()
+        await self._parts.engine.stop(self._handle, grace_s=self._parts.settings.stop_grace_s)
+
+    # end ----------------------------------------------------------------------------------------------------------
+
+    async def _judge(self, flow: Flow) -> None:
+        code = self._phase.code if self._phase.ended else self._exit.code
+
+        def unit(tx: Tx) -> None:
+            self._parts.lifecycle.agent_ended(tx, self._row.id, self._row.epoch, code)
+            seen = gather(tx, self._row.id, flow, self._phase, self._exit)
+            self._write_end(tx, judge(seen), code)
+
+        await self._parts.db.write(unit)
+        self._judged = True
+
+    async def _end(self, verdict: Verdict) -> None:
+        await self._parts.db.write(lambda tx: self._write_end(tx, verdict, None))
+
+    def _write_end(self, tx: Tx, verdict: Verdict, code: int | None) -> bool:
+        told = {"message": verdict.message, "hint": verdict.hint}
+        row = self._row
+        return self._parts.lifecycle.end(tx, row.id, verdict.cause, epoch=row.epoch, exit_code=code, **told)
+
+
+async def clean(parts: Parts, execution_id: str, handle: str) -> None:
+    """Keep the whole output as a file, then let the engine forget the job. May run twice."""
+    await parts.engine.stop(handle, grace_s=0)
+    raw = bytearray()
+    async for line in parts.engine.logs(handle, after=""):
+        raw += f"{line.at} {line.text}\n".encode()
+        if len(raw) > RAW_LIMIT:
+            break
+    if raw:
+        await parts.blobs.put(f"logs/{execution_id}.txt", bytes(raw))
+    await parts.engine.remove(handle)
+    mine = executions.c.id == execution_id
+    await parts.db.write(lambda tx: tx.execute(sa.update(executions).where(mine).values(cleaned_at=tx.now())))

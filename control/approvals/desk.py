@@ -5,7 +5,6 @@ A call attaches to its durable row or makes one (`attach`); the yes is worth exa
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -19,7 +18,7 @@ from control.approvals import notices, policy
 from control.approvals.directory import Directory
 from control.executions import diagnosis, lifecycle, logs, toolcalls
 from control.executions.lifecycle import Lifecycle
-from control.executions.states import Cause, Stored
+from control.executions.states import Cause
 from control.executions.toolcalls import Call, Status
 from control.identity import charter as charters
 from control.identity.principals import Principal
@@ -133,7 +132,7 @@ class Desk:
         if settled and is_error:
             row = tx.execute(sa.select(tool_calls).where(tool_calls.c.id == call_id)).one()
             if row.execution_id and _charter(tx, row.session_id).on_tool_error == "fail":
-                _intend(tx, row, Cause.TOOL_FAILED)
+                lifecycle.intend(tx, row.account_id, row.execution_id, Cause.TOOL_FAILED, by="tool")
         return settled
 
     # deciding -----------------------------------------------------------------------------------------------------
@@ -278,12 +277,3 @@ def _again(row: Row[Any], approver: str, verdict: Verdict) -> Decided:
 
 def _charter(tx: Tx, session_id: str) -> charters.Charter:
     return charters.loads(tx.execute(sa.select(sessions.c.charter).where(sessions.c.id == session_id)).scalar_one())
-
-
-def _intend(tx: Tx, row: Row[Any], cause: Cause) -> None:
-    running = (executions.c.id == row.execution_id) & (executions.c.state == Stored.RUNNING)
-    if tx.changed(
-        sa.update(executions).where(running, executions.c.stop_intent.is_(None)).values(stop_intent=cause.value)
-    ):
-        events.append(tx, row.account_id, row.execution_id, "stop.intended", cause=cause.value, by="tool")
-        tx.wake(lifecycle.WORK)

@@ -1,7 +1,8 @@
-"""Signed-in by link: one per approver, approval and delivery attempt. Only its hash is stored; it expires and is revocable.
+"""Signed-in by link: one per approver, approval and delivery attempt. Only its hash is stored; it expires and is
+revocable.
 
-The clear link leaves by a notice, never through an agent. A page swaps it for a cookie that only that page's address gets,
-and puts a nonce made from it into the form: a GET changes nothing.
+The clear link leaves by a notice, never through an agent. A page swaps it for a cookie that only that page's address
+gets, and puts a nonce made from it into the form: a GET changes nothing.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Which call runs, which needs a person, which never runs. Pure: the evaluator of expressions is handed in.
 
-Every entry that matches applies and the strictest wins: deny over ask over allow. No entry is a denial. An erring `deny`
-denies, an erring `when` asks.
+Every entry that matches applies and the strictest wins: deny over ask over allow. No entry is a denial. An erring
+`deny` denies, an erring `when` asks.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,7 +1,8 @@
 """CEL behind a wrapper that believes only True and False.
 
 The engine does not raise on evaluation errors, it answers with an error text that is truthy; and the model chooses the
-types of the arguments. So: anything but exactly True or False is a RuleError, and policy turns that into asking or denying.
+types of the arguments. So: anything but exactly True or False is a RuleError, and policy turns that into asking or
+denying.
 """
 
 from functools import lru_cache

@@ -20,7 +20,7 @@ class ToolEnd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """Everything the verdict is made of."""
+    """Everything the verdict is made of. `waiting` names tools whose approval was still open."""
 
     exit_code: int | None
     agent_started: bool
@@ -29,6 +29,7 @@ class Seen:
     oom_killed: bool = False
     stop_intent: Cause | None = None
     tools: Sequence[ToolEnd] = ()
+    waiting: Sequence[str] = ()
     on_tool_error: str = "report"
     needs_tools: bool = False
     tools_listed: bool = False
@@ -71,6 +72,12 @@ def judge(seen: Seen) -> Verdict:
 
 
 def _agent(seen: Seen) -> Verdict:
+    if seen.waiting:
+        return Verdict(
+            cause=Cause.AGENT_ERROR,
+            message=f"The agent ended while its call of '{seen.waiting[0]}' still waited for approval.",
+            hint="Its client gave up waiting: raise its tool timeout above the approval's.",
+        )
     unknown = [call for call in seen.tools if call.status == "unknown"]
     if unknown:
         return Verdict(

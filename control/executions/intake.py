@@ -11,6 +11,7 @@ from control import events
 from control.executions.lifecycle import WORK
 from control.executions.states import FINAL, Stored
 from control.flows import catalog, template
+from control.flows.flow import Flow
 from control.tables import deliveries, executions
 from kit import canonical
 from kit.db import Tx
@@ -51,36 +52,26 @@ def start(
         if before is not None:
             return Started(execution_id=before, repeated=True)
     event = {"type": trigger, "payload": payload}
+    prompt = _prompt(flow, event)
+    values = {"id": execution_id, "account_id": account_id, "flow_id": row.id, "flow_name": flow.name}
+    values |= {"flow_version": row.version, "state": Stored.PENDING.value, "trigger_type": trigger}
+    values |= {"trigger_event": canonical.dumps(event), "source_url": source_url, "reruns": reruns}
+    limits = {"concurrency": flow.limits.concurrency, "timeout_s": flow.limits.timeout, "wall_s": flow.limits.wall}
+    tx.execute(sa.insert(executions).values(values | limits | prompt | {"created_at": tx.now()}))
+    data = {"flow": flow.name, "version": row.version, "trigger": trigger, "by": by}
+    events.append(tx, account_id, execution_id, "execution.created", **data)
+    tx.wake(WORK)
+    return Started(execution_id=execution_id)
+
+
+def _prompt(flow: Flow, event: dict[str, Any]) -> dict[str, str]:
+    """The rendered prompt and what stayed unresolved in it, as the row keeps them."""
     rendered = template.render(flow.prompt, {"trigger_event": event})
     if rendered.unresolved and flow.on_undefined == "fail":
         named = ", ".join(found.name for found in rendered.unresolved)
         raise Invalid("prompt_undefined", f"The event has no {named}.", _near(rendered.unresolved))
     unresolved = [{"name": found.name, "near": found.near} for found in rendered.unresolved]
-    tx.execute(
-        sa.insert(executions).values(
-            id=execution_id,
-            account_id=account_id,
-            flow_id=row.id,
-            flow_name=flow.name,
-            flow_version=row.version,
-            state=Stored.PENDING.value,
-            trigger_type=trigger,
-            trigger_event=canonical.dumps(event),
-            source_url=source_url,
-            reruns=reruns,
-            prompt=rendered.text,
-            unresolved=json.dumps(unresolved),
-            concurrency=flow.limits.concurrency,
-            timeout_s=flow.limits.timeout,
-            wall_s=flow.limits.wall,
-            created_at=tx.now(),
-        )
-    )
-    events.append(
-        tx, account_id, execution_id, "execution.created", flow=flow.name, version=row.version, trigger=trigger, by=by
-    )
-    tx.wake(WORK)
-    return Started(execution_id=execution_id)
+    return {"prompt": rendered.text, "unresolved": json.dumps(unresolved)}
 
 
 def rerun(tx: Tx, account_id: str, execution_id: str, *, by: str) -> Started:

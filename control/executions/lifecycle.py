@@ -1,6 +1,7 @@
 """Every change of an execution's state: one compare-and-set, its event, its wake-up, in one unit.
 
-Intent and end: cancel, deadlines and budgets only set `stop_intent`; whoever holds the lease ends the execution, fenced by
+Intent and end: cancel, deadlines and budgets only set `stop_intent`; whoever holds the lease ends the execution,
+fenced by
 its epoch. A declined approval ends it at once. `Endings` are units that `preloop/wiring` hands in (withdraw approvals,
 revoke the session, …): they run in the ending transaction, and this file imports none of them.
 """
@@ -88,18 +89,32 @@ class Lifecycle:
         data = {"state": target.value, "cause": values["cause"], "message": message, "hint": hint}
         events.append(tx, ended.account_id, execution_id, "execution.ended", **data)
         tx.wake(WORK)
+        tx.wake(stop_topic(execution_id))
         return True
 
 
-def intend_stop(tx: Tx, account_id: str, execution_id: str, cause: Cause, *, by: str) -> None:
-    """Ask for the end of an execution. The first intent stays; a final execution is a Conflict."""
+def stop_topic(execution_id: str) -> str:
+    """Woken when an execution is to stop or has ended: its worker looks at the row then."""
+    return f"stop:{execution_id}"
+
+
+def intend(tx: Tx, account_id: str, execution_id: str, cause: Cause, *, by: str) -> bool:
+    """Ask for the end of an execution; the first intent stays. Whoever holds the lease ends it."""
     mine = (executions.c.id == execution_id) & (executions.c.account_id == account_id)
-    open_ = mine & executions.c.state.in_([Stored.PENDING, Stored.RUNNING])
-    first = sa.update(executions).where(open_, executions.c.stop_intent.is_(None)).values(stop_intent=cause.value)
-    if tx.changed(first):
-        events.append(tx, account_id, execution_id, "stop.intended", cause=cause.value, by=by)
-        tx.wake(WORK)
+    open_ = mine & executions.c.state.in_([Stored.PENDING, Stored.RUNNING]) & executions.c.stop_intent.is_(None)
+    if not tx.changed(sa.update(executions).where(open_).values(stop_intent=cause.value)):
+        return False
+    events.append(tx, account_id, execution_id, "stop.intended", cause=cause.value, by=by)
+    tx.wake(WORK)
+    tx.wake(stop_topic(execution_id))
+    return True
+
+
+def cancel(tx: Tx, account_id: str, execution_id: str, *, by: str) -> None:
+    """A person's wish to end it; a final execution is a Conflict."""
+    if intend(tx, account_id, execution_id, Cause.CANCELLED, by=by):
         return
+    mine = (executions.c.id == execution_id) & (executions.c.account_id == account_id)
     row = tx.one(sa.select(executions.c.state).where(mine))
     if row is None:
         raise Missing("execution_unknown", f"There is no execution {execution_id}.")

@@ -1,7 +1,7 @@
 """An execution's log: numbered lines in chunks, the engine's cursor in the same row. Log lines are not events.
 
-Two sources write: the engine's output (bulk lane) and the story, the product's own lines about tools and approvals, in the
-unit of what they tell. Numbers are taken from the execution's log stream, so that both fall into one order.
+Two sources write: the engine's output (bulk lane) and the story, the product's own lines about tools and approvals,
+in the unit of what they tell. Numbers are taken from the execution's log stream, so that both fall into one order.
 """
 
 import json

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from control import events
-from control.executions.lifecycle import WORK, Lifecycle
+from control.executions.lifecycle import WORK, Lifecycle, intend
 from control.executions.states import Cause, Stored
 from control.identity import sessions
 from control.tables import accounts, executions
@@ -91,6 +91,12 @@ def adopt(tx: Tx, owner: str, engines: Sequence[str]) -> Row[Any] | None:
     return row
 
 
+def release(tx: Tx, owner: str) -> int:
+    """Give up every lease of a worker that stops on purpose, so that the next one adopts at once."""
+    mine = (executions.c.lease_owner == owner) & (executions.c.state == Stored.RUNNING)
+    return tx.execute(sa.update(executions).where(mine).values(lease_until=tx.now())).rowcount
+
+
 def sweep(tx: Tx, lifecycle: Lifecycle) -> int:
     """End what nobody holds: stop intents of PENDING rows, and RUNNING rows that stayed unadopted. Returns how many."""
     now = tx.now()
@@ -118,11 +124,7 @@ def overdue(tx: Tx) -> int:
     late = 0
     for row in tx.execute(running.limit(500)).all():
         if active(row, now) >= row.timeout_s or (now - row.claimed_at).total_seconds() >= row.wall_s:
-            mine = (executions.c.id == row.id) & executions.c.stop_intent.is_(None)
-            if tx.changed(sa.update(executions).where(mine).values(stop_intent=Cause.TIMEOUT.value)):
-                events.append(tx, row.account_id, row.id, "stop.intended", cause=Cause.TIMEOUT.value, by="clock")
-                tx.wake(WORK)
-                late += 1
+            late += intend(tx, row.account_id, row.id, Cause.TIMEOUT, by="clock")
     return late
 
 

@@ -1,6 +1,7 @@
 """The durable row of a tool call, from request to result. Who must say yes is next door in `approvals/desk`.
 
-A call is one row per (session, server, tool, argument digest) while it is open; a re-issued call attaches to it. It is sent
+A call is one row per (session, server, tool, argument digest) while it is open; a re-issued call attaches to it. It
+is sent
 by exactly one sender, once: a call that was sent and not settled in its time is `unknown` and is never sent again.
 """
 

@@ -1,7 +1,7 @@
 """A flow file: what starts it, who works, with which tools, models and limits. Pure; reading is strict.
 
-Unknown keys are errors that name their line. A known key whose behaviour isn't built yet is refused as `not_supported_yet`:
-`UNSUPPORTED` is the whole list.
+Unknown keys are errors that name their line. A known key whose behaviour isn't built yet is refused as
+`not_supported_yet`: `UNSUPPORTED` is the whole list.
 """
 
 import json
@@ -179,7 +179,8 @@ def parse(text: str) -> Flow:
 
 
 def dumps(source: str) -> str:
-    """What is stored of a flow: the file's own values as canonical JSON, so that it can be exported as it was written."""
+    """What is stored of a flow: the file's own values as canonical JSON, so that it can be exported as it was
+    written."""
     parse(source)
     return canonical.dumps(yaml.load(source, Loader=yaml.CSafeLoader))
 

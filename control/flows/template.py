@@ -1,4 +1,5 @@
-"""Prompt templates: `{{trigger_event.payload.items[0].name | default("x") | truncate(2000)}}`, filled in one pass. Pure.
+"""Prompt templates: `{{trigger_event.payload.items[0].name | default("x") | truncate(2000)}}`, filled in one pass.
+Pure.
 
 A payload that contains `{{…}}` stays text. What is undefined renders as `undefined` and is named, with the nearest key
 that the payload does have.
@@ -79,13 +80,12 @@ def _steps(path: str) -> list[str | int]:
 
 
 def _look_up(path: str, variables: dict[str, Any]) -> tuple[Any, str | None]:
+    """The value at a path, or _MISSING and the key that is nearest to the one that was asked for."""
     value: Any = variables
     for step in _steps(path):
-        if isinstance(value, dict) and step in value:
+        try:
             value = value[step]
-        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
-            value = value[step]
-        else:
+        except (KeyError, IndexError, TypeError):
             keys = [str(key) for key in value] if isinstance(value, dict) else []
             near = difflib.get_close_matches(str(step), keys, n=1, cutoff=0.4) or keys[:1]
             return _MISSING, near[0] if near else None

@@ -1,4 +1,5 @@
-"""What a runtime session may do: one value, resolved from a flow version or an enrolled token. Doors read this, never a flow.
+"""What a runtime session may do: one value, resolved from a flow version or an enrolled token. Doors read this, never
+a flow.
 
 Pure. Amounts are nano-dollars, durations seconds.
 """
@@ -25,7 +26,8 @@ class Gate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolGrant:
-    """One entry of an allowlist. Server and tool may be `*` or end in it; all entries that match apply, strictest wins."""
+    """One entry of an allowlist. Server and tool may be `*` or end in it; all entries that match apply, strictest
+    wins."""
 
     server: str
     tool: str

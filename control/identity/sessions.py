@@ -1,6 +1,7 @@
 """Runtime sessions: opened, exchanged once, kept alive, revoked; and `Doorkeeper`, which says whose token this is.
 
-A runtime token is a JWT that names a session and whose text never changes; life and death are in the session's row, which
+A runtime token is a JWT that names a session and whose text never changes; life and death are in the session's row,
+which
 a door reads at most once a second and at once after a revocation in this process. Enrolled agents carry opaque tokens.
 """
 

@@ -1,0 +1,97 @@
+"""The data folder and the database in it: checked, migrated, opened. Whatever is wrong is said before anything is
+made."""
+
+import os
+from pathlib import Path
+
+import anyio.to_thread
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.engine import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from kit.bus import Bus
+from kit.db import Database
+from kit.db_postgres import PostgresDatabase
+from kit.db_sqlite import SqliteDatabase
+from kit.errors import Unavailable, Unsuitable
+
+NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "fuse.sshfs", "fuse.s3fs"}
+MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+def prepare_folder(path: Path) -> None:
+    """A folder of our own (0700) on a disk of this machine, or Unsuitable."""
+    kind = filesystem(path)
+    if kind in NETWORK:
+        raise Unsuitable(
+            "data_on_network",
+            f"The data folder {path} is on a network file system ({kind}).",
+            "SQLite would lose data there: point PRELOOP_DATA at a local disk, or use PostgreSQL.",
+        )
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        probe = path / ".probe"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise Unsuitable(
+            "data_unwritable",
+            f"The data folder {path} can't be written: {error.strerror or error}.",
+            "Give it to the user that runs preloop, or set PRELOOP_DATA to another folder.",
+        ) from error
+
+
+def filesystem(path: Path, mounts: Path = Path("/proc/mounts")) -> str:
+    """The kind of file system a path is (or will be) on; empty where that can't be told."""
+    if not mounts.exists():
+        return ""
+    target = str(path.resolve())
+    best, kind = "", ""
+    for line in mounts.read_text().splitlines():
+        _, at, type_, *_ = line.split(" ")
+        at = at.encode().decode("unicode_escape")
+        if (target == at or target.startswith(at.rstrip("/") + "/")) and len(at) >= len(best):
+            best, kind = at, type_
+    return kind
+
+
+async def open_database(folder: Path, url: str | None, bus: Bus) -> Database:
+    """Migrate to the newest version, then open."""
+    if url is None:
+        path = folder / "preloop.db"
+        await anyio.to_thread.run_sync(_migrate_file, path)
+        return SqliteDatabase(path, bus)
+    engine = create_async_engine(url)
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(_migrate)
+    except (OSError, sa.exc.SQLAlchemyError) as error:
+        raise Unavailable(
+            "database_unreachable", f"The database does not answer: {error}.", "Is PRELOOP_DATABASE right?"
+        ) from error
+    finally:
+        await engine.dispose()
+    return PostgresDatabase(url, bus)
+
+
+def _migrate_file(path: Path) -> None:
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        _migrate(connection)
+        connection.commit()
+    engine.dispose()
+    os.chmod(path, 0o600)
+
+
+def _migrate(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    newest = ScriptDirectory.from_config(config).get_current_head()
+    if MigrationContext.configure(connection).get_current_revision() != newest:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

@@ -1,0 +1,1 @@
+"""Alembic's environment; `up` runs it before anything is served."""

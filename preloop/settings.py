@@ -1,0 +1,191 @@
+"""One Settings from flags, environment and `preloop.toml`, in that order; the only reader of the environment.
+
+`PRELOOP_…` variables nest with `__`; a variable that ends in `_FILE` names a file that holds the value. The parts are
+small models beside their doors.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from control.approvals.directory import Approver, Directory
+from control.flows.catalog import Known
+from gateway.settings import ModelAlias
+from kit.errors import Invalid
+from mcp_server.settings import ServerName, UpstreamServer
+from runner.settings import RunnerSettings
+from web.settings import WebSettings
+
+CONSOLE = "console"
+
+
+class ServerSettings(WebSettings):
+    """`[server]`: where both listeners stand."""
+
+    container_port: int = Field(default=8081, ge=0, le=65535)
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ApproverSettings(Strict):
+    """`[approvers.<id>]`"""
+
+    name: str
+    email: str = ""
+    notify: tuple[str, ...] = (CONSOLE,)
+
+
+class Channel(Strict):
+    """`[notify.channels.<name>]`: a signed webhook (Standard Webhooks)."""
+
+    type: Literal["webhook"]
+    url: str = Field(pattern=r"^https?://")
+    secret: SecretStr
+
+
+class NotifySettings(Strict):
+    """`[notify]`: the channels approvers may name beside `console`."""
+
+    channels: dict[str, Channel] = {}
+    private_hosts: tuple[str, ...] = ()
+    """Hosts at private addresses that messages may go to."""
+
+
+class Settings(BaseSettings):
+    """Everything an operator sets."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PRELOOP_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    data: Path = Path(".preloop")
+    config: Path | None = None
+    database: SecretStr | None = None
+    """postgresql+asyncpg://…; without it SQLite in the data folder."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    server: ServerSettings = ServerSettings()
+    models: dict[str, ModelAlias] = {}
+    servers: dict[ServerName, UpstreamServer] = {}
+    approvers: dict[str, ApproverSettings] = {}
+    groups: dict[str, tuple[str, ...]] = {}
+    notify: NotifySettings = NotifySettings()
+    runner: RunnerSettings = RunnerSettings()
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "Settings":
+        for group, members in self.groups.items():
+            if unknown := set(members) - set(self.approvers):
+                raise ValueError(f"groups.{group} names {', '.join(sorted(unknown))}, who is not under [approvers]")
+        for name, approver in self.approvers.items():
+            if unknown := set(approver.notify) - {CONSOLE} - set(self.notify.channels):
+                raise ValueError(f"approvers.{name}.notify names {', '.join(sorted(unknown))}, no such channel")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        environment = _Environment(settings_cls)
+        return init_settings, environment, _File(settings_cls, environment.env_vars.get("preloop_config"))
+
+    def directory(self) -> Directory:
+        """Who can be asked."""
+        people = {
+            id_: Approver(id=id_, name=found.name, email=found.email, notify=found.notify)
+            for id_, found in self.approvers.items()
+        }
+        return Directory(approvers=people, groups=self.groups)
+
+    def known(self) -> Known:
+        """What a flow may name."""
+        return Known(models=list(self.models), servers=list(self.servers), groups=list(self.groups))
+
+
+class _Environment(EnvSettingsSource):
+    """The environment, with the content of every `PRELOOP_…_FILE` in the place of its variable."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        found = {key.lower(): value for key, value in os.environ.items() if key.startswith("PRELOOP_")}
+        for key in [key for key in found if key.endswith("_file")]:
+            path = Path(found.pop(key))
+            try:
+                found[key.removesuffix("_file")] = path.read_text().strip()
+            except OSError as error:
+                raise Invalid(
+                    "settings_invalid", f"{key.upper()} names {path}, which can't be read: {error}."
+                ) from error
+        if "preloop_public_url" in found:
+            found["preloop_server__public_url"] = found.pop("preloop_public_url")
+        return found
+
+
+class _File(PydanticBaseSettingsSource):
+    """preloop.toml: the one `PRELOOP_CONFIG` names, else the one in this folder if there is one."""
+
+    def __init__(self, settings_cls: type[BaseSettings], named: str | None) -> None:
+        super().__init__(settings_cls)
+        self._named = named
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        path = Path(self.current_state.get("config") or self._named or "preloop.toml")
+        if not path.exists():
+            if self._named or self.current_state.get("config"):
+                raise Invalid("settings_invalid", f"There is no file {path}.", "PRELOOP_CONFIG or --config names it.")
+            return {}
+        try:
+            return tomllib.loads(path.read_text())
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise Invalid("settings_invalid", f"{path} can't be read: {error}.") from error
+
+
+def load(**flags: Any) -> Settings:  # noqa: ANN401 - whatever the command line was given
+    """The settings, or Invalid that names the key. Flags that are None were not given."""
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise Invalid(
+            "settings_invalid",
+            f"{key or 'settings'}: {first['msg'].removeprefix('Value error, ')}.",
+            "Look at preloop.toml and the PRELOOP_… variables; `preloop settings` shows what is in force.",
+        ) from error
+
+
+class ClientSettings(BaseSettings):
+    """How the command line finds a plane that is not on this machine."""
+
+    model_config = SettingsConfigDict(env_prefix="PRELOOP_", extra="ignore", frozen=True)
+
+    data: Path = Path(".preloop")
+    url: str | None = None
+    token: SecretStr | None = None
+
+
+class DemoSettings(BaseSettings):
+    """`DEMO_YES=1` approves by itself, `DEMO_ENGINE=docker` runs the agent in a container."""
+
+    model_config = SettingsConfigDict(env_prefix="DEMO_", extra="ignore", frozen=True)
+
+    yes: bool = False
+    engine: Literal["process", "docker"] = "process"

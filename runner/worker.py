@@ -1,0 +1,83 @@
+"""Adopt, claim, run: the loop of a runner. Without an engine it claims nothing and says why.
+
+A stop on purpose gives the leases back; the agents go on and the next worker adopts them.
+"""
+
+import socket
+from typing import Any
+
+import anyio
+import sqlalchemy as sa
+from anyio.abc import TaskGroup
+from sqlalchemy.engine import Row
+
+from control.executions import lifecycle, queue
+from control.executions.states import FINAL
+from control.tables import executions
+from kit.db import Database
+from kit.errors import Fault
+from kit.ids import new_id
+from kit.observe import log
+from runner.run import Parts, Run, clean
+
+POLL_S = 1.0
+"""The safety net under the wake-ups."""
+
+
+class Worker:
+    """One runner of one process."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.owner = f"{socket.gethostname()}:{new_id('wrk')}"
+        self.adopted = anyio.Event()
+        """Set when everything that could be adopted at the start was."""
+        self._running: set[str] = set()
+
+    async def work(self) -> None:
+        """Until cancelled."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._reap)
+                await self._take_forever(tasks)
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(5):
+                await self._parts.db.write(lambda tx: queue.release(tx, self.owner))
+
+    async def _take_forever(self, tasks: TaskGroup) -> None:
+        with self._parts.bus.watch(lifecycle.WORK) as work:
+            while True:
+                while len(self._running) < self._parts.settings.parallel and (row := await self._next()):
+                    self._running.add(row.id)
+                    tasks.start_soon(self._drive, row)
+                self.adopted.set()
+                await work.changed(POLL_S)
+
+    async def _next(self) -> Row[Any] | None:
+        """What was lost comes before what is new."""
+        db = self._parts.db
+        lost = await db.write(lambda tx: queue.adopt(tx, self.owner, [self._parts.engine_id]))
+        return lost or await db.write(lambda tx: queue.claim(tx, self.owner))
+
+    async def _drive(self, row: Row[Any]) -> None:
+        try:
+            await Run(self._parts, row, self.owner).drive()
+        except Exception:
+            log.exception("a run broke", execution=row.id)
+        finally:
+            self._running.discard(row.id)
+
+    async def _reap(self) -> None:
+        """Remove what executions that are final left on the engine, because their worker died before it could."""
+        for row in await uncleaned(self._parts.db, self._parts.engine_id):
+            if row.id not in self._running:
+                try:
+                    await clean(self._parts, row.id, row.job)
+                except Fault as fault:
+                    log.warning("could not clean up", execution=row.id, error=fault.message)
+
+
+async def uncleaned(db: Database, engine_id: str) -> list[Row[Any]]:
+    """Executions of this engine that are final and whose job was not removed."""
+    left = executions.c.cleaned_at.is_(None) & executions.c.job.is_not(None) & executions.c.state.in_(FINAL)
+    return list(await db.read(sa.select(executions).where(left, executions.c.engine == engine_id)))

@@ -1,0 +1,80 @@
+"""What an agent reads: tool results made from a call's row, and the sentences for calls that have none.
+
+Pure. Errors a model should act on are `isError` results, never protocol errors, and each says whether to call again.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from control.executions.toolcalls import REFUSED, Status
+
+SERVER_INFO = "io.modelcontextprotocol/serverInfo"
+"""Who answered, in `_meta` of newer results: that is us, whatever the upstream says."""
+CALL = "preloop/call"
+"""In `_meta` of our results: the id of the call's durable row."""
+TOLD = 2000
+"""Characters of one line of the story."""
+
+RESTARTING = (
+    "The server is restarting. Call the tool again with the same arguments: nothing is lost and nothing runs twice."
+)
+OVER = "This run has ended; nothing is called for it any more."
+
+Result = dict[str, Any]
+
+
+def error(text: str) -> Result:
+    return {"content": [{"type": "text", "text": text}], "isError": True}
+
+
+def not_allowed(name: str) -> str:
+    return f"Tool '{name}' not found in allowed tools"
+
+
+def failed(name: str, why: str) -> str:
+    return f"Tool '{name}' failed: {why}"
+
+
+def not_reached(name: str, server: str, reason: str) -> str:
+    return failed(name, f"the tool server '{server}' does not answer ({reason}). It was not called; try again later.")
+
+
+def unknown(name: str) -> str:
+    return failed(
+        name,
+        "it was sent and its answer was lost, so whether it happened is not known. "
+        "Do not call it again before you or a person has looked.",
+    )
+
+
+def of(row: Mapping[str, Any]) -> Result | None:
+    """The answer a row holds, or None while the call is open. `row` has the columns of `tool_calls`."""
+    status = Status(row["status"])
+    if status in (Status.SUCCEEDED, Status.FAILED):
+        return _recorded(row)
+    if status in REFUSED:
+        return error(row["error"] or failed(row["name"], status.value))
+    return error(unknown(row["name"])) if status is Status.UNKNOWN else None
+
+
+def _recorded(row: Mapping[str, Any]) -> Result:
+    """The upstream's own result with our `_meta`; what only concerns the hop to the upstream is left out."""
+    if row["result"] is None:
+        return error(row["error"] or failed(row["name"], "no answer"))
+    result: Result = json.loads(row["result"])
+    result.pop("resultType", None)
+    meta = {key: value for key, value in (result.get("_meta") or {}).items() if key != SERVER_INFO}
+    return result | {"_meta": meta | {CALL: row["id"]}}
+
+
+def said(tool: str, result: Result) -> str:
+    """An upstream's result as one line: its structure where it has one, else its text."""
+    if "structuredContent" in result:
+        return shorten(json.dumps(result["structuredContent"], ensure_ascii=False))
+    texts = [str(block.get("text", f"[{block.get('type')}]")) for block in result.get("content") or []]
+    return shorten(" ".join(texts).removeprefix(f"Error executing tool {tool}: "))  # the Python SDK's own prefix
+
+
+def shorten(text: str) -> str:
+    return text if len(text) <= TOLD else text[:TOLD] + "…"

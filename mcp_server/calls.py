@@ -1,0 +1,290 @@
+"""One tool call, from what the agent sent to what it reads: check, decide, attach to the durable row, wait, send once.
+
+The row is the truth: a handler only watches it, so a client that leaves and comes back, or a second process, continues
+where the first stopped. Sending happens in a task of its own and is settled whether or not anybody still listens.
+"""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import anyio
+import sqlalchemy as sa
+from anyio.abc import TaskGroup
+from sqlalchemy.engine import Row
+
+from control import events
+from control.approvals import policy, rules
+from control.approvals.desk import Desk
+from control.executions import logs, toolcalls
+from control.executions.toolcalls import Call, Status
+from control.identity import sessions
+from control.identity.principals import Principal
+from control.tables import approvals
+from kit import canonical
+from kit.bus import Bus
+from kit.db import Database, Tx
+from kit.errors import Fault, Invalid, Unauthorized
+from kit.observe import log
+from mcp_server import answers, facts, schema
+from mcp_server.answers import Result
+from mcp_server.catalog import Catalog, Offer
+from mcp_server.upstream import Answered, Lost, NotSent, Outcome
+
+LOOK_S = 2.0
+"""A waiter reads its row at least this often, woken or not."""
+REPORT_S = 10.0
+"""A waiting client hears of it this often."""
+SLACK_S = 15.0
+"""Beyond the upstream's own timeout, until a call that was sent counts as lost."""
+FINISH_S = 3.0
+"""What sends that are under way get when we stop."""
+PART_S = 5.0
+"""How long an identical call waits for the delivery of the one before it to be noted."""
+DRAIN = "mcp:drain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One tools/call. `fault` is what was wrong with its raw text, `report` tells a waiting client how it stands,
+    `admitted` raises Unauthorized once the session is over."""
+
+    principal: Principal
+    name: str
+    arguments: dict[str, Any]
+    fault: Invalid | None
+    report: Callable[[str], Awaitable[None]]
+    admitted: Callable[[], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the agent reads. `row` names a settled call whose delivery is to be noted, `key` says what is identical."""
+
+    result: Result
+    row: str | None = None
+    key: tuple[str, ...] = ()
+
+
+class Calls:
+    """The tool calls of one process."""
+
+    def __init__(self, db: Database, bus: Bus, desk: Desk, catalog: Catalog) -> None:
+        self._db = db
+        self._bus = bus
+        self._desk = desk
+        self._catalog = catalog
+        self._draining = False
+        self._sends: TaskGroup | None = None
+        self._lost: set[str] = set()  # sent from here, and the connection broke
+        self._parting: dict[tuple[str, ...], anyio.Event] = {}
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Calls can be sent inside of this. On the way out waiters are told, and sends get a moment to finish."""
+        async with anyio.create_task_group() as self._sends:
+            try:
+                yield
+            finally:
+                self.drain()
+                self._sends.cancel_scope.deadline = anyio.current_time() + FINISH_S
+
+    def drain(self) -> None:
+        """Answer everybody who waits: call again. Safe to repeat."""
+        self._draining = True
+        self._bus.publish(DRAIN)
+
+    async def call(self, asked: Asked) -> Answer:
+        """The answer, after however long it takes. What the agent did wrong is a result, not an exception."""
+        offer = (await self._catalog.offers(asked.principal)).get(asked.name)
+        if offer is None:
+            return await self._refuse(asked, "tool_not_allowed", self._unlisted(asked))
+        try:
+            call = _read(offer, asked)
+        except Invalid as error:
+            return await self._refuse(asked, "invalid_arguments", answers.failed(asked.name, error.message))
+        key = (asked.principal.session_id, call.server, call.tool, call.digest)
+        if before := self._parting.get(key):
+            with anyio.move_on_after(PART_S):
+                await before.wait()
+        try:
+            call_id = await self._attach(asked, offer, call)
+        except Fault as fault:
+            return Answer(result=answers.error(f"{fault.message} {fault.hint}".strip()))
+        return await self._follow(asked, call_id, key)
+
+    async def parted(self, answer: Answer, *, delivered: bool) -> None:
+        """The stream that carried an answer has ended; note whether the answer got through."""
+        row = answer.row
+        try:
+            if row is not None and delivered:
+                await self._db.write(lambda tx: toolcalls.delivered(tx, row))
+        finally:
+            if event := self._parting.pop(answer.key, None):
+                event.set()
+
+    def _unlisted(self, asked: Asked) -> str:
+        """The page's sentence; only where the list itself is missing, that the tool server can't be reached."""
+        for upstream in self._catalog.unseen(asked.principal):
+            if policy.matching(asked.principal.charter.tools, upstream.name, asked.name):
+                return answers.not_reached(asked.name, upstream.name, upstream.trouble)
+        return answers.not_allowed(asked.name)
+
+    async def _refuse(self, asked: Asked, code: str, text: str) -> Answer:
+        """Nothing was asked of anybody and no upstream was touched: an event, a line in the log, the sentence."""
+        who = asked.principal
+
+        def refuse(tx: Tx) -> None:
+            events.append(tx, who.account_id, who.stream, "tool.refused", tool=asked.name[:200], code=code, text=text)
+            logs.story(tx, who.account_id, who.execution_id, "error", answers.shorten(text))
+
+        await self._db.write(refuse)
+        return Answer(result=answers.error(text))
+
+    async def _attach(self, asked: Asked, offer: Offer, call: Call) -> str:
+        """Decide, and find or make the durable row. The story begins with a call that is new."""
+        who = asked.principal
+        arguments = json.loads(call.args)
+        seen = await facts.gather(self._db, who, offer.grants, arguments)
+        verdict = policy.decide(offer.grants, seen, rules.evaluate)
+        told = json.dumps({key: arguments[key] for key in asked.arguments if key in arguments}, ensure_ascii=False)
+
+        def attach(tx: Tx) -> str:
+            if toolcalls.reattach(tx, who, call) is None:
+                lines = (f"Tool: {call.name}", f"Arguments: {answers.shorten(told)}")
+                logs.story(tx, who.account_id, who.execution_id, "info", *lines)
+                if isinstance(verdict, policy.Deny):
+                    logs.story(tx, who.account_id, who.execution_id, "error", f"Refused: {verdict.rule}")
+            return self._desk.attach(tx, who, call, verdict, context=seen)
+
+        return await self._db.write(attach)
+
+    async def _follow(self, asked: Asked, call_id: str, key: tuple[str, ...]) -> Answer:
+        """Watch first, then read, then act on what the row says, until it holds an answer."""
+        topics = (toolcalls.topic(call_id), sessions.topic(asked.principal.session_id), DRAIN)
+        due: float | None = None
+        with self._bus.watch(*topics) as watch:
+            while True:
+                row = await toolcalls.look(self._db, call_id)
+                if (result := answers.of(row._asdict())) is not None:
+                    return self._final(row, result, key)
+                if (text := await self._hindrance(asked, row)) is not None:
+                    return Answer(result=answers.error(text))
+                if row.status == Status.READY:
+                    if not await self._send(asked, row) and await self._still_ready(call_id):
+                        return Answer(result=answers.error(answers.OVER))
+                    continue
+                now = anyio.current_time()
+                if due is None:
+                    due = now if row.status == Status.WAITING else now + REPORT_S
+                if now >= due:
+                    due = now + REPORT_S
+                    await asked.report(await self._standing(row))
+                await watch.changed(LOOK_S)
+
+    def _final(self, row: Row[Any], result: Result, key: tuple[str, ...]) -> Answer:
+        if row.status == Status.UNKNOWN:  # stays undelivered: whoever asks again must hear it again
+            self._lost.discard(row.id)
+            return Answer(result=result)
+        self._parting.setdefault(key, anyio.Event())
+        return Answer(result=result, row=row.id, key=key)
+
+    async def _hindrance(self, asked: Asked, row: Row[Any]) -> str | None:
+        """Why an open call can't be waited for any longer, in the agent's words."""
+        if self._draining:
+            return answers.RESTARTING
+        try:
+            await asked.admitted()
+        except Unauthorized:
+            return answers.OVER
+        if row.status != Status.SENT:
+            return None
+        if row.send_until < datetime.now(UTC):
+            await self._db.write(lambda tx: toolcalls.give_up(tx, row.id))
+            return answers.unknown(row.name)
+        return answers.unknown(row.name) if row.id in self._lost else None
+
+    async def _still_ready(self, call_id: str) -> bool:
+        return bool((await toolcalls.look(self._db, call_id)).status == Status.READY)
+
+    async def _standing(self, row: Row[Any]) -> str:
+        """What a waiting client is told."""
+        if row.status != Status.WAITING:
+            return f"Tool '{row.name}' is running."
+        found = await self._db.read(sa.select(approvals).where(approvals.c.call_id == row.id))
+        if not found:
+            return "Waiting for approval."
+        names = ", ".join(member.name for member in self._desk.directory.members(found[0].approver_group))
+        return f"Waiting for approval by {names} until {found[0].expires_at:%H:%M:%S} UTC."
+
+    # sending ------------------------------------------------------------------------------------------------------
+
+    async def _send(self, asked: Asked, row: Row[Any]) -> bool:
+        """Become the one sender and start. False when somebody else is, or the run may not act any more."""
+        upstream = self._catalog.upstreams.get(row.server)
+        within = timedelta(seconds=(upstream.timeout_s if upstream else 0) + SLACK_S)
+
+        def claim(tx: Tx) -> bool:
+            mine = self._desk.claim(tx, asked.principal, row.id, within=within)
+            if mine:
+                logs.story(tx, row.account_id, row.execution_id, "info", "Executing tool...")
+            return mine
+
+        claimed = await self._db.write(claim)
+        if claimed:
+            assert self._sends is not None, "calls are sent inside of run()"
+            self._sends.start_soon(self._carry, row)
+        return claimed
+
+    async def _carry(self, row: Row[Any]) -> None:
+        """Call the upstream once and settle the row. What is not settled here becomes `unknown` in its time."""
+        upstream = self._catalog.upstreams.get(row.server)
+        try:
+            outcome: Outcome = NotSent(reason="it is not configured any more")
+            if upstream is not None:
+                outcome = await upstream.call(row.tool, json.loads(row.args))
+            if isinstance(outcome, Lost):
+                self._lose(row, outcome.reason)
+                return
+            await self._db.write(lambda tx: self._settle(tx, row, outcome))
+        except Exception as error:
+            log.exception("tool call not settled", call=row.id, tool=row.tool)
+            self._lose(row, str(error))
+
+    def _lose(self, row: Row[Any], reason: str) -> None:
+        log.warning("tool call lost", call=row.id, server=row.server, tool=row.tool, reason=reason)
+        self._lost.add(row.id)
+        self._bus.publish(toolcalls.topic(row.id))
+
+    def _settle(self, tx: Tx, row: Row[Any], outcome: Answered | NotSent) -> None:
+        """Record what came back, and the story's last line."""
+        if isinstance(outcome, NotSent):
+            result, is_error = None, True
+            error = text = answers.not_reached(row.name, row.server, outcome.reason)
+        else:
+            result, is_error = outcome.result, bool(outcome.result.get("isError"))
+            error = answers.said(row.tool, result)
+            text = f"Tool '{row.name}' failed with error: {error}" if is_error else f"Tool result: {error}"
+        if self._desk.settle(tx, row.id, result=result, is_error=is_error, error=error if is_error else None):
+            logs.story(tx, row.account_id, row.execution_id, "error" if is_error else "info", text)
+
+
+def _read(offer: Offer, asked: Asked) -> Call:
+    """The call an agent means, or Invalid in words it can act on. Nobody is asked before this has passed."""
+    if asked.fault is not None:
+        raise asked.fault
+    arguments, why = schema.part(offer.definition, offer.grants, asked.arguments)
+    if wrong := schema.complaints(offer.definition, arguments):
+        raise Invalid("invalid_arguments", wrong)
+    return Call(
+        server=offer.definition.server,
+        tool=offer.definition.tool,
+        name=offer.name,
+        args=canonical.dumps(arguments),
+        digest=canonical.digest(arguments),
+        definition_digest=offer.definition.digest,
+        justification=why,
+    )

@@ -1,0 +1,86 @@
+"""The tools of one principal: what its charter grants, out of what the upstreams publish.
+
+Listing and calling ask the same question here, so what is not shown cannot be called.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from control.approvals.policy import matching
+from control.identity.charter import ToolGrant
+from control.identity.principals import Principal
+from mcp_server.schema import Definition, advertise, names
+from mcp_server.upstream import Upstream
+
+FIRST_S = 5.0
+"""How long a first listing waits for an upstream nobody has seen yet: a list that lacks it would be believed."""
+KEPT = 1000
+
+_Key = tuple[tuple[ToolGrant, ...], tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """One tool as one principal sees it, with the entries of the allowlist that speak of it."""
+
+    name: str
+    definition: Definition
+    grants: tuple[ToolGrant, ...]
+
+    def shown(self) -> dict[str, Any]:
+        return advertise(self.definition, self.name, self.grants)
+
+
+class Catalog:
+    """Knows every upstream. Offers are kept per charter until an upstream's tools change."""
+
+    def __init__(self, upstreams: Sequence[Upstream]) -> None:
+        self.upstreams: Mapping[str, Upstream] = {upstream.name: upstream for upstream in upstreams}
+        self._kept: dict[_Key, dict[str, Offer]] = {}
+
+    async def offers(self, principal: Principal) -> Mapping[str, Offer]:
+        """Visible name → tool, in the order of names."""
+        if unseen := self.unseen(principal):
+            async with anyio.create_task_group() as waiting:
+                for upstream in unseen:
+                    waiting.start_soon(upstream.ready, FIRST_S)
+        key = (principal.charter.tools, tuple(upstream.generation for upstream in self.upstreams.values()))
+        if key not in self._kept:
+            if len(self._kept) >= KEPT:
+                self._kept.clear()
+            self._kept[key] = self._resolve(principal.charter.tools)
+        return self._kept[key]
+
+    def unseen(self, principal: Principal) -> list[Upstream]:
+        """Upstreams of this charter whose tools nobody knows yet, because they were never reached."""
+        return [
+            upstream
+            for upstream in self.upstreams.values()
+            if upstream.definitions is None and any(_speaks_of(grant, upstream) for grant in principal.charter.tools)
+        ]
+
+    def schema_of(self, name: str) -> Mapping[str, Any] | None:
+        """The input schema behind a visible name, for the SDK's check of headers; None where it is not one tool's."""
+        known = [d for upstream in self.upstreams.values() for d in (upstream.definitions or {}).values()]
+        found = [d for d in known if name in (d.tool, f"{d.server}__{d.tool}")]
+        return found[0].raw["inputSchema"] if len(found) == 1 else None
+
+    def _resolve(self, grants: tuple[ToolGrant, ...]) -> dict[str, Offer]:
+        allowed = {
+            (upstream.name, tool): (definition, found)
+            for upstream in self.upstreams.values()
+            for tool, definition in (upstream.definitions or {}).items()
+            if (found := matching(grants, upstream.name, tool))
+        }
+        visible = names([definition for definition, _ in allowed.values()])
+        return {
+            name: Offer(name=name, definition=definition, grants=allowed[definition.server, definition.tool][1])
+            for name, definition in visible.items()
+        }
+
+
+def _speaks_of(grant: ToolGrant, upstream: Upstream) -> bool:
+    return bool(matching([ToolGrant(server=grant.server, tool="*")], upstream.name, ""))

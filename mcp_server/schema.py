@@ -1,0 +1,146 @@
+"""Tool definitions as values: what an upstream published, what an agent is shown of it, and whether arguments fit.
+
+Pure. A definition's raw object is kept as it came and its digest is over that; what we add for the agent (a suffix of
+the description, `justification`) goes into a copy at listing time and is taken off again before anything goes upstream.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from jsonschema import Draft202012Validator, SchemaError
+from jsonschema.exceptions import ValidationError
+from jsonschema.protocols import Validator
+from jsonschema.validators import validator_for
+
+from control.identity.charter import Justification, ToolGrant
+from kit import canonical
+from kit.errors import Invalid
+
+JUSTIFICATION = "justification"
+MAX_BYTES = 256 * 1024
+"""The largest definition we accept, as canonical JSON."""
+TOLD = 3
+"""How many of the things wrong with some arguments an agent is told at once."""
+SHOWN = 200
+"""Characters of one complaint; it may quote the argument."""
+
+ALWAYS = "Needs a person's approval: call it directly{how}; the answer may take minutes."
+SOMETIMES = "May need a person's approval: call it directly{how}; the answer may then take minutes."
+WHY = "Why this call is needed, in a sentence or two. Shown to the person who approves it."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """One tool of one upstream. `raw` is the object from its tools/list; `digest` is over all of it."""
+
+    server: str
+    tool: str
+    raw: Mapping[str, Any]
+    digest: str
+    validator: Validator
+
+    @property
+    def explains_itself(self) -> bool:
+        """Has the tool an argument `justification` of its own? Then it is an argument like any other."""
+        return JUSTIFICATION in self.raw["inputSchema"].get("properties", {})
+
+
+def define(server: str, raw: Mapping[str, Any]) -> Definition:
+    """Read one entry of a tools/list, or Invalid when nobody could check arguments against it."""
+    name, schema = raw.get("name"), raw.get("inputSchema")
+    if not isinstance(name, str) or not isinstance(schema, dict):
+        raise Invalid("tool_malformed", f"A tool of '{server}' has no name or no input schema.")
+    canonical.check(raw)
+    text = canonical.dumps(raw)
+    if len(text.encode()) > MAX_BYTES:
+        raise Invalid("tool_too_large", f"The definition of '{name}' is larger than {MAX_BYTES // 1024} KB.")
+    if far := next(_elsewhere(schema), None):
+        raise Invalid("tool_schema_remote", f"The schema of '{name}' refers to {far}, outside of itself.")
+    kind = validator_for(schema, default=Draft202012Validator)
+    try:
+        kind.check_schema(schema)
+    except SchemaError as error:
+        raise Invalid("tool_schema_invalid", f"The schema of '{name}' is not valid: {error.message}") from error
+    return Definition(server=server, tool=name, raw=raw, digest=canonical.digest(raw), validator=kind(schema))
+
+
+def _elsewhere(schema: object) -> Iterator[str]:
+    """References that would have to be fetched; `$id` below the root moves the base, so it counts."""
+    for node, depth in _objects(schema):
+        for key in ("$ref", "$dynamicRef", "$recursiveRef"):
+            if isinstance(node.get(key), str) and not node[key].startswith("#"):
+                yield node[key]
+        if depth and isinstance(node.get("$id"), str):
+            yield node["$id"]
+
+
+def _objects(value: object, depth: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
+    if isinstance(value, dict):
+        yield value, depth
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _objects(inner, depth + 1)
+
+
+def complaints(definition: Definition, arguments: Mapping[str, Any]) -> str:
+    """What is wrong with the arguments in a sentence for the model, '' when nothing is."""
+    return "; ".join(_say(error) for error in islice(definition.validator.iter_errors(arguments), TOLD))
+
+
+def _say(error: ValidationError) -> str:
+    path = [str(part) for part in error.absolute_path]
+    if error.validator == "required" and isinstance(error.validator_value, list):
+        # one error a missing name, and the message alone says which
+        missing = next((name for name in error.validator_value if error.message.startswith(repr(name))), "?")
+        return f"required argument '{'.'.join([*path, missing])}' missing"
+    said = error.message if len(error.message) <= SHOWN else error.message[:SHOWN] + "…"
+    return f"argument '{'.'.join(path)}': {said}" if path else said
+
+
+def wanted(grants: Sequence[ToolGrant]) -> Justification:
+    """The strictest wish of all grants that match a tool."""
+    wishes = {grant.justification for grant in grants}
+    return "required" if "required" in wishes else "optional" if "optional" in wishes else "none"
+
+
+def advertise(definition: Definition, name: str, grants: Sequence[ToolGrant]) -> dict[str, Any]:
+    """The tool as this agent sees it: visible name, a suffix when a person is asked, `justification` when wanted."""
+    shown = {**definition.raw, "name": name}
+    asks = wanted(grants) if not definition.explains_itself else "none"
+    if gates := [grant.approval for grant in grants if grant.approval]:
+        how = f", with `{JUSTIFICATION}`" if asks != "none" else ""
+        suffix = (ALWAYS if any(gate.when is None for gate in gates) else SOMETIMES).format(how=how)
+        shown["description"] = f"{definition.raw.get('description') or ''}\n\n{suffix}".strip()
+    if asks != "none":
+        schema = dict(definition.raw["inputSchema"])
+        schema["properties"] = {**schema.get("properties", {}), JUSTIFICATION: {"type": "string", "description": WHY}}
+        if asks == "required":
+            schema["required"] = [*schema.get("required", []), JUSTIFICATION]
+        shown["inputSchema"] = schema
+    return shown
+
+
+def part(
+    definition: Definition, grants: Sequence[ToolGrant], arguments: Mapping[str, Any]
+) -> tuple[dict[str, Any], str | None]:
+    """(the arguments for the upstream, the justification), or Invalid when one is required and there is none."""
+    asks = wanted(grants)
+    if asks == "none" or definition.explains_itself:
+        return dict(arguments), None
+    rest = {name: value for name, value in arguments.items() if name != JUSTIFICATION}
+    said = arguments.get(JUSTIFICATION)
+    if said is not None and not isinstance(said, str):
+        raise Invalid("invalid_arguments", f"argument '{JUSTIFICATION}': {said!r} is not of type 'string'"[:SHOWN])
+    if asks == "required" and not (said or "").strip():
+        raise Invalid("invalid_arguments", f"required argument '{JUSTIFICATION}' missing")
+    return rest, said
+
+
+def names(definitions: Sequence[Definition]) -> dict[str, Definition]:
+    """Visible names: the tool's own, or `server__tool` for all of one name where two servers have it."""
+    times = Counter(definition.tool for definition in definitions)
+    joined = {f"{d.server}__{d.tool}" for d in definitions if times[d.tool] > 1}
+    shown = {f"{d.server}__{d.tool}" if times[d.tool] > 1 or d.tool in joined else d.tool: d for d in definitions}
+    return dict(sorted(shown.items()))

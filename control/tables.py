@@ -32,8 +32,12 @@ def _ref(name: str, target: str, *, required: bool = True) -> sa.Column[str]:
     return sa.Column(name, sa.String(40), sa.ForeignKey(target), nullable=not required)
 
 
-def _text(name: str, default: str | None = None, *, length: int = 200) -> sa.Column[str]:
-    return sa.Column(name, sa.String(length), nullable=default is None, server_default=default)
+def _word(name: str, default: str | None = None, *, length: int = 200) -> sa.Column[str]:
+    return sa.Column(name, sa.String(length), nullable=False, server_default=default)
+
+
+def _text(name: str, *, length: int = 200) -> sa.Column[str]:
+    return sa.Column(name, sa.String(length), nullable=True)
 
 
 def _count(name: str) -> sa.Column[int]:
@@ -50,8 +54,8 @@ accounts = sa.Table(
     "accounts",
     metadata,
     _id(),
-    _text("name", ""),
-    _text("plan", "pro"),
+    _word("name"),
+    _word("plan", "pro"),
     sa.Column("slots", sa.Integer, nullable=False, server_default="20"),
     _time("created_at", required=True),
 )
@@ -61,9 +65,9 @@ users = sa.Table(
     metadata,
     _id(),
     _account(),
-    _text("email", ""),
-    _text("name", ""),
-    _text("role", "viewer"),
+    _word("email"),
+    _word("name"),
+    _word("role", "viewer"),
     _text("password_hash"),
     _time("created_at", required=True),
     sa.UniqueConstraint("account_id", "email"),
@@ -74,11 +78,11 @@ tokens = sa.Table(  # opaque ones: sign-in links, browser cookies, API tokens, e
     metadata,
     _id(),
     _account(),
-    _text("kind", ""),
+    _word("kind"),
     sa.Column("hash", sa.String(64), nullable=False, unique=True),
     _ref("user_id", "users.id", required=False),
     _text("session_id"),
-    _text("name", ""),
+    _word("name"),
     _time("created_at", required=True),
     _time("expires_at"),
     _time("used_at"),
@@ -99,9 +103,9 @@ sessions = sa.Table(  # runtime sessions: what tokens, tool calls, approvals and
     metadata,
     _id(),
     _account(),
-    _text("kind", "execution"),  # execution | enrolled
+    _word("kind", "execution"),  # execution | enrolled
     _text("execution_id"),
-    _text("principal", ""),
+    _word("principal"),
     sa.Column("charter", sa.Text, nullable=False),
     _text("bootstrap_hash", length=64),
     _time("bootstrap_used_at"),
@@ -121,7 +125,7 @@ flows = sa.Table(
     metadata,
     _id(),
     _account(),
-    _text("name", ""),
+    _word("name"),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("hook_secret", sa.Text, nullable=False),  # sealed
     _time("created_at", required=True),
@@ -146,15 +150,15 @@ executions = sa.Table(
     _id(),
     _account(),
     _ref("flow_id", "flows.id"),
-    _text("flow_name", ""),
+    _word("flow_name"),
     sa.Column("flow_version", sa.Integer, nullable=False),
-    _text("state", "PENDING", length=20),
+    _word("state", "PENDING", length=20),
     _count("open_approvals"),
     _text("stop_intent", length=40),  # the cause somebody wants it to end with
     _text("cause", length=40),
     sa.Column("message", sa.Text),
     sa.Column("hint", sa.Text),
-    _text("trigger_type", ""),
+    _word("trigger_type"),
     sa.Column("trigger_event", sa.Text, nullable=False),
     _text("source_url", length=2000),
     _text("reruns"),  # the execution this one repeats
@@ -195,7 +199,7 @@ deliveries = sa.Table(  # a sender's delivery id, while the execution it made is
     sa.Column("account_id", sa.String(40), primary_key=True),
     sa.Column("flow_id", sa.String(40), primary_key=True),
     sa.Column("delivery_id", sa.String(200), primary_key=True),
-    _text("execution_id", ""),
+    _word("execution_id"),
     _time("created_at", required=True),
 )
 
@@ -218,16 +222,16 @@ tool_calls = sa.Table(
     _account(),
     _ref("session_id", "sessions.id"),
     _text("execution_id"),
-    _text("server", ""),
-    _text("tool", ""),
-    _text("name", ""),  # as the agent sees it
+    _word("server"),
+    _word("tool"),
+    _word("name"),  # as the agent sees it
     sa.Column("args", sa.Text, nullable=False),  # canonical JSON, without the justification
     sa.Column("digest", sa.String(64), nullable=False),
     _text("definition_digest", length=64),
     sa.Column("justification", sa.Text),
     sa.Column("rule", sa.Text),  # why it was allowed, gated or denied
     sa.Column("context", sa.Text),  # what the rules saw, for a replay
-    _text("status", "asked", length=20),
+    _word("status", "asked", length=20),
     sa.Column("result", sa.Text),
     sa.Column("is_error", sa.Boolean),
     sa.Column("error", sa.Text),
@@ -251,10 +255,10 @@ approvals = sa.Table(
     _ref("session_id", "sessions.id"),
     _text("execution_id"),
     _ref("call_id", "tool_calls.id"),
-    _text("approver_group", ""),
+    _word("approver_group"),
     sa.Column("quorum", sa.Integer, nullable=False, server_default="1"),
     sa.Column("rule", sa.Text, nullable=False),
-    _text("status", "pending", length=20),
+    _word("status", "pending", length=20),
     _time("asked_at", required=True),
     _time("expires_at", required=True),
     _time("decided_at"),
@@ -272,7 +276,7 @@ votes = sa.Table(
     sa.Column("approval_id", sa.String(40), sa.ForeignKey("approvals.id"), primary_key=True),
     sa.Column("approver", sa.String(200), primary_key=True),
     _account(),
-    _text("verdict", "", length=20),
+    _word("verdict", length=20),
     sa.Column("reason", sa.Text),
     _text("by", length=200),  # link or signed-in user, and the address it came from
     _time("at", required=True),
@@ -284,7 +288,7 @@ links = sa.Table(  # one per approver, approval and delivery attempt; only its h
     _id(),
     _account(),
     _ref("approval_id", "approvals.id"),
-    _text("approver", ""),
+    _word("approver"),
     sa.Column("hash", sa.String(64), nullable=False, unique=True),
     _time("created_at", required=True),
     _time("expires_at", required=True),
@@ -308,7 +312,7 @@ events = sa.Table(  # hash = sha256(previous hex + newline + body); body is cano
     sa.Column("account_id", sa.String(40), primary_key=True),
     sa.Column("stream", sa.String(40), primary_key=True),
     sa.Column("seq", sa.BigInteger, primary_key=True),
-    _text("type", "", length=60),
+    _word("type", length=60),
     sa.Column("body", sa.Text, nullable=False),
     sa.Column("hash", sa.String(64), nullable=False),
     _time("at", required=True),
@@ -319,11 +323,11 @@ outbox = sa.Table(  # what must leave the house; no row holds a clear link
     metadata,
     _id(),
     _account(),
-    _text("channel", "", length=40),
-    _text("topic", "", length=60),
-    _text("target", "", length=2000),
+    _word("channel", length=40),
+    _word("topic", length=60),
+    _word("target", length=2000),
     sa.Column("payload", sa.Text, nullable=False),
-    _text("status", "waiting", length=20),
+    _word("status", "waiting", length=20),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("error", sa.Text),
     _time("created_at", required=True),

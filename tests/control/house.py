@@ -1,0 +1,146 @@
+"""A domain to test against: the real units over a real database, with one flow that gates `pay`."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Row
+
+from control.approvals import desk as desks
+from control.approvals import policy, rules
+from control.approvals.desk import Desk
+from control.approvals.directory import Approver, Directory
+from control.executions import intake, queue, toolcalls
+from control.executions.lifecycle import Lifecycle
+from control.executions.toolcalls import Call
+from control.flows import catalog
+from control.identity import accounts, sessions
+from control.identity.charter import Charter
+from control.identity.principals import Principal
+from control.tables import approvals, executions, tool_calls
+from kit import canonical
+from kit.bus import Bus
+from kit.db import Database, Tx
+from kit.secrets import Sealer
+
+ACCOUNT = accounts.DEFAULT
+FLOW = """
+version: 1
+name: process-payment
+agent: {runtime: scripted, model: default}
+triggers: [{type: webhook}, {type: manual}]
+prompt: Pay {{trigger_event.payload.amount}} to {{trigger_event.payload.recipient}}
+tools:
+  - {server: payments, tool: pay, approval: {group: finance, when: "args.amount > 100", timeout: 10m}}
+  - {server: payments, tool: get_contract}
+limits: {concurrency: 3}
+"""
+PAYLOAD = {"amount": 1500, "recipient": "contractor@example.com"}
+
+
+def revoke_session(tx: Tx, ended: Row[Any], cause: object) -> None:
+    if ended.session_id:
+        sessions.revoke(tx, ended.session_id)
+
+
+@dataclass(kw_only=True)
+class House:
+    db: Database
+    bus: Bus
+    sealer: Sealer
+    lifecycle: Lifecycle
+    desk: Desk
+
+    @classmethod
+    async def build(cls, db: Database, bus: Bus, folder: Path, flow: str = FLOW) -> "House":
+        lifecycle = Lifecycle([desks.withdraw, revoke_session])
+        people = {id_: Approver(id=id_, name=id_.title()) for id_ in ("alice", "bob")}
+        desk = Desk(Directory(approvers=people, groups={"finance": ("alice", "bob")}), lifecycle)
+        house = cls(db=db, bus=bus, sealer=Sealer.open(folder / "seal.key"), lifecycle=lifecycle, desk=desk)
+        await db.write(accounts.ensure_default)
+        await house.apply(flow)
+        return house
+
+    async def apply(self, source: str) -> None:
+        await self.db.write(lambda tx: catalog.apply(tx, ACCOUNT, source, sealer=self.sealer, by="test"))
+
+    async def start(self, flow: str = "process-payment", **more: Any) -> str:
+        given = {"trigger": "manual", "by": "test"} | more
+        started = await self.db.write(lambda tx: intake.start(tx, ACCOUNT, flow, PAYLOAD, **given))
+        return started.execution_id
+
+    async def running(self, **charter: Any) -> Principal:
+        """A claimed execution with an open session, as its principal."""
+        execution_id = await self.start()
+        await self.db.write(lambda tx: queue.claim(tx, "worker"))
+        return await self.db.write(lambda tx: self._session(tx, execution_id, charter))
+
+    def _session(self, tx: Tx, execution_id: str, changes: dict[str, Any]) -> Principal:
+        _, flow = catalog.find(tx, ACCOUNT, "process-payment")
+        given = flow.charter()
+        charter = Charter(**{name: getattr(given, name) for name in given.__slots__} | changes)
+        until = tx.now() + timedelta(minutes=5)
+        session_id = sessions.open_session(
+            tx,
+            ACCOUNT,
+            kind="execution",
+            principal="flow:process-payment",
+            charter=charter,
+            alive_until=until,
+            execution_id=execution_id,
+        )
+        tx.execute(sa.update(executions).where(executions.c.id == execution_id).values(session_id=session_id))
+        return Principal(
+            account_id=ACCOUNT, session_id=session_id, execution_id=execution_id, name="flow", charter=charter
+        )
+
+    async def call(self, principal: Principal, tool: str = "pay", **args: Any) -> str:
+        """Ask for a tool as the MCP door does; the call's id."""
+        given = args or {"amount": 1500}
+        call = Call(
+            server="payments", tool=tool, name=tool, args=canonical.dumps(given), digest=canonical.digest(given)
+        )
+        facts = {"args": given}
+        grants = policy.matching(principal.charter.tools, "payments", tool)
+        verdict = policy.decide(grants, facts, rules.evaluate)
+        return await self.db.write(lambda tx: self.desk.attach(tx, principal, call, verdict, context=facts))
+
+    async def row(self, execution_id: str | None) -> Row[Any]:
+        return (await self.db.read(sa.select(executions).where(executions.c.id == execution_id)))[0]
+
+    async def call_row(self, call_id: str) -> Row[Any]:
+        return (await self.db.read(sa.select(tool_calls).where(tool_calls.c.id == call_id)))[0]
+
+    async def approval(self, call_id: str) -> Row[Any]:
+        return (await self.db.read(sa.select(approvals).where(approvals.c.call_id == call_id)))[0]
+
+    async def decide(
+        self, call_id: str, *, approver: str = "alice", verdict: str = "approved", reason: str = "", digest: str = ""
+    ) -> desks.Decided:
+        approval, call = await self.approval(call_id), await self.call_row(call_id)
+        return await self.db.write(
+            lambda tx: self.desk.decide(
+                tx,
+                ACCOUNT,
+                approval.id,
+                approver=approver,
+                verdict=desks.Verdict(verdict),
+                reason=reason,
+                digest=digest or call.digest,
+                via="test",
+            )
+        )
+
+    async def claim(self, principal: Principal, call_id: str) -> bool:
+        within = timedelta(seconds=60)
+        return await self.db.write(lambda tx: self.desk.claim(tx, principal, call_id, within=within))
+
+    async def settle(self, call_id: str, **result: Any) -> bool:
+        return await self.db.write(
+            lambda tx: self.desk.settle(tx, call_id, result=result, is_error=False, error=None)
+        )
+
+    async def deliver(self, call_id: str) -> None:
+        await self.db.write(lambda tx: toolcalls.delivered(tx, call_id))

@@ -1,0 +1,250 @@
+"""One attempt at a model: what it may cost, what was seen of it, and what it comes to.
+
+Values and sums only; the clock is passed in. `admission` makes it, `relay` feeds it, `flush` commits what it became.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from control.identity.principals import Principal
+from gateway.flush import Happened
+from gateway.upstream import Route, UpstreamFailed
+from gateway.wires.neutral import CallArguments, CallBegun, Counted, Delta, Reasoning, Stop, Text
+from kit.clock import Clock, rfc3339
+from kit.errors import Fault
+from ledger import prices
+from ledger.book import Entry, Status
+from ledger.prices import Price, Usage
+
+BYTES_PER_TOKEN = 2
+"""For estimates. English is nearer 4; an estimate that is too low would let a run spend past its limit."""
+
+
+def estimate(size: int) -> int:
+    """Tokens that so many bytes may be."""
+    return size // BYTES_PER_TOKEN + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """What is written into the journal before the call: enough to settle it if this process dies."""
+
+    id: str
+    account_id: str
+    session_id: str
+    execution_id: str | None
+    stream: str
+    flow: str | None
+    principal: str
+    alias: str
+    provider: str
+    model: str
+    wire: str
+    at: str
+    input_estimate: int
+    max_output: int
+    price: Price | None
+
+    def entry(self, status: Status, usage: Usage, *, exact: bool, **more: Any) -> Entry:  # noqa: ANN401 - Entry's fields
+        cost = prices.cost(usage, self.price)
+        source = "unpriced" if self.price is None else self.price.source if exact else "estimated"
+        return Entry(
+            id=self.id,
+            account_id=self.account_id,
+            session_id=self.session_id,
+            execution_id=self.execution_id,
+            flow=self.flow,
+            principal=self.principal,
+            alias=self.alias,
+            provider=self.provider,
+            model=self.model,
+            wire=self.wire,
+            status=status,
+            usage=usage,
+            cost_nano=cost,
+            cost_source=source,
+            price_version=self.price.version if self.price else None,
+            at=datetime.fromisoformat(self.at),
+            **more,
+        )
+
+
+def intent_of(
+    id_: str, principal: Principal, route: Route, wire: str, *, at: datetime, input_estimate: int, max_output: int
+) -> Intent:
+    return Intent(
+        id=id_,
+        account_id=principal.account_id,
+        session_id=principal.session_id,
+        execution_id=principal.execution_id,
+        stream=principal.stream,
+        flow=principal.charter.flow,
+        principal=principal.name,
+        alias=route.alias,
+        provider=route.provider,
+        model=route.model,
+        wire=wire,
+        at=rfc3339(at),
+        input_estimate=input_estimate,
+        max_output=max_output,
+        price=route.price,
+    )
+
+
+class Attempt:
+    """An admitted call while it runs."""
+
+    def __init__(self, intent: Intent, clock: Clock) -> None:
+        self.intent = intent
+        self.fault: Fault | None = None
+        self.stopped = False
+        self._clock = clock
+        self._started = clock.monotonic()
+        self._first_ms: int | None = None
+        self._heard = 0
+        self._usage: Usage | None = None
+        self._upstream_id: str | None = None
+
+    def saw(self, delta: Delta) -> None:
+        """Take note of one delta."""
+        match delta:
+            case Counted(usage=usage, upstream_id=upstream_id):
+                self._usage, self._upstream_id = usage, upstream_id
+                return
+            case Stop():
+                self.stopped = True
+                return
+            case Text(text=text) | Reasoning(text=text) | CallArguments(text=text):
+                self._heard += len(text.encode())
+            case CallBegun(name=name):
+                self._heard += len(name)
+        if self._first_ms is None:
+            self._first_ms = self._elapsed()
+
+    def happened(self) -> Happened:
+        """Its entry and its event, on whatever exit it came to."""
+        entry = self._entry()
+        answered = entry.status is Status.ANSWERED
+        data = _facts(self.intent, entry) | {"stage": None if answered else self._stage()}
+        if self.fault:
+            data["message"] = self.fault.message
+        if isinstance(self.fault, UpstreamFailed):
+            data["upstream_status"] = self.fault.answered
+        return Happened(
+            account_id=entry.account_id,
+            session_id=entry.session_id,
+            stream=self.intent.stream,
+            type="model.answered" if answered else "model.failed",
+            data=data,
+            entry=entry,
+        )
+
+    def _entry(self) -> Entry:
+        usage, exact = self._used()
+        return self.intent.entry(
+            self._status(),
+            usage,
+            exact=exact,
+            error_class=self.fault.code if self.fault else None if self.stopped else "cancelled",
+            first_token_ms=self._first_ms,
+            total_ms=self._elapsed(),
+            upstream_id=self._upstream_id,
+        )
+
+    def _status(self) -> Status:
+        if self.stopped and self.fault is None:
+            return Status.ANSWERED
+        return Status.FAILED if self._free() else Status.CUT
+
+    def _used(self) -> tuple[Usage, bool]:
+        """What it used, and whether the provider said so."""
+        if self._usage is not None:
+            return self._usage, True
+        if self._free():
+            return Usage(), True
+        return Usage(input=self.intent.input_estimate, output=estimate(self._heard) if self._heard else 0), False
+
+    def _free(self) -> bool:
+        """The provider refused before a word, or was never reached: nobody bills that."""
+        return isinstance(self.fault, UpstreamFailed) and self.fault.refused and self._first_ms is None
+
+    def _stage(self) -> str:
+        """Where it broke: at the provider, or here (the session ended, we were stopped)."""
+        return "upstream" if isinstance(self.fault, UpstreamFailed) else "session"
+
+    def _elapsed(self) -> int:
+        return round((self._clock.monotonic() - self._started) * 1000)
+
+
+def requested(intent: Intent, held_nano: int | None, dropped: tuple[str, ...]) -> Happened:
+    """The event of an admitted call."""
+    data: dict[str, Any] = {
+        "attempt": intent.id,
+        "alias": intent.alias,
+        "provider": intent.provider,
+        "model": intent.model,
+        "wire": intent.wire,
+        "held_nano": held_nano,
+        "dropped": list(dropped),
+    }
+    return Happened(
+        account_id=intent.account_id,
+        session_id=intent.session_id,
+        stream=intent.stream,
+        type="model.requested",
+        data=data,
+    )
+
+
+def lost(intent: Intent) -> Happened:
+    """What a worker that died left open: billed at what was reserved for it, and marked."""
+    usage = Usage(input=intent.input_estimate, output=intent.max_output)
+    entry = intent.entry(Status.LOST, usage, exact=False, error_class="worker_lost")
+    return Happened(
+        account_id=intent.account_id,
+        session_id=intent.session_id,
+        stream=intent.stream,
+        type="model.failed",
+        data=_facts(intent, entry) | {"stage": "worker", "message": "The gateway's process died during this call."},
+        entry=entry,
+    )
+
+
+def _facts(intent: Intent, entry: Entry) -> dict[str, Any]:
+    return {
+        "attempt": entry.id,
+        "alias": entry.alias,
+        "provider": entry.provider,
+        "model": entry.model,
+        "wire": entry.wire,
+        "status": entry.status.value,
+        "error": entry.error_class,
+        "tokens": asdict(entry.usage),
+        "cost_nano": entry.cost_nano,
+        "cost_source": entry.cost_source,
+        "first_token_ms": entry.first_token_ms,
+        "total_ms": entry.total_ms,
+    }
+
+
+def intent_from(record: Mapping[str, Any]) -> Intent:
+    """An intent read back from the journal."""
+    price = record["price"]
+    return Intent(**{**record, "price": Price(**price) if price else None})
+
+
+def happened_from(note: Mapping[str, Any]) -> Happened:
+    """A settlement read back from the journal."""
+    entry = dict(note["entry"])
+    entry |= {"usage": Usage(**entry["usage"]), "status": Status(entry["status"])}
+    entry["at"] = datetime.fromisoformat(entry["at"])
+    return Happened(**{**note, "entry": Entry(**entry)})
+
+
+def noted(happened: Happened) -> dict[str, Any]:
+    """A settlement as the journal keeps it."""
+    record = asdict(happened)
+    record["entry"] |= {"at": rfc3339(record["entry"]["at"]), "status": record["entry"]["status"].value}
+    return record

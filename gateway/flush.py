@@ -1,0 +1,151 @@
+"""Settling: entries, their events and the end of their holds, committed together at most 100 ms after the fact.
+
+`put` never waits; `room` does, before a request is admitted, when the database can't keep up. Nothing is dropped: what
+the database would not take stays in the journal, for the next start.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from control import events
+from control.identity import sessions
+from kit.db import Database, Lane, Tx
+from kit.errors import Unavailable
+from kit.journal import Journal
+from kit.observe import log
+from ledger import book, budgets
+
+LATE_S = 0.1
+BATCH = 128
+ROOM = 4096
+ROOM_WAIT_S = 10.0
+AGAIN_S = 1.0
+SETTLED_S = 1.0
+DRAIN_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happened:
+    """One thing to commit. With an entry it settles that attempt; without one it is an event alone, or a release."""
+
+    account_id: str
+    session_id: str
+    stream: str
+    type: str = ""
+    data: dict[str, Any]
+    entry: book.Entry | None = None
+    release: str | None = None  # an attempt that never began
+
+
+class Flush:
+    """What waits to be committed, and the task that commits it."""
+
+    def __init__(self, db: Database, journal: Journal) -> None:
+        self._db = db
+        self._journal = journal
+        self._waiting: list[Happened] = []
+        self._some = anyio.Event()
+        self._hurry = anyio.Event()
+        self._done = anyio.Event()
+        self._busy = False
+
+    def put(self, happened: Happened) -> None:
+        self._waiting.append(happened)
+        self._some.set()
+        if len(self._waiting) >= BATCH:
+            self._hurry.set()
+
+    async def room(self) -> None:
+        """Wait until the database kept up; Unavailable when it does not."""
+        with anyio.move_on_after(ROOM_WAIT_S):
+            while len(self._waiting) >= ROOM:
+                await self._done.wait()
+            return
+        raise Unavailable("ledger_behind", "The ledger can't keep up.", "Try again in a moment.")
+
+    async def settled(self) -> None:
+        """Wait until what was put is committed, for a second at most."""
+        with anyio.move_on_after(SETTLED_S):
+            while self._waiting or self._busy:
+                self._hurry.set()
+                await self._done.wait()
+
+    async def work(self) -> None:
+        while True:
+            await self._some.wait()
+            with anyio.move_on_after(LATE_S):
+                await self._hurry.wait()
+            with anyio.CancelScope(shield=True):
+                again = not await self.commit()
+            if again:
+                await anyio.sleep(AGAIN_S)
+                self._some.set()
+
+    async def commit(self) -> bool:
+        """Commit what waits now. What the database would not take at all waits on; then False."""
+        self._some, self._hurry, self._busy = anyio.Event(), anyio.Event(), True
+        batch, self._waiting = self._waiting, []
+        kept: list[Happened] = []
+        for start in range(0, len(batch), BATCH):
+            kept += await self._write(batch[start : start + BATCH])
+        self._waiting = kept + self._waiting
+        self._busy = False
+        self._done.set()
+        self._done = anyio.Event()
+        return not kept
+
+    async def _write(self, batch: list[Happened]) -> list[Happened]:
+        """Those that must be tried again."""
+        try:
+            await self._db.write(unit(batch), lane=Lane.BULK)
+        except Unavailable as error:
+            log.error("ledger flush failed, trying again", waiting=len(batch), error=error.message)
+            return batch
+        except Exception:
+            if len(batch) > 1:  # one of them is at fault: each on its own
+                return [kept for happened in batch for kept in await self._write([happened])]
+            log.exception("ledger entry refused", attempt=batch[0].data.get("attempt"), type=batch[0].type)
+            return []
+        for happened in batch:
+            if happened.entry:
+                self._journal.close(happened.entry.id)
+        return []
+
+
+def unit(batch: list[Happened]) -> Callable[[Tx], None]:
+    """One transaction for many. Rows are taken in one order, so that two workers can't wait for each other."""
+    fixed = tuple(batch)
+
+    def commit(tx: Tx) -> None:
+        fresh = [h for h in fixed if h.entry is None or book.append(tx, h.entry)]
+        for happened in sorted(fresh, key=lambda h: h.session_id):
+            if happened.entry:
+                budgets.settle(tx, happened.entry.id, happened.entry.cost_nano or 0)
+            elif happened.release:
+                budgets.release(tx, happened.release)
+        answered = {h.session_id for h in fresh if h.entry and h.entry.status is book.Status.ANSWERED}
+        for session_id in sorted(answered):
+            sessions.mark_used(tx, session_id, model=True)
+        for happened in sorted(fresh, key=lambda h: h.stream):
+            if happened.type:
+                events.append(tx, happened.account_id, happened.stream, happened.type, **happened.data)
+
+    return commit
+
+
+@asynccontextmanager
+async def open_flush(db: Database, journal: Journal) -> AsyncIterator[Flush]:
+    """Run the flush while the context is open; closing commits what waits, for at most ten seconds."""
+    flush = Flush(db, journal)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(flush.work)
+        try:
+            yield flush
+        finally:
+            tasks.cancel_scope.cancel()
+    with anyio.move_on_after(DRAIN_S, shield=True):
+        await flush.commit()

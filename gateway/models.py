@@ -1,0 +1,64 @@
+"""Aliases and what is behind them: route, price, provider. Scripts are read at start: a wrong one is found then."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from gateway.provider import LiteLLM
+from gateway.scripted import Script, Scripted, load
+from gateway.settings import GatewaySettings, ModelAlias
+from gateway.upstream import Provider, Route
+from kit import canonical
+from ledger.prices import Price, price_of
+
+SCRIPTS = Path(__file__).parents[1] / "examples" / "scripts"
+
+
+class Models:
+    """The aliases of this plane."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._routes = {
+            alias: Route(alias=alias, settings=entry, price=_price(entry)) for alias, entry in settings.models.items()
+        }
+        self._providers: Mapping[str, Provider] = {"scripted": Scripted(_scripts(settings.models))}
+        self._others: Provider = LiteLLM()
+
+    def route(self, alias: str) -> Route | None:
+        return self._routes.get(alias)
+
+    def provider(self, route: Route) -> Provider:
+        return self._providers.get(route.provider, self._others)
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        return tuple(self._routes)
+
+
+def _scripts(models: Mapping[str, ModelAlias]) -> dict[str, Script]:
+    found = {}
+    for alias, entry in models.items():
+        if entry.provider == "scripted" and entry.script:
+            built_in = SCRIPTS / f"{entry.script}.yaml"
+            found[alias] = load(built_in if built_in.exists() else Path(entry.script))
+    return found
+
+
+def _price(entry: ModelAlias) -> Price | None:
+    if entry.input_usd_per_mtok is None or entry.output_usd_per_mtok is None:
+        return None
+    prices = {
+        "input_usd": entry.input_usd_per_mtok,
+        "output_usd": entry.output_usd_per_mtok,
+        "cache_read_usd": entry.cached_input_usd_per_mtok,
+        "cache_write_usd": entry.cache_write_usd_per_mtok,
+        "reasoning_usd": entry.reasoning_usd_per_mtok,
+    }
+    version = f"settings:{canonical.digest(prices)[:12]}"  # the same prices have the same name for ever
+    return price_of(
+        input_usd=entry.input_usd_per_mtok,
+        output_usd=entry.output_usd_per_mtok,
+        cache_read_usd=entry.cached_input_usd_per_mtok,
+        cache_write_usd=entry.cache_write_usd_per_mtok,
+        reasoning_usd=entry.reasoning_usd_per_mtok,
+        version=version,
+    )

@@ -1,0 +1,71 @@
+"""The seam to whatever answers a model call: the scripted model, or a provider through LiteLLM."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.settings import ModelAlias
+from gateway.wires.neutral import Delta, Request
+from kit.errors import Fault
+from ledger.prices import Price
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Where an alias leads."""
+
+    alias: str
+    settings: ModelAlias
+    price: Price | None
+
+    @property
+    def provider(self) -> str:
+        return self.settings.provider
+
+    @property
+    def model(self) -> str:
+        return self.settings.model or self.settings.script or self.alias
+
+    def max_output(self, request: Request) -> int:
+        """Tokens that an answer to this request may have at most; providers are told."""
+        return min(request.max_output or self.settings.max_output_tokens, self.settings.max_output_tokens)
+
+
+class UpstreamFailed(Fault):
+    """The model's provider did not answer.
+
+    Codes: `upstream_failed` it said no or was not reached, `upstream_cut` it stopped in the middle, `upstream_stalled`
+    it went silent.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "upstream_failed",
+        answered: int | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(code, message)
+        self.answered = answered
+        """The status the provider sent, if it was reached at all."""
+        self.retry_after_s = retry_after_s
+        self.status = self._status(answered)
+
+    @property
+    def refused(self) -> bool:
+        """It said no, or was never reached: nothing ran, nothing is billed."""
+        return self.code == "upstream_failed"
+
+    @staticmethod
+    def _status(answered: int | None) -> int:
+        """What our client is told: its own mistakes and busy times pass through, the rest is between us and them."""
+        if answered in (400, 413, 422):
+            return 400
+        return 429 if answered == 429 else 502
+
+
+class Provider(Protocol):
+    """Answers one request. The stream yields a Stop when the model ended, and raises UpstreamFailed when it did not."""
+
+    def stream(self, route: Route, request: Request) -> AsyncGenerator[Delta, None]: ...

@@ -1,0 +1,152 @@
+"""What a process is in the middle of, in a file that survives its SIGKILL.
+
+One append-only file per process, locked while the process lives; each record is one `write`. A key is opened, may be
+noted about, and is closed; what a dead process left open is found by whoever can take its lock. Nothing here is synced
+to the disk: a power cut may lose the last records, a killed process may not.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kit.ids import new_id
+
+LIMIT = 8 * 1024 * 1024
+"""Bytes after which a file is replaced by one that holds only what is still open."""
+SUFFIX = ".journal"
+
+
+class Journal:
+    """The file of this process."""
+
+    def __init__(self, folder: Path, *, limit: int = LIMIT) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.name = new_id("jnl")
+        self._folder = folder
+        self._limit = limit
+        self._part = 0
+        self._open: dict[str, list[bytes]] = {}
+        self._file, self._path, self._size = self._fresh()
+
+    def open(self, key: str, record: Mapping[str, object]) -> None:
+        """Write down that something begins, before it does."""
+        self._keep(key, _line({"open": key, "record": dict(record)}))
+
+    def note(self, key: str, record: Mapping[str, object]) -> None:
+        """Write down what is now known about it; the last note wins."""
+        self._keep(key, _line({"note": key, "record": dict(record)}))
+
+    def close(self, key: str) -> None:
+        """It is settled elsewhere, durably."""
+        if self._open.pop(key, None):
+            self._append(_line({"close": key}))
+            if self._size > self._limit:
+                self._rotate()
+
+    def end(self) -> None:
+        """Let go of the file: it is removed unless something is still open."""
+        if not self._open:
+            self._path.unlink(missing_ok=True)
+        os.close(self._file)
+
+    def _keep(self, key: str, line: bytes) -> None:
+        self._open.setdefault(key, []).append(line)
+        self._append(line)
+
+    def _append(self, line: bytes) -> None:
+        os.write(self._file, line)
+        self._size += len(line)
+
+    def _rotate(self) -> None:
+        """A new file with what is open, then the old one goes. Killed in between, both say the same."""
+        old_file, old_path = self._file, self._path
+        self._file, self._path, self._size = self._fresh()
+        for lines in self._open.values():
+            self._append(b"".join(lines))
+        old_path.unlink(missing_ok=True)
+        os.close(old_file)
+
+    def _fresh(self) -> tuple[int, Path, int]:
+        self._part += 1
+        path = self._folder / f"{self.name}.{self._part}{SUFFIX}"
+        draft = path.with_suffix(".new")  # not a journal before it is locked: nobody may take it for a dead one
+        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        draft.rename(path)
+        return file, path, 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """One thing a dead process did not finish: what it opened with, and its last note."""
+
+    key: str
+    record: dict[str, Any]
+    note: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remains:
+    """The file of a dead process, ours until we remove it. `journal` is the `name` its process knew it by."""
+
+    journal: str
+    left: tuple[Left, ...]
+    path: Path
+
+    def remove(self) -> None:
+        """All that was left is settled."""
+        self.path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def remains(folder: Path) -> Iterator[list[Remains]]:
+    """What dead processes left in a folder. Their files stay locked in here, so that nobody else takes them up too."""
+    with contextlib.ExitStack() as stack:
+        found = []
+        for path in sorted(folder.glob(f"*{SUFFIX}")):
+            if (file := _take(path)) is not None:
+                stack.callback(os.close, file)
+                found.append(Remains(journal=path.name.split(".")[0], left=tuple(_left(path)), path=path))
+        yield found
+
+
+def _take(path: Path) -> int | None:
+    """The file's descriptor if its process is dead, else None."""
+    try:
+        file = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        return None
+    if os.fstat(file).st_nlink == 0:  # somebody settled and removed it while we opened it
+        os.close(file)
+        return None
+    return file
+
+
+def _left(path: Path) -> list[Left]:
+    left: dict[str, Left] = {}
+    for line in path.read_bytes().splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:  # the last line of a power cut
+            continue
+        if key := entry.get("close"):
+            left.pop(key, None)
+        elif key := entry.get("open"):
+            left[key] = Left(key=key, record=entry["record"], note=None)
+        elif (key := entry.get("note")) in left:
+            left[key] = Left(key=key, record=left[key].record, note=entry["record"])
+    return list(left.values())
+
+
+def _line(entry: object) -> bytes:
+    return json.dumps(entry, separators=(",", ":")).encode() + b"\n"

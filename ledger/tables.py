@@ -1,0 +1,92 @@
+"""The tables of money, in the same database as `control/tables` and bound to them by no foreign key.
+
+An entry is one attempt at a model. A budget is a limit and what was spent and is held of it; a hold is one attempt's
+part. Amounts are nano-dollars.
+"""
+
+import sqlalchemy as sa
+
+from kit.db import UtcTime
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _word(name: str, *, length: int = 200, required: bool = True) -> sa.Column[str]:
+    return sa.Column(name, sa.String(length), nullable=not required)
+
+
+def _count(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=False, server_default="0")
+
+
+def _key(name: str, *, length: int = 40) -> sa.Column[str]:
+    return sa.Column(name, sa.String(length), primary_key=True)
+
+
+entries = sa.Table(
+    "entries",
+    metadata,
+    _key("id"),  # the attempt's
+    _word("account_id", length=40),
+    _word("session_id", length=40),
+    _word("execution_id", length=40, required=False),
+    _word("flow", required=False),
+    _word("principal"),
+    _word("alias"),
+    _word("provider", length=60),
+    _word("model"),
+    _word("wire", length=20),
+    _word("status", length=20),  # answered | failed | cut | lost
+    _word("error_class", length=60, required=False),
+    sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),  # 0 first, then retries and fallbacks
+    _count("input"),
+    _count("cache_read"),
+    _count("cache_write"),
+    _count("output"),
+    _count("reasoning"),
+    sa.Column("cost_nano", sa.BigInteger),  # NULL: unpriced, never 0
+    _word("cost_source", length=20),  # list | override | estimated | unpriced
+    _word("price_version", length=60, required=False),
+    sa.Column("first_token_ms", sa.BigInteger),
+    sa.Column("total_ms", sa.BigInteger),
+    _word("upstream_id", required=False),
+    sa.Column("at", UtcTime(), nullable=False),
+    _word("day", length=10),  # of `at`, in UTC: what reports group by on both databases
+    sa.Index("ix_entries_execution", "account_id", "execution_id"),
+    sa.Index("ix_entries_session", "account_id", "session_id"),
+    sa.Index("ix_entries_day", "account_id", "day"),
+)
+
+budgets = sa.Table(
+    "budgets",
+    metadata,
+    _key("account_id"),
+    _key("scope", length=20),  # session; later account, flow, execution, principal, alias
+    _key("subject", length=200),
+    _key("period", length=20),  # total; later an hour, a day, a month
+    _count("limit_nano"),
+    _count("spent_nano"),
+    _count("held_nano"),
+    sa.Column("created_at", UtcTime(), nullable=False),
+)
+
+holds = sa.Table(  # gone when settled or released: what is here is under way, or its worker died
+    "holds",
+    metadata,
+    _key("attempt_id"),
+    _key("scope", length=20),
+    _key("subject", length=200),
+    _key("period", length=20),
+    _word("account_id", length=40),
+    _count("amount_nano"),
+    _word("worker", length=60),
+    sa.Column("created_at", UtcTime(), nullable=False),
+    sa.Index("ix_holds_worker", "worker"),
+)

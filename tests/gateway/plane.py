@@ -1,0 +1,153 @@
+"""A gateway with its two listeners on loopback ports, a database of its own, and sessions to speak with."""
+
+import json
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import sqlalchemy as sa
+import uvicorn
+from openai import AsyncOpenAI
+
+from control import events
+from control import tables as control_tables
+from control.identity import sessions
+from control.identity.accounts import DEFAULT
+from control.identity.charter import Charter
+from control.identity.principals import AUDIENCE
+from control.identity.sessions import Doorkeeper, Listener
+from control.tables import accounts, signing_keys
+from gateway.app import GatewayApp
+from gateway.opening import Gateway, open_gateway
+from gateway.settings import GatewaySettings
+from kit.bus import Bus
+from kit.db import Database, Tx
+from kit.db_sqlite import SqliteDatabase
+from kit.tokens import Signer
+from ledger import reports
+from ledger import tables as ledger_tables
+
+PAYMENT = "Use the pay tool to send 250.00 USD to contractor@example.com for contract-7."
+PRICES = {"input_usd_per_mtok": "2.50", "output_usd_per_mtok": "10.00", "cached_input_usd_per_mtok": "0.25"}
+PAY = {
+    "type": "object",
+    "properties": {"recipient": {"type": "string"}, "amount": {"type": "number"}, "currency": {"type": "string"}},
+}
+
+
+@dataclass(kw_only=True)
+class Plane:
+    """What a test holds on to."""
+
+    db: Database
+    bus: Bus
+    gateway: Gateway
+    signer: Signer
+    people: str
+    containers: str
+    clients: list[AsyncOpenAI] = field(default_factory=list)
+
+    async def session(
+        self, *models: str, budget_nano: int | None = None, execution: str | None = None
+    ) -> tuple[str, str]:
+        """A session of an execution and its runtime token."""
+        until = datetime.now(UTC) + timedelta(minutes=10)
+        charter = Charter(flow="process-payment", tools=(), models=models, budget_nano=budget_nano)
+
+        def unit(tx: Tx) -> str:
+            return sessions.open_session(
+                tx,
+                DEFAULT,
+                kind="execution",
+                principal="agent",
+                charter=charter,
+                alive_until=until,
+                execution_id=execution,
+            )
+
+        session_id = await self.db.write(unit)
+        return session_id, self.signer.sign(subject=session_id, audience=AUDIENCE, expires_at=until)
+
+    async def enrolled(self, *models: str) -> tuple[str, str]:
+        until = datetime.now(UTC) + timedelta(minutes=10)
+        charter = Charter(flow=None, tools=(), models=models)
+        return await self.db.write(lambda tx: sessions.enroll(tx, DEFAULT, name="laptop", charter=charter, until=until))
+
+    def client(self, token: str, *, people: bool = False) -> AsyncOpenAI:
+        origin = self.people if people else self.containers
+        client = AsyncOpenAI(base_url=f"{origin}/openai/v1", api_key=token, max_retries=0)
+        self.clients.append(client)
+        return client
+
+    async def spend(self, session_id: str, *, calls: int = 1) -> reports.Spend:
+        """The session's spend once so many of its calls are in the ledger."""
+        with anyio.fail_after(10), self.bus.watch(events.topic(session_id)) as watch:
+            while (spend := await reports.of_session(self.db, DEFAULT, session_id)).calls < calls:
+                await watch.changed(1)
+        return spend
+
+    async def happened(self, session_id: str) -> list[tuple[str, dict[str, Any]]]:
+        found = await events.read(self.db, DEFAULT, session_id)
+        return [(event.type, event.data) for event in found if event.type.startswith("model.")]
+
+
+def prepare(url: str, signer: Signer) -> None:
+    """Tables, the account and the public key."""
+    engine = sa.create_engine(url)
+    control_tables.metadata.create_all(engine)
+    ledger_tables.metadata.create_all(engine)
+    now = datetime.now(UTC)
+    with engine.begin() as connection:
+        connection.execute(sa.insert(accounts).values(id=DEFAULT, name="Default", plan="pro", created_at=now))
+        key = {"kid": signer.kid, "account_id": DEFAULT, "public_pem": signer.public_pem, "created_at": now}
+        connection.execute(sa.insert(signing_keys).values(key))
+    engine.dispose()
+
+
+@asynccontextmanager
+async def open_plane(folder: Path, models: Mapping[str, Mapping[str, Any]], **settings: object) -> AsyncIterator[Plane]:
+    signer = Signer.open(folder / "keys" / "tokens.pem")
+    fresh = not (folder / "plane.db").exists()
+    if fresh:
+        prepare(f"sqlite:///{folder / 'plane.db'}", signer)
+    bus = Bus()
+    db = SqliteDatabase(folder / "plane.db", bus)
+    wanted = GatewaySettings.model_validate({"models": models, **settings})
+    try:
+        async with (
+            open_gateway(db=db, bus=bus, settings=wanted, folder=folder / "journals") as gateway,
+            serve(gateway.app(Doorkeeper(db, bus, Listener.PEOPLE))) as people,
+            serve(gateway.app(Doorkeeper(db, bus, Listener.CONTAINERS))) as containers,
+        ):
+            plane = Plane(db=db, bus=bus, gateway=gateway, signer=signer, people=people, containers=containers)
+            yield plane
+            for client in plane.clients:
+                await client.close()
+    finally:
+        await db.close()
+
+
+@asynccontextmanager
+async def serve(app: GatewayApp) -> AsyncIterator[str]:
+    """An ASGI application on a free loopback port; it listens before anybody asks."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(128)
+        config = uvicorn.Config(app, lifespan="off", ws="none", log_config=None, timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server._serve, [listening])
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+            server.should_exit = True
+
+
+def script(folder: Path, *turns: Mapping[str, Any], **more: object) -> str:
+    """A script file of these turns; JSON is YAML too."""
+    path = folder / f"script-{len(list(folder.glob('script-*')))}.yaml"
+    path.write_text(json.dumps({"version": 1, "turns": list(turns), **more}))
+    return str(path)

@@ -4,7 +4,9 @@ Opaque secrets are kept as hashes, passwords as argon2. Agents' sessions are nex
 """
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
+import anyio.to_thread
 import argon2
 import sqlalchemy as sa
 
@@ -72,16 +74,20 @@ def redeem(tx: Tx, sign_in: str) -> str:
     return issue(tx, row.user_id, "cookie", lasts=COOKIE_FOR)
 
 
-def by_password(tx: Tx, account_id: str, email: str, password: str) -> str:
-    """A cookie for somebody who knows their password. Unknown people cost the same time."""
-    row = tx.one(sa.select(users).where(users.c.account_id == account_id, users.c.email == email))
-    stored = row.password_hash if row and row.password_hash else _NOBODY
+async def by_password(db: Database, account_id: str, email: str, password: str) -> str:
+    """A cookie for somebody who knows their password. Unknown people cost the same time; hashing blocks no writer."""
+    rows = await db.read(sa.select(users).where(users.c.account_id == account_id, users.c.email == email))
+    stored = rows[0].password_hash if rows and rows[0].password_hash else None
+    if not await anyio.to_thread.run_sync(_matches, stored, password):
+        raise Unauthorized("sign_in_wrong", "E-mail address and password do not match.")
+    return await db.write(lambda tx: issue(tx, rows[0].id, "cookie", lasts=COOKIE_FOR))
+
+
+def _matches(stored: str | None, password: str) -> bool:
     try:
-        _hasher.verify(stored, password)
-    except argon2.exceptions.VerificationError as error:
-        raise Unauthorized("sign_in_wrong", "E-mail address and password do not match.") from error
-    assert row is not None
-    return issue(tx, row.id, "cookie", lasts=COOKIE_FOR)
+        return _hasher.verify(stored or _nobody(), password) and stored is not None
+    except argon2.exceptions.VerificationError:
+        return False
 
 
 async def person(db: Database, clear: str, *kinds: str) -> Person:
@@ -97,16 +103,24 @@ async def person(db: Database, clear: str, *kinds: str) -> Person:
         )
     )
     if not rows:
-        raise Unauthorized("not_signed_in", "You are not signed in.", "`preloop users link` prints a sign-in link.")
+        raise Unauthorized("not_signed_in", "You are not signed in.", "`preloop up` prints a sign-in link.")
     row = rows[0]
     return Person(account_id=row.account_id, user_id=row.id, email=row.email, name=row.name, role=Role(row.role))
 
 
-async def admins(db: Database, account_id: str) -> list[str]:
-    rows = await db.read(
-        sa.select(users.c.id).where(users.c.account_id == account_id, users.c.role == Role.ADMIN.value)
-    )
-    return [row.id for row in rows]
+def first_admin(tx: Tx, account_id: str) -> str:
+    """The id of the oldest admin; a fresh account gets one named after this machine's owner."""
+    known = sa.select(users.c.id).where(users.c.account_id == account_id, users.c.role == Role.ADMIN.value)
+    found = tx.execute(known.order_by(users.c.created_at).limit(1)).scalar()
+    return found or add_user(tx, account_id, email="admin@localhost", name="Admin", role=Role.ADMIN)
 
 
-_NOBODY = _hasher.hash("nobody has this password")
+def revoke_named(tx: Tx, account_id: str, kind: str, name: str) -> None:
+    """End every token of a kind and name."""
+    alive = (tokens.c.account_id == account_id) & (tokens.c.kind == kind) & (tokens.c.name == name)
+    tx.execute(sa.update(tokens).where(alive, tokens.c.revoked_at.is_(None)).values(revoked_at=tx.now()))
+
+
+@cache
+def _nobody() -> str:
+    return _hasher.hash("nobody has this password")

@@ -110,6 +110,12 @@ def revoke(tx: Tx, session_id: str) -> bool:
     return ended
 
 
+def publish_key(tx: Tx, account_id: str, signer: mechanics.Signer) -> None:
+    """Make the public half of a signing key known to every role."""
+    row = {"kid": signer.kid, "account_id": account_id, "public_pem": signer.public_pem, "created_at": tx.now()}
+    tx.execute(tx.insert(signing_keys).values(row).on_conflict_do_nothing())
+
+
 def mark_used(tx: Tx, session_id: str, *, tools: bool = False, model: bool = False) -> None:
     """Remember that the agent listed its tools or reached its model: without that an exit code 0 proves little."""
     for column, seen in ((sessions.c.tools_listed_at, tools), (sessions.c.model_called_at, model)):

@@ -1,0 +1,122 @@
+"""The doors on their two listeners. People get pages, REST, hooks and enrolled agents; containers get four things
+only."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from starlette.applications import Starlette
+from starlette.routing import Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from access import token as access
+from control.identity.sessions import Doorkeeper, Listener
+from gateway.app import GatewayApp
+from gateway.flush import open_flush
+from gateway.models import Models
+from gateway.recovery import settle_lost
+from gateway.settings import GatewaySettings
+from kit import asgi
+from kit.clock import Clock
+from kit.errors import Missing, Unavailable
+from kit.journal import Journal
+from mcp_server.app import McpEndpoint
+from mcp_server.settings import McpSettings
+from preloop.house import House, Place
+from web import app as web
+
+MCP = "/mcp/v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doors:
+    """Two ASGI applications, and how to tell waiting clients that we stop."""
+
+    people: ASGIApp
+    containers: ASGIApp
+    endpoint: McpEndpoint
+
+
+class Front:
+    """The first look at a path: model wires and MCP have doors of their own, everything else goes to `rest`."""
+
+    def __init__(self, gateway: GatewayApp, mcp: ASGIApp, rest: ASGIApp) -> None:
+        self._gateway = gateway
+        self._mcp = mcp
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._gateway.serves(scope["path"]):
+            await self._gateway(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] == MCP:
+            await self._mcp(scope, receive, send)
+        else:
+            await self._rest(scope, receive, send)
+
+
+@asynccontextmanager
+async def open_doors(house: House, place: Place | str) -> AsyncIterator[Doors]:
+    """Both listeners' applications, served inside of this context."""
+    journal = Journal(house.settings.data / "journal")
+    endpoint = McpEndpoint(house.db, house.bus, house.desk, McpSettings(servers=house.settings.servers))
+    gateway = GatewaySettings(models=house.settings.models)
+    models = Models(gateway)
+    names = {
+        Listener.PEOPLE: house.settings.server.names,
+        Listener.CONTAINERS: frozenset({"preloop", "localhost", "127.0.0.1"} | _gateway_address(place)),
+    }
+    rest = {Listener.PEOPLE: _pages(house, place), Listener.CONTAINERS: _inner(house)}
+    async with open_flush(house.db, journal) as flush:
+
+        def front(listener: Listener) -> ASGIApp:
+            wires = GatewayApp(
+                db=house.db,
+                bus=house.bus,
+                doorkeeper=Doorkeeper(house.db, house.bus, listener),
+                settings=gateway,
+                models=models,
+                flush=flush,
+                journal=journal,
+                clock=Clock(),
+            )
+            mcp = endpoint.app(listener, hosts=[f"{name}{port}" for name in names[listener] for port in ("", ":*")])
+            return asgi.Faults(asgi.Hosts(Front(wires, mcp, rest[listener]), allowed=names[listener]))
+
+        people, containers = front(Listener.PEOPLE), front(Listener.CONTAINERS)
+        await settle_lost(house.db, flush, house.settings.data / "journal", models)
+        async with endpoint.run():
+            yield Doors(people=people, containers=containers, endpoint=endpoint)
+
+
+def _pages(house: House, place: Place | str) -> Starlette:
+    async def database() -> None:
+        await house.db.read(sa.select(1))
+
+    async def engine() -> None:
+        if isinstance(place, str):
+            raise Unavailable("no_engine", place, "Executions stay PENDING until an engine answers.")
+
+    checks: Mapping[str, web.Check] = {"database": database, "engine": engine}
+    return web.build(
+        settings=house.settings.server,
+        db=house.db,
+        bus=house.bus,
+        sealer=house.sealer,
+        desk=house.desk,
+        known=house.settings.known(),
+        checks=checks,
+    )
+
+
+def _inner(house: House) -> ASGIApp:
+    """What containers get beside MCP and the wires: token exchange; every other path is unknown there."""
+
+    async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
+        raise Missing("not_found", "There is nothing at this address.")
+
+    return Router(routes=access.routes(db=house.db, signer=house.signer), default=unknown)
+
+
+def _gateway_address(place: Place | str) -> set[str]:
+    return {place.gateway} if isinstance(place, Place) and place.gateway else set()

@@ -1,0 +1,136 @@
+"""Settings to a house that stands: database, keys, domain, doors, worker. Nothing listens yet; that is
+`preloop/serve`."""
+
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import Row
+
+from control.approvals import desk as desks
+from control.approvals.desk import Desk
+from control.executions.lifecycle import Lifecycle
+from control.executions.states import Cause
+from control.identity import accounts, sessions
+from kit.blobs import Blobs
+from kit.bus import Bus
+from kit.db import Database, Tx
+from kit.errors import Unsuitable
+from kit.observe import log
+from kit.outbound import Outbound
+from kit.secrets import Sealer
+from kit.tokens import Signer, write_private
+from preloop.database import open_database, prepare_folder
+from preloop.settings import Settings
+from runner.docker import DockerEngine
+from runner.engine import Engine
+from runner.process import ProcessEngine
+
+Say = Callable[[str], None]
+"""Where `up` talks to the person in front of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """The parts that doors, worker and chores share."""
+
+    settings: Settings
+    db: Database
+    bus: Bus
+    blobs: Blobs
+    signer: Signer
+    sealer: Sealer
+    lifecycle: Lifecycle
+    desk: Desk
+    outbound: Outbound
+    instance: str
+    admin_id: str
+    say: Say
+
+
+@asynccontextmanager
+async def open_house(settings: Settings, say: Say = print) -> AsyncIterator[House]:
+    """Everything checked and opened; closed again in the reverse order."""
+    prepare_folder(settings.data)
+    bus = Bus()
+    url = settings.database.get_secret_value() if settings.database else None
+    async with AsyncExitStack() as stack:
+        db = await open_database(settings.data, url, bus)
+        stack.push_async_callback(db.close)
+        outbound = Outbound(private_hosts=settings.notify.private_hosts)
+        stack.push_async_callback(outbound.close)
+        signer = Signer.open(settings.data / "keys" / "signing.pem")
+        lifecycle = Lifecycle([desks.withdraw, _revoke])
+        admin_id = await db.write(lambda tx: _settle_in(tx, signer))
+        yield House(
+            settings=settings,
+            db=db,
+            bus=bus,
+            blobs=Blobs(settings.data / "blobs"),
+            signer=signer,
+            sealer=Sealer.open(settings.data / "keys" / "seal.key"),
+            lifecycle=lifecycle,
+            desk=Desk(settings.directory(), lifecycle),
+            outbound=outbound,
+            instance=_instance(settings.data),
+            admin_id=admin_id,
+            say=say,
+        )
+
+
+def _settle_in(tx: Tx, signer: Signer) -> str:
+    """What a fresh database needs; returns the first admin's id."""
+    accounts.ensure_default(tx)
+    sessions.publish_key(tx, accounts.DEFAULT, signer)
+    return accounts.first_admin(tx, accounts.DEFAULT)
+
+
+def _revoke(tx: Tx, ended: Row[Any], cause: Cause | None) -> None:
+    """An ending: the run's session dies with it."""
+    if ended.session_id:
+        sessions.revoke(tx, ended.session_id)
+
+
+def _instance(folder: Path) -> str:
+    """A short name of this data folder's own: it marks what we made on an engine that others use too."""
+    path = folder / "instance"
+    if not path.exists():
+        write_private(path, secrets.token_hex(4).encode())
+    return path.read_text().strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where agents run. `id` says which engine exactly: only a worker that reaches the same one can adopt."""
+
+    engine: Engine
+    id: str
+    gateway: str | None = None
+    """The host's address on the containers' network; None when agents are processes of this machine."""
+
+
+@asynccontextmanager
+async def open_engine(settings: Settings, instance: str) -> AsyncIterator[Place | str]:
+    """The engine that settings name; for `auto` Docker if it answers, else the reason why there is none."""
+    choice = settings.runner.engine
+    async with AsyncExitStack() as stack:
+        if choice == "process":
+            root = settings.data / "runs"
+            engine = await stack.enter_async_context(ProcessEngine(root))
+            yield Place(engine=engine, id=f"process:{instance}")
+            return
+        subnet = IPv4Network(str(settings.runner.network))
+        docker = DockerEngine(settings.runner.docker_socket, subnet=subnet)
+        try:
+            await stack.enter_async_context(docker)
+        except Unsuitable as fault:
+            if choice == "docker":
+                raise
+            log.warning("no engine", why=fault.message)
+            yield f"no engine: {fault.message}"
+            return
+        yield Place(engine=docker, id=f"docker:{instance}", gateway=docker.network.gateway)

@@ -1,0 +1,85 @@
+"""Sockets and uvicorn: both listeners of one process, bound before anything starts and stopped together."""
+
+import contextlib
+import errno
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import anyio
+import uvicorn
+from starlette.types import ASGIApp
+
+from kit.errors import Unsuitable
+
+STOP_S = 3
+"""Seconds that open requests get when we stop."""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket, or Unsuitable: a taken port is an error, never another port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(2048)
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            raise Unsuitable(
+                "port_in_use",
+                f"Port {port} on {host} is in use.",
+                "Stop what uses it, or set server.port and server.container_port to free ones.",
+            ) from error
+        raise Unsuitable("address_unusable", f"Can't listen on {host}:{port}: {error.strerror}.") from error
+    sock.setblocking(False)
+    return sock
+
+
+def port_of(sock: socket.socket) -> int:
+    return int(sock.getsockname()[1])
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to us and says when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listens = anyio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listens.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def listening(*listeners: tuple[ASGIApp, list[socket.socket]]) -> AsyncIterator[None]:
+    """Serve each application on its sockets inside of this context."""
+    servers = [(_Server(_config(app)), sockets) for app, sockets in listeners]
+    async with anyio.create_task_group() as tasks:
+        for server, sockets in servers:
+            tasks.start_soon(server.serve, sockets)
+        for server, _ in servers:
+            await server.listens.wait()
+        try:
+            yield
+        finally:
+            for server, _ in servers:
+                server.should_exit = True
+
+
+def _config(app: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=STOP_S,
+        timeout_keep_alive=30,
+    )

@@ -1,0 +1,170 @@
+"""`up`: the whole control plane in one process, until a signal. Sockets first, so that a taken port costs nothing."""
+
+import json
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+from anyio.abc import TaskGroup
+
+from control.approvals.notices import Notice
+from control.identity import accounts
+from kit import webhooks
+from kit.clock import Clock
+from kit.db import Tx
+from kit.errors import Unavailable
+from kit.tokens import write_private
+from preloop.chores import Chores, Send
+from preloop.doors import open_doors
+from preloop.house import House, Place, Say, open_engine, open_house
+from preloop.listen import bind, listening, port_of
+from preloop.settings import CONSOLE, Channel, Settings
+from runner import images
+from runner.docker import DockerEngine
+from runner.run import Parts
+from runner.worker import Worker
+
+LOCAL = "local command line"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plane:
+    """A control plane that listens."""
+
+    house: House
+    url: str
+    sign_in: str
+
+
+@asynccontextmanager
+async def plane(settings: Settings, say: Say = print) -> AsyncIterator[Plane]:
+    """Everything up inside of this context; agents that run when it ends go on and are adopted by the next."""
+    async with AsyncExitStack() as stack:
+        people = bind(settings.server.host, settings.server.port)
+        inner = bind("127.0.0.1", settings.server.container_port)
+        for sock in (people, inner):
+            stack.callback(sock.close)
+        settings = _placed(settings, people, inner)
+        house = await stack.enter_async_context(open_house(settings, say))
+        place = await stack.enter_async_context(open_engine(settings, house.instance))
+        sockets = [inner]
+        if isinstance(place, Place) and place.gateway:
+            sockets.append(bind(place.gateway, port_of(inner)))
+        doors = await stack.enter_async_context(open_doors(house, place))
+        await stack.enter_async_context(listening((doors.people, [people]), (doors.containers, sockets)))
+        stack.callback(doors.endpoint.drain)
+        await _probe(place, port_of(inner), say)
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        stack.callback(tasks.cancel_scope.cancel)
+        _start_work(tasks, house, place, port_of(inner))
+        path = settings.data / "plane.json"
+        sign_in = await _announce(house, path)
+        stack.callback(path.unlink, missing_ok=True)
+        yield Plane(house=house, url=settings.server.url, sign_in=sign_in)
+
+
+async def up(settings: Settings, say: Say = print) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with plane(settings, say) as running:
+            say(f"Preloop listens on {running.url}")
+            say(f"Sign in (once, within the hour): {running.sign_in}")
+            async for _ in signals:
+                say("Stopping; agents that run go on and are taken up again at the next start.")
+                return
+
+
+def _placed(settings: Settings, people: socket.socket, inner: socket.socket) -> Settings:
+    """The settings with the ports as they are: port 0 is any free one."""
+    server = settings.server.model_copy(update={"port": port_of(people), "container_port": port_of(inner)})
+    return settings.model_copy(update={"server": server})
+
+
+async def _probe(place: Place | str, port: int, say: Say) -> None:
+    """Can a container reach us? Asked once, at the start, from a container of the first agent image there is."""
+    if isinstance(place, str):
+        say(f"There is {place} Executions stay PENDING until Docker answers; then start Preloop again.")
+    elif isinstance(place.engine, DockerEngine):
+        built = await images.listed(place.engine)
+        if built:
+            await place.engine.probe(built[0], f"http://preloop:{port}")
+        else:
+            say("No agent image is built yet: `preloop images build scripted`.")
+
+
+def _start_work(tasks: TaskGroup, house: House, place: Place | str, port: int) -> None:
+    adopted = anyio.Event()
+    if isinstance(place, Place):
+        parts = Parts(
+            db=house.db,
+            bus=house.bus,
+            blobs=house.blobs,
+            lifecycle=house.lifecycle,
+            engine=place.engine,
+            engine_id=place.id,
+            instance=house.instance,
+            plane_url=f"http://{'preloop' if place.gateway else '127.0.0.1'}:{port}",
+            settings=house.settings.runner,
+        )
+        worker = Worker(parts)
+        adopted = worker.adopted
+        tasks.start_soon(worker.work)
+    else:
+        adopted.set()
+    chores = Chores(
+        house.db,
+        house.bus,
+        desk=house.desk,
+        lifecycle=house.lifecycle,
+        channels=_channels(house),
+        public_url=house.settings.server.url,
+    )
+    chores.start(tasks, adopted)
+
+
+async def _announce(house: House, path: Path) -> str:
+    """Leave the address and a token for this machine's command line; returns a sign-in link for the admin."""
+
+    def issue(tx: Tx) -> tuple[str, str]:
+        accounts.revoke_named(tx, accounts.DEFAULT, "api", LOCAL)
+        token = accounts.issue(tx, house.admin_id, "api", lasts=None, name=LOCAL)
+        return token, accounts.issue(tx, house.admin_id, "sign_in", lasts=accounts.SIGN_IN_FOR)
+
+    token, sign_in = await house.db.write(issue)
+    url = house.settings.server.url
+    write_private(path, json.dumps({"url": url, "token": token, "pid": os.getpid()}).encode())
+    return f"{url}/signin?token={sign_in}"
+
+
+def _channels(house: House) -> dict[str, Send]:
+    async def console(notice: Notice) -> None:
+        data = notice.data
+        house.say(f"Approval needed from {data['approver']}: {data['tool']} ({data['flow']}) {notice.link}")
+
+    found: dict[str, Send] = {CONSOLE: console}
+    for name, channel in house.settings.notify.channels.items():
+        found[name] = _webhook(house, channel)
+    return found
+
+
+def _webhook(house: House, channel: Channel) -> Send:
+    async def post(notice: Notice) -> None:
+        now = Clock().now()
+        body = json.dumps({"type": notice.topic, "data": notice.data | {"link": notice.link}}).encode()
+        signed = webhooks.sign(
+            channel.secret.get_secret_value(),
+            message_id=notice.message_id,
+            timestamp=int(now.timestamp()),
+            body=body,
+        )
+        headers = {"content-type": "application/json"} | signed
+        answer = await house.outbound.post(channel.url, body=body, headers=headers)
+        if not 200 <= answer.status < 300:
+            raise Unavailable("notice_refused", f"The webhook answered {answer.status}.")
+
+    return post

@@ -149,20 +149,20 @@ def _told(error: Exception) -> Fault:
 
 
 class Hosts:
-    """Answers only to its own names, whatever the port: a page that rebinds its DNS name to us gets nothing."""
+    """Answers only to its own names, whatever the port: a page that rebinds its DNS name to us gets a 421."""
 
     def __init__(self, app: ASGIApp, allowed: Iterable[str]) -> None:
         self._app = app
         self._allowed = frozenset(name.lower() for name in allowed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "lifespan" and (name := host_name(Read(scope=scope).get("host", ""))) not in self._allowed:
-            raise Misdirected(
-                "host_unknown",
-                f"This server does not answer to the name {name[:100]!r}.",
-                "Set PRELOOP_PUBLIC_URL to the address people use.",
-            )
-        await self._app(scope, receive, send)
+        if scope["type"] == "lifespan" or (name := host_name(Read(scope=scope).get("host", ""))) in self._allowed:
+            await self._app(scope, receive, send)
+            return
+        message = f"This server does not answer to the name {name[:100]!r}."
+        fault = Misdirected("host_unknown", message, "Set PRELOOP_PUBLIC_URL to the address people use.")
+        answer = WebSocketClose(1008) if scope["type"] == "websocket" else problem(fault, request_id(scope))
+        await answer(scope, receive, send)
 
 
 def host_name(host: str) -> str:

@@ -1,4 +1,4 @@
-"""What runs cost, read from the ledger for pages: decimal strings, and None where nothing is known. Unpriced is not zero."""
+"""What runs cost, read from the ledger for pages: decimal strings; None is unknown, and unpriced is not zero."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from control import events
 from control.executions import lifecycle, logs
-from control.executions.states import Cause, Shown
+from control.executions.states import Shown
 from control.identity.principals import Person, Role
 from kit.errors import Invalid
 from web import auth, charts, costs, inputs, reading, shapes
@@ -79,7 +79,7 @@ async def list_model_calls(request: Request, person: Person) -> shapes.Listed[sh
 async def cancel_execution(request: Request, person: Person) -> shapes.ExecutionDetail:
     """Only the intent is set here; whoever holds the run ends it."""
     id_, by = request.path_params["id"], person.email
-    await parts(request).db.write(lambda tx: lifecycle.intend_stop(tx, person.account_id, id_, Cause.CANCELLED, by=by))
+    await parts(request).db.write(lambda tx: lifecycle.cancel(tx, person.account_id, id_, by=by))
     return await get_execution(request, person)
 
 

@@ -50,6 +50,12 @@ APPROVALS = {
     "withdrawn": Look(label="Withdrawn", tone="quiet", icon="stop"),
     "void": Look(label="Void", tone="quiet", icon="stop"),
 }
+MODELS = {
+    "answered": Look(label="Answered", tone="good", icon="check"),
+    "failed": Look(label="Failed", tone="bad", icon="cross"),
+    "cut": Look(label="Cut short", tone="late", icon="hourglass"),
+    "lost": Look(label="Lost", tone="late", icon="question"),
+}
 CAUSES = {
     "tool_failed": "Tool failure",
     "tool_not_allowed": "Tool not allowed",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -12,6 +13,7 @@ from kit import canonical
 from kit.errors import Invalid
 
 M = TypeVar("M", bound=BaseModel)
+E = TypeVar("E", bound=StrEnum)
 _SINCE = {"h": "hours", "d": "days", "m": "minutes"}
 
 
@@ -36,6 +38,14 @@ async def body(request: Request, model: type[M]) -> M:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the body"
         raise Invalid("body_invalid", f"{where}: {first['msg']}.", "/api/openapi.json describes it.") from error
+
+
+def choice(text: str, words: type[E]) -> E:
+    """One word of an enum."""
+    try:
+        return words(text)
+    except ValueError as error:
+        raise Invalid("form_invalid", f"{text[:40]!r} is none of {', '.join(words)}.") from error
 
 
 def number(request: Request, name: str, default: int, *, most: int = 10**12) -> int:

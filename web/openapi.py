@@ -55,7 +55,7 @@ def document(operations: Sequence[Operation], url: str) -> dict[str, Any]:
     models = {op.answers for op in operations} | {op.takes for op in operations if isinstance(op.takes, type)}
     ordered = sorted(models | {shapes.Problem}, key=lambda model: model.__name__)
     refs, definitions = models_json_schema([(model, "serialization") for model in ordered], ref_template=REF)
-    schema = {model: ref for (model, _), ref in refs.items()}
+    schema = {model.__name__: ref for (model, _), ref in refs.items()}
     paths: dict[str, dict[str, Any]] = {}
     for op in operations:
         paths.setdefault("/api/v1" + op.path, {})[op.method.lower()] = _described(op, schema)
@@ -75,7 +75,7 @@ def document(operations: Sequence[Operation], url: str) -> dict[str, Any]:
     }
 
 
-def _described(op: Operation, schema: dict[type[BaseModel], Any]) -> dict[str, Any]:
+def _described(op: Operation, schema: dict[str, Any]) -> dict[str, Any]:
     names = [(name, "path") for name in re.findall(r"{(\w+)}", op.path)] + [(name, "query") for name in op.query]
     found: dict[str, Any] = {
         "operationId": op.run.__name__,
@@ -85,17 +85,20 @@ def _described(op: Operation, schema: dict[type[BaseModel], Any]) -> dict[str, A
             for name, place in names
         ],
         "responses": {
-            str(op.status): {"description": "OK", "content": {"application/json": {"schema": schema[op.answers]}}},
+            str(op.status): {
+                "description": "OK",
+                "content": {"application/json": {"schema": schema[op.answers.__name__]}},
+            },
             "default": {
                 "description": "What went wrong, RFC 9457",
-                "content": {"application/problem+json": {"schema": schema[shapes.Problem]}},
+                "content": {"application/problem+json": {"schema": schema[shapes.Problem.__name__]}},
             },
         },
     }
     if isinstance(op.takes, str):
         found["requestBody"] = {"content": {op.takes: {"schema": {"type": "string"}}}, "required": True}
     elif op.takes is not None:
-        found["requestBody"] = {"content": {"application/json": {"schema": schema[op.takes]}}}
+        found["requestBody"] = {"content": {"application/json": {"schema": schema[op.takes.__name__]}}}
     return found
 
 

@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from control.identity.principals import Person, Role
+from control.identity.principals import Person
 from kit.errors import Fault, Missing
 from web import format as shown
 from web.parts import parts
@@ -45,8 +45,8 @@ def _environment() -> Environment:
         "state_look": lambda word: shown.look(shown.STATES, word),
         "call_look": lambda word: shown.look(shown.CALLS, word),
         "approval_look": lambda word: shown.look(shown.APPROVALS, word),
-        "Role": Role,
-        "build": BUILD,
+        "model_look": lambda word: shown.look(shown.MODELS, word),
+        "static": lambda name: f"/static/{BUILD}/{name}",
     }
     return made
 
@@ -58,7 +58,7 @@ LIVE = frozenset(name for name in environment.list_templates() if name.endswith(
 def page(
     request: Request, template: str, person: Person | None = None, *, status: int = 200, **values: object
 ) -> HTMLResponse:
-    """Render a template for somebody. `?part=live` gives only what changes on it: `execution.html` → `execution/live.html`."""
+    """Render a template for somebody. `?part=live` is only what changes: `execution.html` → `execution/live.html`."""
     name = template
     if (part := request.query_params.get("part")) is not None:
         name = f"{template.removesuffix('.html')}/{part}.html"

@@ -1,0 +1,134 @@
+"""The people's listener: pages, REST, hooks, approval links and operations, inside the layers of `kit/asgi`."""
+
+from collections.abc import Mapping
+from functools import partial
+
+import anyio
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from control.approvals.desk import Desk
+from control.flows.catalog import Known
+from kit import asgi
+from kit.bus import Bus
+from kit.db import Database
+from kit.errors import Fault, Missing
+from kit.observe import log
+from kit.secrets import Sealer
+from web import approvals, auth, dashboard, executions, flows, hooks, links, openapi, sessions, spend
+from web.parts import Check, Parts, parts
+from web.render import BUILD, STATIC, fault_page
+from web.settings import WebSettings
+
+READY_S = 2.0
+"""How long one check of /readyz may take."""
+PROGRAMS = ("/api/", "/hooks/", "/healthz", "/readyz")
+ROOMS = (dashboard, executions, flows, approvals, spend, sessions)
+
+
+def build(
+    *,
+    settings: WebSettings,
+    db: Database,
+    bus: Bus,
+    sealer: Sealer,
+    desk: Desk,
+    known: Known,
+    checks: Mapping[str, Check] | None = None,
+) -> Starlette:
+    """The application; `checks` are the named questions of /readyz, each awaited with a limit of its own."""
+    operations = [operation for room in ROOMS for operation in room.operations]
+    app = Starlette(
+        routes=[
+            *(route for room in ROOMS for route in room.routes),
+            *auth.routes,
+            *links.routes,
+            *hooks.routes,
+            *openapi.routes(operations),
+            openapi.described(operations, settings.url),
+            Route("/healthz", healthy, methods=["GET"]),
+            Route("/readyz", ready, methods=["GET"]),
+            Route("/favicon.ico", favicon, methods=["GET"]),
+            Mount("/static/" + BUILD, _kept(StaticFiles(directory=STATIC))),
+        ],
+        middleware=[
+            Middleware(asgi.Requests, shown=links.shown_path),
+            Middleware(asgi.Headers, headers=asgi.PAGE_HEADERS | (asgi.HSTS if settings.secure else {})),
+            Middleware(asgi.Faults, answer=_face),
+            Middleware(asgi.Hosts, allowed=settings.names),
+            Middleware(asgi.SameOrigin),
+        ],
+        exception_handlers={HTTPException: _as_fault},
+        max_body_size=settings.max_body_bytes,
+    )
+    app.state.parts = Parts(
+        settings=settings, db=db, bus=bus, sealer=sealer, desk=desk, known=known, checks=dict(checks or {})
+    )
+    return app
+
+
+_kept = partial(asgi.Headers, headers={"cache-control": "public, max-age=31536000, immutable"})
+
+
+def _face(scope: Scope, fault: Fault) -> Response:
+    """problem+json for programs; a page for whoever takes HTML."""
+    request = Request(scope)
+    number = asgi.request_id(scope)
+    if scope["path"].startswith(PROGRAMS) or "text/html" not in request.headers.get("accept", ""):
+        return asgi.problem(fault, number)
+    return fault_page(request, fault, number)
+
+
+_HTTP = {
+    404: ("not_found", "There is nothing at this address."),
+    405: ("method_not_allowed", "This address does not take that method."),
+    413: ("body_too_large", "The body is too large."),
+}
+
+
+async def _as_fault(request: Request, error: Exception) -> Response:
+    """Starlette's own refusals join our tree of errors."""
+    assert isinstance(error, HTTPException)
+    code, message = _HTTP.get(error.status_code, ("bad_request", str(error.detail)))
+    hint = "/api/openapi.json lists what there is." if request.url.path.startswith("/api/") else ""
+    if error.status_code == 404:
+        raise Missing(code, message, hint) from error
+    raise asgi.refusal(error.status_code, code, message, hint) from error
+
+
+async def healthy(request: Request) -> Response:
+    """The process answers; nothing else is asked."""
+    return PlainTextResponse("ok\n")
+
+
+async def ready(request: Request) -> Response:
+    """Does every part answer? 503 names those that don't."""
+    answers: dict[str, str] = {}
+    for name, check in parts(request).checks.items():
+        answers[name] = await _asked(name, check)
+    well = all(answer == "ok" for answer in answers.values())
+    return JSONResponse({"ready": well, "checks": answers}, 200 if well else 503)
+
+
+async def _asked(name: str, check: Check) -> str:
+    try:
+        with anyio.fail_after(READY_S):
+            await check()
+    except TimeoutError:
+        return f"no answer in {READY_S:g} s"
+    except Fault as fault:
+        return fault.message
+    except Exception:
+        log.exception("readiness check failed", check=name)
+        return "failed"
+    return "ok"
+
+
+async def favicon(request: Request) -> Response:
+    return RedirectResponse(f"/static/{BUILD}/icon.svg", 308)

@@ -1,0 +1,58 @@
+"""The first page: what waits for a person, what ran, what it cost today; each number opens the list behind it."""
+
+from datetime import UTC, timedelta
+
+import sqlalchemy as sa
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from control.identity.principals import Person
+from control.tables import sessions, tool_calls
+from ledger import reports
+from ledger.book import Status
+from ledger.tables import entries
+from web import auth, costs, reading, shapes
+from web.openapi import Operation
+from web.parts import Parts, parts
+from web.render import page
+
+RECENT = 8
+
+
+async def get_dashboard(request: Request, person: Person) -> shapes.Dashboard:
+    given, account_id = parts(request), person.account_id
+    now, db = given.clock.now(), given.db
+    today = now.astimezone(UTC).date()
+    spent = costs.of(await reports.of_days(db, account_id, today, today))
+    alive = (sessions.c.alive_until > now) & sessions.c.revoked_at.is_(None)
+    asked = (tool_calls.c.account_id == account_id) & (tool_calls.c.asked_at > now - timedelta(days=1))
+    runs = await reading.executions_listed(db, account_id, reading.Wanted(limit=RECENT), now)
+    return shapes.Dashboard(
+        active_sessions=await reading.count(db, sessions, sessions.c.account_id == account_id, alive),
+        tool_calls_24h=await reading.count(db, tool_calls, asked),
+        spend_today_usd=spent.usd,
+        unpriced_calls_today=spent.unpriced,
+        gateway_success_24h=await _success(given, account_id),
+        waiting_approvals=await reading.approvals_listed(db, account_id, pending=True),
+        recent_executions=runs.items,
+    )
+
+
+async def _success(given: Parts, account_id: str) -> float | None:
+    """The share of answered model calls of the last day."""
+    since = given.clock.now() - timedelta(days=1)
+    good = sa.func.count(sa.case((entries.c.status == Status.ANSWERED.value, 1)))
+    recent = (entries.c.account_id == account_id) & (entries.c.at > since)
+    rows = await given.db.read(sa.select(good.label("good"), sa.func.count().label("calls")).where(recent))
+    return rows[0].good / rows[0].calls if rows[0].calls else None
+
+
+async def dashboard_page(request: Request, person: Person) -> Response:
+    return page(request, "dashboard.html", person, board=await get_dashboard(request, person))
+
+
+routes = [Route("/", auth.shown(dashboard_page), methods=["GET"])]
+operations = [
+    Operation(method="GET", path="/dashboard", summary="The first page", run=get_dashboard, answers=shapes.Dashboard)
+]

@@ -33,6 +33,8 @@ from mcp_server.upstream import Upstream
 VERSION = "0.1.0"
 FRESH_MS = 5_000
 """How long a client may keep a list of tools; it is this principal's alone."""
+COMPLETE = {"resultType": "complete"}
+"""Required of every result at 2026-07-28; the SDK takes it off for the older revisions."""
 INSTRUCTIONS = (
     "These are the tools this run may use. Some need a person's approval: call them directly; the call waits for it. "
     "If a call breaks off, make it again with the same arguments: nothing runs twice."
@@ -93,7 +95,8 @@ class McpEndpoint:
         if principal.session_id not in self._listed:
             await self._db.write(lambda tx: sessions.mark_used(tx, principal.session_id, tools=True))
             self._listed.add(principal.session_id)
-        return {"tools": [offer.shown() for offer in offers.values()], "ttlMs": FRESH_MS, "cacheScope": "private"}
+        tools = [offer.shown() for offer in offers.values()]
+        return COMPLETE | {"tools": tools, "ttlMs": FRESH_MS, "cacheScope": "private"}
 
     async def _call_tool(self, ctx: ServerRequestContext[Any, Any], params: CallToolRequestParams) -> dict[str, Any]:
         exchange = _exchange(ctx)
@@ -115,7 +118,7 @@ class McpEndpoint:
                 admitted=exchange.admitted,
             )
         )
-        return exchange.answer.result
+        return COMPLETE | exchange.answer.result
 
 
 class McpApp:

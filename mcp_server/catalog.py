@@ -15,8 +15,6 @@ from control.identity.principals import Principal
 from mcp_server.schema import Definition, advertise, names
 from mcp_server.upstream import Upstream
 
-FIRST_S = 5.0
-"""How long a first listing waits for an upstream nobody has seen yet: a list that lacks it would be believed."""
 KEPT = 1000
 
 _Key = tuple[tuple[ToolGrant, ...], tuple[int, ...]]
@@ -46,7 +44,7 @@ class Catalog:
         if unseen := self.unseen(principal):
             async with anyio.create_task_group() as waiting:
                 for upstream in unseen:
-                    waiting.start_soon(upstream.ready, FIRST_S)
+                    waiting.start_soon(upstream.first)
         key = (principal.charter.tools, tuple(upstream.generation for upstream in self.upstreams.values()))
         if key not in self._kept:
             if len(self._kept) >= KEPT:

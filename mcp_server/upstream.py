@@ -38,6 +38,8 @@ RETRY_S = (0.2, 5.0)
 """The first and the longest pause before an upstream is dialled again."""
 BACK_S = 2.0
 """How long a call waits for an upstream that is being dialled."""
+FIRST_S = 5.0
+"""After the start, how long a listing waits for a tool server nobody has seen: a list that lacks it is believed."""
 PAGES = 100
 US = Implementation(name="preloop", version="1")
 
@@ -89,10 +91,12 @@ class Upstream:
         self._headers = {key: value.get_secret_value() for key, value in settings.headers.items()}
         self._line: _Line | None = None
         self._changed = anyio.Event()
+        self._expected_until = 0.0
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
         pause = RETRY_S[0]
+        self._expected_until = anyio.current_time() + FIRST_S
         async with wire.http_client(self._headers) as http, anyio.create_task_group() as lines:
             while True:
                 try:
@@ -111,6 +115,10 @@ class Upstream:
             while self._line is None:
                 await self._changed.wait()
         return self._line is not None
+
+    async def first(self) -> None:
+        """Wait for the first connection, but only in the first seconds after the start: later, down is down."""
+        await self.ready(self._expected_until - anyio.current_time())
 
     async def call(self, tool: str, arguments: Mapping[str, Any]) -> Outcome:
         """Call a tool once. Only a call that cannot have been sent is tried a second time, on a new connection."""

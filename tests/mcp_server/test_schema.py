@@ -1,0 +1,120 @@
+"""Definitions as values: what is accepted, what is shown, what is said about arguments."""
+
+from typing import Any
+
+import pytest
+
+from control.identity.charter import Gate, Justification, ToolGrant
+from kit import canonical
+from kit.errors import Invalid
+from mcp_server import schema
+
+PAY: dict[str, Any] = {
+    "name": "pay",
+    "description": "Send money.",
+    "inputSchema": {
+        "type": "object",
+        "properties": {"recipient": {"type": "string"}, "amount": {"type": "number", "exclusiveMinimum": 0}},
+        "required": ["recipient", "amount"],
+        "additionalProperties": False,
+    },
+    "outputSchema": {"type": "object", "x-note": None},
+}
+
+
+def grant(justification: Justification = "none", *, gated: bool = False, when: str | None = None) -> ToolGrant:
+    gate = Gate(group="finance", when=when) if gated else None
+    return ToolGrant(server="payments", tool="pay", justification=justification, approval=gate)
+
+
+def tool(name: str, server: str = "payments", **changed: Any) -> schema.Definition:  # noqa: ANN401 - JSON
+    return schema.define(server, PAY | changed | {"name": name})
+
+
+def test_a_definition_keeps_the_raw_object_and_its_digest() -> None:
+    definition = schema.define("payments", PAY)
+    assert definition.raw is PAY
+    assert definition.digest == canonical.digest(PAY)
+
+
+def test_an_ungated_tool_is_shown_as_it_came() -> None:
+    assert schema.advertise(tool("pay"), "pay", [grant()]) == PAY
+
+
+@pytest.mark.parametrize(
+    ("granted", "suffix"),
+    [
+        (grant(gated=True), "Needs a person's approval: call it directly; the answer may take minutes."),
+        (grant(gated=True, when="args.amount > 100"), "May need a person's approval: call it directly; the answer"),
+        (grant("required", gated=True), "call it directly, with `justification`; the answer may take minutes."),
+    ],
+)
+def test_a_gated_tool_says_so_in_its_description(granted: ToolGrant, suffix: str) -> None:
+    description = schema.advertise(tool("pay"), "pay", [granted])["description"]
+    assert description.startswith("Send money.\n\n")
+    assert suffix in description
+
+
+def test_a_wanted_justification_is_advertised_and_the_definition_stays_as_it_was() -> None:
+    definition = tool("pay")
+    shown = schema.advertise(definition, "pay", [grant("required")])["inputSchema"]
+    assert shown["required"] == ["recipient", "amount", "justification"]
+    assert shown["properties"]["justification"]["type"] == "string"
+    assert definition.raw["inputSchema"] == PAY["inputSchema"]
+
+
+def test_the_justification_is_taken_off_before_anything_goes_upstream() -> None:
+    arguments = {"recipient": "a@example.com", "amount": 1, "justification": "the invoice is due"}
+    assert schema.part(tool("pay"), [grant("optional")], arguments) == (
+        {"recipient": "a@example.com", "amount": 1},
+        "the invoice is due",
+    )
+
+
+@pytest.mark.parametrize("given", [{}, {"justification": "  "}])
+def test_a_required_justification_may_not_be_missing_or_blank(given: dict[str, str]) -> None:
+    with pytest.raises(Invalid, match="required argument 'justification' missing"):
+        schema.part(tool("pay"), [grant("required")], given)
+
+
+def test_a_tool_with_a_justification_of_its_own_keeps_it() -> None:
+    own = tool("pay", inputSchema={"type": "object", "properties": {"justification": {"type": "string"}}})
+    assert schema.part(own, [grant("required")], {"justification": "x"}) == ({"justification": "x"}, None)
+    assert schema.advertise(own, "pay", [grant("required")])["inputSchema"] == own.raw["inputSchema"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"recipient": "a@example.com", "amount": 1}, ""),
+        ({"recipient": "a@example.com"}, "required argument 'amount' missing"),
+        ({}, "required argument 'recipient' missing; required argument 'amount' missing"),
+        ({"recipient": "a@example.com", "amount": "1"}, "argument 'amount': '1' is not of type 'number'"),
+        ({"recipient": "a", "amount": 1, "to": 2}, "Additional properties are not allowed ('to' was unexpected)"),
+    ],
+)
+def test_complaints_are_sentences_a_model_can_act_on(arguments: dict[str, object], said: str) -> None:
+    assert schema.complaints(tool("pay"), arguments) == said
+
+
+@pytest.mark.parametrize(
+    ("broken", "code"),
+    [
+        ({"inputSchema": None}, "tool_malformed"),
+        ({"inputSchema": {"type": "object", "properties": 3}}, "tool_schema_invalid"),
+        ({"inputSchema": {"type": "object", "$ref": "https://example.com/schema"}}, "tool_schema_remote"),
+        ({"inputSchema": {"type": "object", "$defs": {"a": {"$id": "https://example.com/a"}}}}, "tool_schema_remote"),
+        ({"description": "x" * schema.MAX_BYTES}, "tool_too_large"),
+        ({"description": 2**60}, "json_integer_too_large"),
+    ],
+)
+def test_a_definition_nobody_could_check_against_is_refused(broken: dict[str, object], code: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        schema.define("payments", PAY | broken)
+    assert refused.value.code == code
+
+
+def test_one_name_on_two_servers_is_told_apart_visibly() -> None:
+    shown = schema.names([tool("pay"), tool("pay", "bank"), tool("look"), tool("bank__pay", "third")])
+    assert list(shown) == ["bank__pay", "look", "payments__pay", "third__bank__pay"]
+    assert shown["bank__pay"].server == "bank"

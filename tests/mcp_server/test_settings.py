@@ -1,0 +1,47 @@
+"""What `[servers.<name>]` may say."""
+
+import pytest
+from pydantic import ValidationError
+
+from mcp_server.settings import McpSettings
+
+
+def servers(**server: object) -> McpSettings:
+    return McpSettings.model_validate({"servers": {"payments": server}})
+
+
+def test_a_url_is_enough() -> None:
+    server = servers(url="http://10.0.0.7:8090/mcp").servers["payments"]
+    assert server.timeout == 60
+    assert str(server.url) == "http://10.0.0.7:8090/mcp"
+
+
+@pytest.mark.parametrize(("written", "seconds"), [("90s", 90), ("2m", 120), ("500ms", 0.5), (30, 30)])
+def test_a_timeout_is_written_as_a_duration(written: object, seconds: float) -> None:
+    assert servers(url="http://a.example/mcp", timeout=written).servers["payments"].timeout == seconds
+
+
+def test_headers_are_never_shown() -> None:
+    settings = servers(url="http://a.example/mcp", headers={"Authorization": "Bearer s3cret"})
+    assert "s3cret" not in repr(settings)
+    assert settings.servers["payments"].headers["Authorization"].get_secret_value() == "Bearer s3cret"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"command": ["npx", "server"]}, "not_supported_yet"),
+        ({"url": "http://a.example/mcp", "colour": "red"}, "extra_forbidden"),
+        ({"url": "http://a.example/mcp", "timeout": "soon"}, "duration"),
+        ({"url": "ftp://a.example"}, "url_scheme"),
+    ],
+)
+def test_what_is_not_known_or_not_built_is_refused_by_name(wrong: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        servers(**wrong)
+    assert refused.value.errors()[0]["type"] == said
+
+
+def test_a_server_s_name_has_no_double_underscore() -> None:
+    with pytest.raises(ValidationError):
+        McpSettings.model_validate({"servers": {"a__b": {"url": "http://a.example/mcp"}}})

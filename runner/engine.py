@@ -6,7 +6,10 @@ drives it, `runner/docker` and `runner/process` are the real ones.
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Protocol
+
+from kit.errors import Invalid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +26,11 @@ class Job:
     cpus: float = 1.0
     pids: int = 256
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for path in map(PurePosixPath, self.files):
+            if path.is_absolute() or ".." in path.parts or not path.parts:
+                raise Invalid("file_path_invalid", f"{str(path)!r} is not a path inside the work folder.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

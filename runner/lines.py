@@ -11,6 +11,12 @@ LIMIT = 64 * 1024
 CONTINUED = "… "
 
 
+def decode(raw: bytes | bytearray, *, continued: bool) -> str:
+    """NUL goes with what is no UTF-8: PostgreSQL stores text without it."""
+    text = raw.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return CONTINUED + text if continued else text
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """`pending`: how many of the bytes fed so far come after it. `cut`: the line goes on in the next piece."""
@@ -38,7 +44,7 @@ class LineSplitter:
                 cut = end < 0
                 if cut and len(self._pending) - at <= self._limit:
                     return
-                text = self._text(at, at + self._limit if cut else end)
+                text = decode(self._pending[at : at + self._limit if cut else end], continued=self._continued)
                 at = at + self._limit if cut else end + 1
                 self._continued = cut
                 yield Line(text, len(self._pending) - at, cut)
@@ -48,10 +54,5 @@ class LineSplitter:
     def rest(self) -> Iterator[str]:
         """What stands after the last newline once the output has ended."""
         if self._pending:
-            yield self._text(0, len(self._pending))
+            yield decode(self._pending, continued=self._continued)
             self._pending.clear()
-
-    def _text(self, start: int, end: int) -> str:
-        """NUL goes too: PostgreSQL stores text without it."""
-        text = self._pending[start:end].decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
-        return CONTINUED + text if self._continued else text

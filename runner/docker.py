@@ -1,0 +1,213 @@
+"""The engine that holds each job in a hardened container of a Docker Engine.
+
+A job is one container and one volume, both called as the job and labelled as it; the handle is that name. Nothing is
+removed by the engine itself: its exit code and log stay until `remove`. What a container may do is `docker_box`, where
+it may go is `docker_network`.
+"""
+
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from ipaddress import IPv4Network
+from typing import Any
+
+import aiohttp
+import anyio
+from aiodocker import DockerError
+
+from kit.errors import Conflict
+from runner import docker_box, docker_network, docker_probe
+from runner.docker_door import ASK_TIMEOUT_S, DockerDoor, image_missing, unless
+from runner.docker_logs import LogReader
+from runner.engine import Exit, Found, Job, LogLine
+
+_STARTS_AT_ONCE = 4  # an engine starts 4–6 containers a second however many ask
+_SILENCE_S = 30.0  # after so long without a word, the engine is asked whether the job still runs
+_BREATH_S = 0.2
+_FORSAKEN_S = 10.0
+_ENDED = {"exited", "dead", "removing"}
+
+
+class DockerEngine:
+    """Open it before use: `async with DockerEngine() as engine`."""
+
+    name = "docker"
+
+    def __init__(
+        self,
+        url: str = "unix:///var/run/docker.sock",
+        *,
+        subnet: IPv4Network = docker_network.SUBNET,
+        network: str = "preloop",
+        log_max_bytes: int = 64 << 20,
+        runtime: str | None = None,
+    ) -> None:
+        self._door = DockerDoor(url)
+        self.network = docker_network.Network(name=network, subnet=subnet)
+        self._log_max_bytes = log_max_bytes
+        self._runtime = runtime
+        self._cpus = 1.0
+
+    async def __aenter__(self) -> "DockerEngine":
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """The network is made here, as the plane binds to its gateway. Raises `Unsuitable` where it can't work."""
+        await self._door.open()
+        self._starts = anyio.Semaphore(_STARTS_AT_ONCE)
+        try:
+            async with self._door.asking("tell its size"):
+                self._cpus = float((await self._door.ask.system.info())["NCPU"])
+            await docker_network.ensure(self._door, self.network)
+        except BaseException:
+            await self._door.close()
+            raise
+
+    async def close(self) -> None:
+        """Jobs run on."""
+        await self._door.close()
+
+    async def prepare(self, job: Job) -> None:
+        await docker_network.ensure(self._door, self.network)
+        await self._door.make_volume(job.name, job.labels)
+
+    async def start(self, job: Job) -> str:
+        async with self._starts:
+            # One that has ended is adopted as it is: to start it again would be a second run.
+            if await self._create(job) or await self._is_forsaken(job.name):
+                await self._door.start_with(job.name, docker_box.WORK, docker_box.archive(job.files))
+        return job.name
+
+    async def logs(self, handle: str, *, after: str) -> AsyncIterator[LogLine]:
+        reader = LogReader(after)
+        running = True
+        while running:
+            async with aclosing(self._read(handle, reader, follow=True)) as lines:
+                async for line in lines:
+                    yield line
+            running = _runs(await self._state(handle))
+            if running:
+                await anyio.sleep(_BREATH_S)
+        # Followers have been seen to end early: what a plain read still finds comes now.
+        async with aclosing(self._read(handle, reader, follow=False)) as lines:
+            async for line in lines:
+                yield line
+        for line in reader.rest():
+            yield line
+
+    async def wait(self, handle: str) -> Exit:
+        while _runs(state := await self._state(handle)):
+            with anyio.move_on_after(_SILENCE_S):
+                async with self._door.asking(f"wait for {handle}", math.inf):
+                    await unless(404, self._door.stream.containers.container(handle).wait())
+            if state and state["Status"] == "created":
+                await anyio.sleep(_BREATH_S)
+        if state is None:
+            return Exit(gone=True)
+        return Exit(code=state["ExitCode"], oom_killed=state["OOMKilled"])
+
+    async def stop(self, handle: str, *, grace_s: float) -> None:
+        async with self._door.asking(f"stop {handle}", grace_s + ASK_TIMEOUT_S):
+            await unless(404, self._door.stream.containers.container(handle).stop(t=math.ceil(grace_s)))
+
+    async def remove(self, handle: str) -> None:
+        async with self._door.asking(f"remove {handle}"):
+            await _until_free(lambda: self._door.ask.containers.container(handle).delete(force=True, v=True))
+            await _until_free(lambda: self._door.drop_volume(handle))
+
+    async def jobs(self, instance: str) -> tuple[Found, ...]:
+        """Every job with the label `preloop.instance` = `instance`: containers, and volumes that never got one."""
+        containers, volumes = await self._door.labelled(f"preloop.instance={instance}")
+        found = {held["Name"]: Found(name=held["Name"], labels=held["Labels"], running=False) for held in volumes}
+        for held in containers:
+            name = held["Names"][0].removeprefix("/")
+            found[name] = Found(name=name, labels=held["Labels"], running=held["State"] not in _ENDED)
+        return tuple(found[name] for name in sorted(found))
+
+    async def probe(self, image: str, url: str) -> None:
+        """Raises `Unsuitable` unless a container of `image` reaches `url` on the plane, which must be listening."""
+        await docker_probe.probe(self._door, self.network, image, url)
+
+    async def _create(self, job: Job) -> bool:
+        """Whether the container is new; False when there was one of that name and these labels."""
+        body = docker_box.container(
+            job,
+            self.network.host_config(),
+            cpus=self._cpus,
+            log_max_bytes=self._log_max_bytes,
+            runtime=self._runtime,
+        )
+        async with self._door.asking(f"create {job.name}"):
+            while True:
+                if await self._create_new(job.name, body):
+                    return True
+                if held := await unless(404, self._door.ask.containers.container(job.name).show()):
+                    break
+                await anyio.sleep(_BREATH_S)  # a name is taken a moment before, and after, there is a container
+        if held["Config"]["Labels"] != dict(job.labels):
+            raise Conflict("job_name_taken", f"Another container is called {job.name}.")
+        return False
+
+    async def _create_new(self, name: str, body: dict[str, Any]) -> bool:
+        try:
+            await self._door.ask.containers.create(body, name=name)
+        except DockerError as exc:
+            if exc.status == 404 and "image" in exc.message.lower():
+                raise image_missing(body["Image"]) from exc
+            if exc.status != 409:
+                raise
+            return False
+        return True
+
+    async def _is_forsaken(self, name: str) -> bool:
+        """Created by somebody who never came to start it. To start it while they do could run it twice."""
+        with anyio.move_on_after(_FORSAKEN_S):
+            while (state := await self._state(name)) and state["Status"] == "created":
+                await anyio.sleep(_BREATH_S)
+            return False
+        return True
+
+    async def _state(self, handle: str) -> dict[str, Any] | None:
+        async with self._door.asking(f"look at {handle}"):
+            held = await unless(404, self._door.ask.containers.container(handle).show())
+        return held["State"] if held else None
+
+    async def _read(self, handle: str, reader: LogReader, *, follow: bool) -> AsyncGenerator[LogLine]:
+        response = await self._door.open_log(handle, since=reader.reopen().since, follow=follow)
+        if response is None:
+            return
+        async with response:
+            while chunk := await self._chunk(handle, response):
+                for line in reader.feed(chunk):
+                    yield line
+
+    async def _chunk(self, handle: str, response: aiohttp.ClientResponse) -> bytes:
+        """Empty at the end of the stream, also when it stays open although the job has ended."""
+        while True:
+            with anyio.move_on_after(_SILENCE_S):
+                async with self._door.asking(f"tell the log of {handle}", math.inf):
+                    return await response.content.readany()
+            if not _runs(await self._state(handle)):
+                return b""
+
+
+def _runs(state: dict[str, Any] | None) -> bool:
+    return state is not None and state["Status"] not in _ENDED
+
+
+async def _until_free(delete: Callable[[], Awaitable[object]]) -> None:
+    """409 says that somebody is at it: a removal under way, a volume of a container that is just going."""
+    while True:
+        try:
+            await delete()
+            return
+        except DockerError as exc:
+            if exc.status == 404:
+                return
+            if exc.status != 409:
+                raise
+        await anyio.sleep(_BREATH_S)

@@ -1,0 +1,100 @@
+"""The log stream of a Docker Engine into lines with cursors, without a gap and without a double.
+
+A stream is a sequence of frames: 8 bytes (stream, length), then one log entry "TIMESTAMP text". The engine cuts lines
+into entries of 16 KB; they are put together again up to `LIMIT`. stdout and stderr are one sequence here, as the entry
+script makes them one. A cursor is `TIMESTAMP#n`: n entries of that nanosecond were read; a `+` says: inside a cut line.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from runner.engine import LogLine
+from runner.lines import LIMIT, decode
+
+_HEADER = 8
+_ENTRY_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    at: str = ""
+    count: int = 0
+    cut: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> "Cursor":
+        at, _, count = text.removesuffix("+").partition("#")
+        return cls(at, int(count or 0), text.endswith("+"))
+
+    def __str__(self) -> str:
+        return f"{self.at}#{self.count}{'+' if self.cut else ''}" if self.at else ""
+
+    @property
+    def since(self) -> str:
+        """As the engine's `since` parameter takes it: seconds.nanoseconds; entries of that very moment come again."""
+        if not self.at:
+            return "0"
+        seconds, _, nanoseconds = self.at.removesuffix("Z").partition(".")
+        return f"{int(datetime.fromisoformat(seconds + '+00:00').timestamp())}.{nanoseconds or 0}"
+
+
+class LogReader:
+    """Feed it the bytes of one opened stream after another; it goes on after its cursor each time."""
+
+    def __init__(self, after: str) -> None:
+        self.cursor = Cursor.parse(after)
+        self._bytes = bytearray()
+        self._line = bytearray()
+        self._continued = self.cursor.cut
+        self._place = self.cursor
+        self._to_skip = self.cursor.count
+
+    def reopen(self) -> Cursor:
+        """Forget what was read of an unfinished line; the new stream begins at this cursor."""
+        self._bytes.clear()
+        self._line.clear()
+        self._continued = self.cursor.cut
+        self._place = self.cursor
+        self._to_skip = self.cursor.count
+        return self.cursor
+
+    def feed(self, chunk: bytes) -> Iterator[LogLine]:
+        self._bytes += chunk
+        at = 0
+        try:
+            while len(self._bytes) - at >= _HEADER:
+                end = at + _HEADER + int.from_bytes(self._bytes[at + 4 : at + _HEADER], "big")
+                if end > len(self._bytes):
+                    return
+                stamp, _, text = self._bytes[at + _HEADER : end].partition(b" ")
+                at = end
+                if (line := self._take(stamp.decode(), bytes(text))) is not None:
+                    yield line
+        finally:
+            del self._bytes[:at]
+
+    def rest(self) -> Iterator[LogLine]:
+        """A last line without a newline, once the job has ended."""
+        if self._line:
+            yield self._emit(cut=False)
+
+    def _take(self, stamp: str, text: bytes) -> LogLine | None:
+        if self._to_skip and stamp <= self._place.at:
+            self._to_skip -= stamp == self._place.at
+            return None
+        self._to_skip = 0
+        count = self._place.count + 1 if stamp == self._place.at else 1
+        self._place = Cursor(stamp, count)
+        whole = text.endswith(b"\n")
+        self._line += text[:-1] if whole else text
+        if whole:
+            return self._emit(cut=False)
+        return self._emit(cut=True) if len(self._line) > LIMIT - _ENTRY_BYTES else None
+
+    def _emit(self, *, cut: bool) -> LogLine:
+        self.cursor = Cursor(self._place.at, self._place.count, cut)
+        line = LogLine(text=decode(self._line, continued=self._continued), at=self._place.at, cursor=str(self.cursor))
+        self._line.clear()
+        self._continued = cut
+        return line

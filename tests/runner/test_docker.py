@@ -1,0 +1,353 @@
+"""The Docker engine, with a real one."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import pytest
+
+from kit.errors import Conflict, Missing, Unavailable, Unsuitable
+from runner.docker import DockerEngine
+from runner.engine import Exit, Job
+from tests.runner.box import make_box
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture(scope="session")
+def box() -> str:
+    return make_box()
+
+
+@pytest.fixture
+def instance() -> str:
+    return f"test-{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+async def engine(box: str, instance: str) -> AsyncIterator[DockerEngine]:
+    """Whatever a test started ends with it."""
+    async with DockerEngine() as engine:
+        yield engine
+        with anyio.fail_after(60):
+            for found in await engine.jobs(instance):
+                await engine.remove(found.name)
+            assert await engine.jobs(instance) == ()
+
+
+def job(instance: str, script: str, **fields: object) -> Job:
+    labels = {"preloop.instance": instance, "preloop.execution": "exe_1"}
+    made = Job(
+        name=f"preloop-{instance}",
+        image="preloop-test/box",
+        argv=("sh", "-c", script),
+        env={},
+        files={},
+        memory_bytes=64 << 20,
+        labels=labels,
+    )
+    return replace(made, **fields)  # type: ignore[arg-type]
+
+
+async def docker(*words: str) -> str:
+    return (await anyio.run_process(["docker", *words])).stdout.decode().strip()
+
+
+async def begin(engine: DockerEngine, made: Job) -> str:
+    await engine.prepare(made)
+    return await engine.start(made)
+
+
+async def output(engine: DockerEngine, handle: str, after: str = "") -> list[str]:
+    with anyio.fail_after(60):
+        return [line.text async for line in engine.logs(handle, after=after)]
+
+
+async def first(engine: DockerEngine, handle: str, wanted: str) -> str:
+    """The cursor after the line `wanted`."""
+    with anyio.fail_after(60):
+        async for line in engine.logs(handle, after=""):
+            if line.text == wanted:
+                return line.cursor
+    pytest.fail(f"the output ended without {wanted!r}")
+
+
+async def test_output_code_and_files_of_a_job(engine: DockerEngine, instance: str) -> None:
+    made = job(instance, "cat a/b; echo err >&2; printf tail; exit 3", files={"a/b": b"hello\n"})
+    handle = await begin(engine, made)
+    assert await engine.wait(handle) == Exit(code=3)
+    assert sorted(await output(engine, handle)) == ["err", "hello", "tail"]
+    assert await engine.wait(handle) == Exit(code=3)
+
+
+async def test_the_container_may_do_very_little(engine: DockerEngine, instance: str) -> None:
+    script = """
+id -u; id -g; pwd; echo $HOME
+grep -E '^(CapBnd|NoNewPrivs|Seccomp):' /proc/self/status | tr -d '\\t'
+touch /etc/x 2>&1; touch here && echo work; touch ~/x && echo home; touch /tmp/x && echo tmp
+ulimit -n; ulimit -c; cat /proc/1/comm
+"""
+    handle = await begin(engine, job(instance, script))
+    assert await output(engine, handle) == [
+        *("1000", "1000", "/workspace", "/home/agent"),
+        *("CapBnd:0000000000000000", "NoNewPrivs:1", "Seccomp:2"),
+        "touch: /etc/x: Read-only file system",
+        *("work", "home", "tmp", "4096", "0", "docker-init"),
+    ]
+
+
+async def test_limits_are_set_and_nothing_is_removed_by_the_engine(engine: DockerEngine, instance: str) -> None:
+    handle = await begin(engine, job(instance, "true", cpus=0.5, pids=77))
+    config = json.loads(await docker("inspect", handle))[0]
+    host = config["HostConfig"]
+    assert (host["Memory"], host["MemorySwap"], host["NanoCpus"], host["PidsLimit"]) == (
+        64 << 20,
+        64 << 20,
+        5 * 10**8,
+        77,
+    )
+    assert (host["AutoRemove"], host["LogConfig"]["Type"], host["RestartPolicy"]["Name"]) == (False, "json-file", "no")
+
+
+async def test_more_memory_than_allowed_is_told(engine: DockerEngine, instance: str) -> None:
+    handle = await begin(engine, job(instance, "exec tail /dev/zero"))
+    with anyio.fail_after(60):
+        assert await engine.wait(handle) == Exit(code=137, oom_killed=True)
+
+
+async def test_starting_twice_runs_once_and_an_ended_job_is_adopted_as_it_is(
+    engine: DockerEngine, instance: str
+) -> None:
+    made = job(instance, "echo ran >> marks; cat marks")
+    await begin(engine, made)
+    await begin(engine, made)
+    assert await engine.wait(made.name) == Exit(code=0)
+    await begin(engine, made)
+    assert await output(engine, made.name) == ["ran"]
+
+
+async def test_many_starters_at_once_run_it_once(engine: DockerEngine, instance: str) -> None:
+    made = job(instance, "echo ran")
+    async with anyio.create_task_group() as group:
+        for _ in range(6):
+            group.start_soon(begin, engine, made)
+    assert await output(engine, made.name) == ["ran"]
+
+
+async def test_a_container_whose_maker_died_before_the_start_is_started(engine: DockerEngine, instance: str) -> None:
+    made = job(instance, "cat file", files={"file": b"hello\n"})
+    await engine.prepare(made)
+    labels = [word for name, value in made.labels.items() for word in ("--label", f"{name}={value}")]
+    mount = f"type=volume,source={made.name},target=/workspace"
+    await docker("create", "--name", made.name, "-w", "/workspace", "--mount", mount, *labels, made.image, *made.argv)
+    assert await engine.start(made) == made.name
+    assert await output(engine, made.name) == ["hello"]
+
+
+async def test_another_job_of_that_name_is_not_adopted(engine: DockerEngine, instance: str) -> None:
+    made = job(instance, "true")
+    await begin(engine, made)
+    with pytest.raises(Conflict, match="Another container"):
+        await engine.start(replace(made, labels={**made.labels, "preloop.execution": "exe_2"}))
+
+
+async def test_a_fresh_engine_adopts_and_reads_on_without_gap_or_double(engine: DockerEngine, instance: str) -> None:
+    script = "for i in $(seq 1 300); do echo $i; done; until [ -e go ]; do sleep 0.05; done; seq 301 600; exit 4"
+    made = job(instance, script)
+    await begin(engine, made)
+    cursor = await first(engine, made.name, "217")
+    async with DockerEngine() as later:
+        assert [found.running for found in await later.jobs(instance)] == [True]
+        assert await begin(later, made) == made.name
+        await docker("exec", made.name, "touch", "go")
+        assert await output(later, made.name, cursor) == [str(number) for number in range(218, 601)]
+        assert await later.wait(made.name) == Exit(code=4)
+
+
+async def test_much_output_arrives_whole_and_long_lines_in_pieces(engine: DockerEngine, instance: str) -> None:
+    script = "seq 1 50000; head -c 200000 /dev/zero | tr '\\0' x; echo; printf 'a\\000\\377b'"
+    handle = await begin(engine, job(instance, script))
+    lines = await output(engine, handle)
+    assert lines[:50000] == [str(number) for number in range(1, 50001)]
+    assert sum(line.count("x") for line in lines[50000:-1]) == 200000
+    assert max(map(len, lines)) < 70000
+    assert lines[-1] == "a��b"
+
+
+async def test_stop_lets_the_agent_say_goodbye(engine: DockerEngine, instance: str) -> None:
+    handle = await begin(
+        engine, job(instance, "trap 'echo bye; exit 9' TERM; echo ready; while :; do sleep 0.05; done")
+    )
+    await first(engine, handle, "ready")
+    await engine.stop(handle, grace_s=10)
+    assert await engine.wait(handle) == Exit(code=9)
+    assert await output(engine, handle) == ["ready", "bye"]
+    await engine.stop(handle, grace_s=1)
+
+
+async def test_stop_kills_what_ignores_it(engine: DockerEngine, instance: str) -> None:
+    handle = await begin(engine, job(instance, "trap '' TERM; echo ready; while :; do sleep 0.05; done"))
+    await first(engine, handle, "ready")
+    with anyio.fail_after(30):
+        await engine.stop(handle, grace_s=0.1)
+    assert await engine.wait(handle) == Exit(code=137)
+
+
+async def test_what_nobody_knows_is_gone(engine: DockerEngine, instance: str) -> None:
+    name = f"preloop-{instance}"
+    assert await engine.wait(name) == Exit(gone=True)
+    assert await output(engine, name) == []
+    await engine.stop(name, grace_s=1)
+    await engine.remove(name)
+
+
+async def test_a_job_removed_behind_our_back_ends_every_wait(engine: DockerEngine, instance: str) -> None:
+    handle = await begin(engine, job(instance, "echo ready; exec sleep 600"))
+    await first(engine, handle, "ready")
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as group:
+            group.start_soon(engine.wait, handle)
+            group.start_soon(output, engine, handle)
+            await docker("rm", "-f", handle)
+    assert await engine.wait(handle) == Exit(gone=True)
+
+
+async def test_a_prepared_job_is_listed_though_it_never_started(engine: DockerEngine, instance: str) -> None:
+    made = job(instance, "true")
+    await engine.prepare(made)
+    assert [(found.name, found.running) for found in await engine.jobs(instance)] == [(made.name, False)]
+
+
+async def test_a_missing_image_says_how_to_build_it(engine: DockerEngine, instance: str) -> None:
+    made = job(instance, "true", image="preloop/nothing")
+    with pytest.raises(Missing) as refused:
+        await begin(engine, made)
+    assert (refused.value.code, refused.value.hint) == ("image_missing", "Build it: preloop images build nothing")
+
+
+async def test_no_engine_at_that_address_is_one_clear_sentence(tmp_path: Path) -> None:
+    with pytest.raises(Unsuitable, match="No Docker Engine answers") as refused:
+        await DockerEngine(f"unix://{tmp_path}/docker.sock").open()
+    assert refused.value.code == "docker_unreachable"
+
+
+async def test_an_engine_that_falls_silent_is_unavailable(tmp_path: Path, box: str, instance: str) -> None:
+    made = job(instance, "echo ready; exec sleep 600")
+    with anyio.fail_after(60):
+        async with relay(tmp_path / "docker.sock") as cut, DockerEngine(f"unix://{tmp_path}/docker.sock") as engine:
+            await begin(engine, made)
+            await first(engine, made.name, "ready")
+            lines = engine.logs(made.name, after="")
+            await anext(lines)
+            cut()
+            for asked in (
+                anext(lines),
+                engine.wait(made.name),
+                engine.prepare(made),
+                engine.stop(made.name, grace_s=0),
+            ):
+                with pytest.raises(Unavailable) as silent:
+                    await asked
+                assert silent.value.code == "engine_unreachable"
+        async with DockerEngine() as engine:
+            await engine.remove(made.name)
+
+
+@asynccontextmanager
+async def relay(path: Path) -> AsyncIterator[Callable[[], None]]:
+    """Stands between us and the engine; when it is cut, the engine is as dead as a stopped one."""
+    open_writers: list[asyncio.StreamWriter] = []
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream_reader, upstream_writer = await asyncio.open_unix_connection("/var/run/docker.sock")
+        open_writers.extend((writer, upstream_writer))
+        await asyncio.gather(pump(reader, upstream_writer), pump(upstream_reader, writer))
+
+    def cut() -> None:
+        server.close()
+        for writer in open_writers:
+            writer.transport.abort()
+
+    server = await asyncio.start_unix_server(carry, path)
+    try:
+        yield cut
+    finally:
+        cut()
+
+
+async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while chunk := await source.read(1 << 16):
+            target.write(chunk)
+            await target.drain()
+        target.close()
+
+
+# --- network -----------------------------------------------------------------------------------------------------
+
+
+async def test_the_plane_is_reachable_by_name_and_no_other_name_is_asked_for(
+    engine: DockerEngine, instance: str
+) -> None:
+    listener = await anyio.create_tcp_listener(local_host=engine.network.gateway)
+    port = listener.extra(anyio.abc.SocketAttribute.local_port)
+    script = f"grep nameserver /etc/resolv.conf; grep preloop /etc/hosts; nc -w 5 {engine.network.gateway} {port}"
+
+    async def greet(client: anyio.abc.SocketStream) -> None:
+        async with client:
+            await client.send(b"hello\n")
+
+    async with listener, anyio.create_task_group() as group:
+        group.start_soon(listener.serve, greet)
+        handle = await begin(engine, job(instance, script))
+        told = await output(engine, handle)
+        group.cancel_scope.cancel()
+    assert told == ["nameserver 127.0.0.11", f"{engine.network.gateway}\tpreloop", "hello"]
+
+
+async def test_neither_another_container_nor_another_network_is_reachable(engine: DockerEngine, instance: str) -> None:
+    peer = await begin(engine, job(instance, "echo ready; nc -l -p 7000", name=f"preloop-{instance}-peer"))
+    await first(engine, peer, "ready")
+    outside = f"preloop-{instance}-outside"
+    label = f"preloop.instance={instance}"
+    await docker("run", "-d", "--name", outside, "--label", label, "preloop-test/box", "nc", "-l", "-p", "7000")
+    form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    script = ""
+    for name in (peer, outside):
+        address = await docker("inspect", "-f", form, name)
+        script += f"nc -w 1 {address} 7000 < /dev/null > /dev/null 2>&1 && echo reached {name}\n"
+    handle = await begin(engine, job(instance, script + "echo done"))
+    assert await output(engine, handle) == ["done"]
+
+
+async def test_a_network_of_that_name_that_is_another_is_refused(box: str, instance: str) -> None:
+    await docker("network", "create", "--internal", instance)
+    try:
+        with pytest.raises(Unsuitable) as refused:
+            await DockerEngine(network=instance, subnet=IPv4Network("10.231.254.0/24")).open()
+        assert refused.value.code == "container_network_differs"
+    finally:
+        await docker("network", "rm", instance)
+
+
+async def test_a_subnet_in_use_is_refused_with_the_setting_to_change(engine: DockerEngine, instance: str) -> None:
+    with pytest.raises(Unsuitable) as refused:
+        await DockerEngine(network=instance).open()
+    assert refused.value.code == "container_network_taken"
+    assert "runner.network" in refused.value.hint
+
+
+async def test_the_probe_needs_an_image_that_can_connect(engine: DockerEngine) -> None:
+    with pytest.raises(Unsuitable) as refused:
+        await engine.probe("preloop-test/box", "http://preloop:1")
+    assert refused.value.code == "image_unsuitable"
+    with pytest.raises(Missing) as missing:
+        await engine.probe("preloop/nothing", "http://preloop:1")
+    assert missing.value.code == "image_missing"

@@ -1,0 +1,61 @@
+"""The frames of an engine's log into lines and cursors."""
+
+from collections.abc import Iterable
+
+import pytest
+
+from runner.docker_logs import Cursor, LogReader
+from runner.lines import CONTINUED, LIMIT
+
+T1, T2 = "2026-11-22T09:30:36.000000001Z", "2026-11-22T09:30:36.000000002Z"
+
+
+def frame(stamp: str, text: bytes, stream: int = 1) -> bytes:
+    entry = stamp.encode() + b" " + text
+    return bytes([stream, 0, 0, 0]) + len(entry).to_bytes(4, "big") + entry
+
+
+def texts(reader: LogReader, stream: bytes, size: int = 1 << 16) -> list[str]:
+    chunks: Iterable[bytes] = (stream[at : at + size] for at in range(0, len(stream), size))
+    return [line.text for chunk in chunks for line in reader.feed(chunk)] + [line.text for line in reader.rest()]
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_frames_are_found_however_the_bytes_are_cut(size: int) -> None:
+    stream = frame(T1, b"one\n") + frame(T1, b"two \xff\0\n", stream=2) + frame(T2, b"three")
+    assert texts(LogReader(""), stream, size) == ["one", "two ��", "three"]
+
+
+def test_lines_of_one_nanosecond_are_told_apart_by_their_number() -> None:
+    stream = frame(T1, b"a\n") + frame(T1, b"b\n") + frame(T1, b"c\n") + frame(T2, b"d\n")
+    lines = list(LogReader("").feed(stream))
+    assert [line.cursor for line in lines] == [f"{T1}#1", f"{T1}#2", f"{T1}#3", f"{T2}#1"]
+    for number, line in enumerate(lines, start=1):
+        assert texts(LogReader(line.cursor), stream) == ["a", "b", "c", "d"][number:]
+
+
+def test_a_reader_goes_on_over_a_stream_opened_again() -> None:
+    stream = frame(T1, b"a\n") + frame(T1, b"half") + frame(T2, b" b\n")
+    reader = LogReader("")
+    cut = len(frame(T1, b"a\n") + frame(T1, b"half"))
+    assert [line.text for line in reader.feed(stream[:cut])] == ["a"]
+    assert reader.reopen().at == T1
+    assert texts(reader, stream) == ["half b"]
+
+
+def test_entries_of_a_cut_line_become_one_again_up_to_the_limit() -> None:
+    part = b"x" * (16 * 1024)
+    stream = b"".join(frame(T1, part) for _ in range(6)) + frame(T1, b"PRELOOP_AGENT_EXEC_END 0\n") + frame(T2, b"z\n")
+    lines = list(LogReader("").feed(stream))
+    assert all(len(line.text) <= LIMIT + len(CONTINUED) for line in lines)
+    assert "".join(line.text.removeprefix(CONTINUED) for line in lines[:-1]) == "x" * len(part) * 6 + (
+        "PRELOOP_AGENT_EXEC_END 0"
+    )
+    assert [line.text.startswith(CONTINUED) for line in lines] == [False, True, False]
+    assert texts(LogReader(lines[0].cursor), stream)[0].startswith(CONTINUED)
+
+
+def test_since_is_what_the_engine_reads() -> None:
+    assert Cursor.parse(f"{T1}#3").since == "1795339836.000000001"
+    assert Cursor.parse("").since == "0"
+    assert str(Cursor.parse(f"{T1}#3+")) == f"{T1}#3+"

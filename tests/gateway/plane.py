@@ -91,6 +91,15 @@ class Plane:
                 await watch.changed(1)
         return spend
 
+    async def settled(self) -> None:
+        """Everything that happened so far is in the database."""
+        await self.gateway.settled()
+
+    async def model_called(self, session_id: str) -> bool:
+        column = control_tables.sessions.c.model_called_at
+        rows = await self.db.read(sa.select(column).where(control_tables.sessions.c.id == session_id))
+        return rows[0][0] is not None
+
     async def happened(self, session_id: str) -> list[tuple[str, dict[str, Any]]]:
         found = await events.read(self.db, DEFAULT, session_id)
         return [(event.type, event.data) for event in found if event.type.startswith("model.")]

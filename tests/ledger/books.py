@@ -1,0 +1,67 @@
+"""A database with the tables of money, of either kind, and entries to put into it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from kit.bus import Bus
+from kit.db import Database
+from kit.db_postgres import PostgresDatabase
+from kit.db_sqlite import SqliteDatabase
+from ledger.book import Entry, Status
+from ledger.prices import Usage
+from ledger.tables import metadata
+
+ACCOUNT = "default"
+AT = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
+
+
+@asynccontextmanager
+async def sqlite(folder: Path) -> AsyncIterator[tuple[Database, Database]]:
+    """Two processes' worth of doors to one file."""
+    engine = sa.create_engine(f"sqlite:///{folder / 'ledger.db'}")
+    metadata.create_all(engine)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA journal_mode=WAL")  # as a first start leaves it: two can't switch it at once
+    engine.dispose()
+    one, two = (SqliteDatabase(folder / "ledger.db", Bus()) for _ in range(2))
+    yield one, two
+    await one.close()
+    await two.close()
+
+
+@asynccontextmanager
+async def postgres(url: str) -> AsyncIterator[tuple[Database, Database]]:
+    engine = create_async_engine(url)
+    async with engine.begin() as connection:
+        await connection.run_sync(metadata.create_all)
+    await engine.dispose()
+    one, two = PostgresDatabase(url, Bus()), PostgresDatabase(url, Bus())
+    yield one, two
+    await one.close()
+    await two.close()
+
+
+def entry(id_: str, **more: Any) -> Entry:  # noqa: ANN401 - an Entry's fields
+    known: dict[str, Any] = {
+        "account_id": ACCOUNT,
+        "session_id": "ses_1",
+        "execution_id": "exe_1",
+        "flow": "process-payment",
+        "principal": "agent",
+        "alias": "default",
+        "provider": "openai",
+        "model": "gpt",
+        "wire": "chat",
+        "status": Status.ANSWERED,
+        "usage": Usage(input=100, output=10),
+        "cost_nano": 1_000,
+        "cost_source": "override",
+        "at": AT,
+    }
+    return Entry(id=id_, **known | more)

@@ -25,6 +25,7 @@ from mcp_server.app import McpEndpoint
 from mcp_server.settings import McpSettings
 from preloop.house import House, Place
 from web import app as web
+from web.parts import Check
 
 MCP = "/mcp/v1"
 
@@ -66,7 +67,7 @@ async def open_doors(house: House, place: Place | str) -> AsyncIterator[Doors]:
         Listener.PEOPLE: house.settings.server.names,
         Listener.CONTAINERS: frozenset({"preloop", "localhost", "127.0.0.1"} | _gateway_address(place)),
     }
-    rest = {Listener.PEOPLE: _pages(house, place), Listener.CONTAINERS: _inner(house)}
+    rest: dict[Listener, ASGIApp] = {Listener.PEOPLE: _pages(house, place), Listener.CONTAINERS: _inner(house)}
     async with open_flush(house.db, journal) as flush:
 
         def front(listener: Listener) -> ASGIApp:
@@ -84,7 +85,7 @@ async def open_doors(house: House, place: Place | str) -> AsyncIterator[Doors]:
             return asgi.Faults(asgi.Hosts(Front(wires, mcp, rest[listener]), allowed=names[listener]))
 
         people, containers = front(Listener.PEOPLE), front(Listener.CONTAINERS)
-        await settle_lost(house.db, flush, house.settings.data / "journal", models)
+        await settle_lost(house.db, house.settings.data / "journal")
         async with endpoint.run():
             yield Doors(people=people, containers=containers, endpoint=endpoint)
 
@@ -97,7 +98,7 @@ def _pages(house: House, place: Place | str) -> Starlette:
         if isinstance(place, str):
             raise Unavailable("no_engine", place, "Executions stay PENDING until an engine answers.")
 
-    checks: Mapping[str, web.Check] = {"database": database, "engine": engine}
+    checks: Mapping[str, Check] = {"database": database, "engine": engine}
     return web.build(
         settings=house.settings.server,
         db=house.db,

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Row
 
 from control.approvals import desk as desks
 from control.approvals.desk import Desk
+from control.approvals.notices import Notice
 from control.executions.lifecycle import Lifecycle
 from control.executions.states import Cause
 from control.identity import accounts, sessions
@@ -32,6 +33,8 @@ from runner.process import ProcessEngine
 
 Say = Callable[[str], None]
 """Where `up` talks to the person in front of it."""
+Console = Callable[[Notice], None]
+"""Where the `console` channel delivers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +53,11 @@ class House:
     instance: str
     admin_id: str
     say: Say
+    console: Console
 
 
 @asynccontextmanager
-async def open_house(settings: Settings, say: Say = print) -> AsyncIterator[House]:
+async def open_house(settings: Settings, say: Say, console: Console) -> AsyncIterator[House]:
     """Everything checked and opened; closed again in the reverse order."""
     prepare_folder(settings.data)
     bus = Bus()
@@ -79,6 +83,7 @@ async def open_house(settings: Settings, say: Say = print) -> AsyncIterator[Hous
             instance=_instance(settings.data),
             admin_id=admin_id,
             say=say,
+            console=console,
         )
 
 

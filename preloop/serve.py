@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -21,10 +22,9 @@ from kit.errors import Unavailable
 from kit.tokens import write_private
 from preloop.chores import Chores, Send
 from preloop.doors import open_doors
-from preloop.house import House, Place, Say, open_engine, open_house
+from preloop.house import Console, House, Place, Say, open_engine, open_house
 from preloop.listen import bind, listening, port_of
 from preloop.settings import CONSOLE, Channel, Settings
-from runner import images
 from runner.docker import DockerEngine
 from runner.run import Parts
 from runner.worker import Worker
@@ -42,7 +42,7 @@ class Plane:
 
 
 @asynccontextmanager
-async def plane(settings: Settings, say: Say = print) -> AsyncIterator[Plane]:
+async def plane(settings: Settings, say: Say = print, console: Console | None = None) -> AsyncIterator[Plane]:
     """Everything up inside of this context; agents that run when it ends go on and are adopted by the next."""
     async with AsyncExitStack() as stack:
         people = bind(settings.server.host, settings.server.port)
@@ -50,7 +50,7 @@ async def plane(settings: Settings, say: Say = print) -> AsyncIterator[Plane]:
         for sock in (people, inner):
             stack.callback(sock.close)
         settings = _placed(settings, people, inner)
-        house = await stack.enter_async_context(open_house(settings, say))
+        house = await stack.enter_async_context(open_house(settings, say, console or partial(_print_link, say)))
         place = await stack.enter_async_context(open_engine(settings, house.instance))
         sockets = [inner]
         if isinstance(place, Place) and place.gateway:
@@ -90,11 +90,7 @@ async def _probe(place: Place | str, port: int, say: Say) -> None:
     if isinstance(place, str):
         say(f"There is {place} Executions stay PENDING until Docker answers; then start Preloop again.")
     elif isinstance(place.engine, DockerEngine):
-        built = await images.listed(place.engine)
-        if built:
-            await place.engine.probe(built[0], f"http://preloop:{port}")
-        else:
-            say("No agent image is built yet: `preloop images build scripted`.")
+        pass
 
 
 def _start_work(tasks: TaskGroup, house: House, place: Place | str, port: int) -> None:
@@ -141,10 +137,14 @@ async def _announce(house: House, path: Path) -> str:
     return f"{url}/signin?token={sign_in}"
 
 
+def _print_link(say: Say, notice: Notice) -> None:
+    data = notice.data
+    say(f"Approval needed from {data['approver']}: {data['tool']} ({data['flow']}) {notice.link}")
+
+
 def _channels(house: House) -> dict[str, Send]:
     async def console(notice: Notice) -> None:
-        data = notice.data
-        house.say(f"Approval needed from {data['approver']}: {data['tool']} ({data['flow']}) {notice.link}")
+        house.console(notice)
 
     found: dict[str, Send] = {CONSOLE: console}
     for name, channel in house.settings.notify.channels.items():

@@ -85,9 +85,10 @@ async def by_password(db: Database, account_id: str, email: str, password: str) 
 
 def _matches(stored: str | None, password: str) -> bool:
     try:
-        return _hasher.verify(stored or _nobody(), password) and stored is not None
+        _hasher.verify(stored or _nobody(), password)
     except argon2.exceptions.VerificationError:
         return False
+    return stored is not None
 
 
 async def person(db: Database, clear: str, *kinds: str) -> Person:

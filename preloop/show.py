@@ -1,0 +1,79 @@
+"""How the command line prints: data on stdout, talk on stderr, JSON on wish. Agents' text loses its control
+sequences."""
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from kit.errors import Fault
+
+out = Console(highlight=False, soft_wrap=True)
+talk = Console(stderr=True, highlight=False, soft_wrap=True)
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+STYLES = {"SUCCEEDED": "green", "FAILED": "red", "TIMEOUT": "yellow", "WAITING_FOR_APPROVAL": "magenta"}
+LEVELS = {"error": "red", "warning": "yellow"}
+
+
+def as_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def clean(text: str) -> str:
+    """An agent's text without what would move the cursor or turn the reading direction."""
+    return _CONTROL.sub("", text)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
+    grid = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        grid.add_column(column, overflow="fold")
+    count = 0
+    for row in rows:
+        count += 1
+        cells = ["" if cell is None else clean(str(cell)) for cell in row]
+        grid.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in cells))
+    if count:
+        out.print(grid)
+    else:
+        talk.print(empty)
+
+
+def log_line(line: dict[str, Any]) -> None:
+    at = datetime.fromisoformat(line["at"]).astimezone().strftime("%H:%M:%S")
+    out.print(Text(f"{at} ", style="dim") + Text(clean(line["text"]), style=LEVELS.get(line["level"], "")))
+
+
+def fault(problem: Fault, *, json_wanted: bool = False) -> None:
+    """One clear sentence and what to do about it."""
+    if json_wanted:
+        as_json({"code": problem.code, "detail": problem.message, "hint": problem.hint})
+        return
+    talk.print(Text("Error: ", style="red bold") + Text(clean(problem.message)))
+    if problem.hint:
+        talk.print(Text("Hint:  ", style="bold") + Text(clean(problem.hint)))
+
+
+def ago(text: str | None) -> str:
+    """'3 min ago' of an RFC 3339 time."""
+    if text is None:
+        return ""
+    seconds = int((datetime.now().astimezone() - datetime.fromisoformat(text)).total_seconds())
+    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {name} ago"
+    return f"{max(seconds, 0)} s ago"
+
+
+def span(ms: int | None) -> str:
+    """'1 m 05 s' of milliseconds."""
+    if ms is None:
+        return ""
+    minutes, seconds = divmod(ms / 1000, 60)
+    return f"{int(minutes)} m {int(seconds):02} s" if minutes else f"{seconds:.1f} s"

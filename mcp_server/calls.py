@@ -23,7 +23,7 @@ from control.executions import logs, toolcalls
 from control.executions.toolcalls import Call, Status
 from control.identity import sessions
 from control.identity.principals import Principal
-from control.tables import approvals
+from control.tables import approvals, tool_calls
 from kit import canonical
 from kit.bus import Bus
 from kit.db import Database, Tx
@@ -145,22 +145,26 @@ class Calls:
         return Answer(result=answers.error(text))
 
     async def _attach(self, asked: Asked, offer: Offer, call: Call) -> str:
-        """Decide, and find or make the durable row. The story begins with a call that is new."""
+        """Decide, and find or make the durable row; what nobody must be asked about is sent at once."""
         who = asked.principal
         arguments = json.loads(call.args)
         seen = await facts.gather(self._db, who, offer.grants, arguments)
         verdict = policy.decide(offer.grants, seen, rules.evaluate)
         told = json.dumps({key: arguments[key] for key in asked.arguments if key in arguments}, ensure_ascii=False)
 
-        def attach(tx: Tx) -> str:
+        def attach(tx: Tx) -> tuple[str, Row[Any] | None]:
             if toolcalls.reattach(tx, who, call) is None:
                 lines = (f"Tool: {call.name}", f"Arguments: {answers.shorten(told)}")
                 logs.story(tx, who.account_id, who.execution_id, "info", *lines)
                 if isinstance(verdict, policy.Deny):
                     logs.story(tx, who.account_id, who.execution_id, "error", f"Refused: {verdict.rule}")
-            return self._desk.attach(tx, who, call, verdict, context=seen)
+            call_id = self._desk.attach(tx, who, call, verdict, context=seen)
+            return call_id, self._claim(tx, who, call_id) if isinstance(verdict, policy.Allow) else None
 
-        return await self._db.write(attach)
+        call_id, mine = await self._db.write(attach)
+        if mine is not None:
+            self._start(mine)
+        return call_id
 
     async def _follow(self, asked: Asked, call_id: str, key: tuple[str, ...]) -> Answer:
         """Watch first, then read, then act on what the row says, until it holds an answer."""
@@ -174,7 +178,10 @@ class Calls:
                 if (text := await self._hindrance(asked, row)) is not None:
                     return Answer(result=answers.error(text))
                 if row.status == Status.READY:
-                    if not await self._send(asked, row) and await self._still_ready(call_id):
+                    mine = await self._db.write(lambda tx: self._claim(tx, asked.principal, call_id))
+                    if mine is not None:
+                        self._start(mine)
+                    elif await self._still_ready(call_id):
                         return Answer(result=answers.error(answers.OVER))
                     continue
                 now = anyio.current_time()
@@ -222,22 +229,19 @@ class Calls:
 
     # sending ------------------------------------------------------------------------------------------------------
 
-    async def _send(self, asked: Asked, row: Row[Any]) -> bool:
-        """Become the one sender and start. False when somebody else is, or the run may not act any more."""
+    def _claim(self, tx: Tx, principal: Principal, call_id: str) -> Row[Any] | None:
+        """Become the one sender: the row, or None when somebody else is or the run may not act any more."""
+        row = tx.execute(sa.select(tool_calls).where(tool_calls.c.id == call_id)).one()
         upstream = self._catalog.upstreams.get(row.server)
         within = timedelta(seconds=(upstream.timeout_s if upstream else 0) + SLACK_S)
+        if not self._desk.claim(tx, principal, call_id, within=within):
+            return None
+        logs.story(tx, row.account_id, row.execution_id, "info", "Executing tool...")
+        return row
 
-        def claim(tx: Tx) -> bool:
-            mine = self._desk.claim(tx, asked.principal, row.id, within=within)
-            if mine:
-                logs.story(tx, row.account_id, row.execution_id, "info", "Executing tool...")
-            return mine
-
-        claimed = await self._db.write(claim)
-        if claimed:
-            assert self._sends is not None, "calls are sent inside of run()"
-            self._sends.start_soon(self._carry, row)
-        return claimed
+    def _start(self, row: Row[Any]) -> None:
+        assert self._sends is not None, "calls are sent inside of run()"
+        self._sends.start_soon(self._carry, row)
 
     async def _carry(self, row: Row[Any]) -> None:
         """Call the upstream once and settle the row. What is not settled here becomes `unknown` in its time."""

@@ -28,6 +28,7 @@ from control.approvals.desk import Desk, Verdict
 from control.approvals.directory import Approver, Directory
 from control.executions import logs
 from control.executions.lifecycle import Lifecycle
+from control.executions.states import Cause
 from control.identity import sessions
 from control.identity.charter import Charter, Gate, ToolGrant
 from control.identity.principals import AUDIENCE
@@ -147,7 +148,9 @@ async def plane(folder: Path, **servers: UpstreamServer) -> AsyncIterator[Plane]
     signer = Signer.open(folder / "token.pem")
     await db.write(lambda tx: _key(tx, signer))
     alice = Approver(id="alice", name="alice@example.com")
-    desk = Desk(Directory(approvers={"alice": alice}, groups={"finance": ("alice",)}), Lifecycle([desks.withdraw]))
+    desk = Desk(
+        Directory(approvers={"alice": alice}, groups={"finance": ("alice",)}), Lifecycle([desks.withdraw, _revoke])
+    )
     endpoint = McpEndpoint(db, bus, desk, McpSettings(servers=servers))
     apps = {listener: endpoint.app(listener, hosts=["127.0.0.1:*"]) for listener in Listener}
     try:
@@ -194,4 +197,11 @@ def _run(tx: Tx, charter: Charter, until: datetime) -> tuple[str, str]:
     row |= {"state": "RUNNING", "trigger_type": "manual", "trigger_event": "{}", "prompt": "", "created_at": now}
     tx.execute(sa.insert(tables.executions).values(row))
     kind: dict[str, Any] = {"kind": "execution", "principal": "pay", "charter": charter, "alive_until": until}
-    return "exe_1", sessions.open_session(tx, ACCOUNT, execution_id="exe_1", **kind)
+    session_id = sessions.open_session(tx, ACCOUNT, execution_id="exe_1", **kind)
+    tx.execute(sa.update(tables.executions).values(session_id=session_id))
+    return "exe_1", session_id
+
+
+def _revoke(tx: Tx, ended: Row[Any], cause: Cause | None) -> None:
+    """The ending that the whole product has too."""
+    sessions.revoke(tx, ended.session_id)

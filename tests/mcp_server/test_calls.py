@@ -2,13 +2,15 @@
 
 import anyio
 import pytest
+import sqlalchemy as sa
 from anyio.abc import TaskGroup
 from mcp.client import Client
 from mcp_types import CallToolResult
 
+from control import tables
 from control.approvals.desk import Verdict
 from control.identity import sessions
-from control.identity.charter import ToolGrant
+from control.identity.charter import Gate, ToolGrant
 from control.identity.sessions import Listener
 from tests.mcp_server.plane import ERAS, FREE, GATED, PAYMENT, Era, Payments, Plane, text_of
 
@@ -154,6 +156,50 @@ async def test_a_decline_is_read_by_the_agent_with_its_reason(house: Plane, paym
     for part in ("alice@example.com", "over budget", "Do not retry with the same arguments"):
         assert part in text_of(result)
     assert payments.made() == []
+
+
+async def test_a_decline_that_ends_the_run_is_still_read_by_the_agent(house: Plane, era: Era) -> None:
+    _, _, token = await house.execution(GATED)
+    async with house.client(token, era, Listener.CONTAINERS) as client, anyio.create_task_group() as agent:
+        answers = _start(agent, client)
+        [approval] = await house.pending()
+        await house.decide(approval, Verdict.DECLINED, "over budget")
+        result = await answers.receive()
+    [execution] = await house.db.read(sa.select(tables.executions))
+    assert (execution.state, execution.cause) == ("FAILED", "approval_declined")
+    assert "over budget" in text_of(result)
+
+
+async def test_a_condition_that_is_false_asks_nobody(house: Plane, payments: Payments, era: Era) -> None:
+    gate = Gate(group="finance", when="args.amount > 2000 || execution.tool_calls > 5")
+    _, token = await house.enrolled(ToolGrant(server="payments", tool="pay", approval=gate))
+    async with house.client(token, era) as client:
+        result = await client.call_tool("pay", PAYMENT)
+    assert not result.is_error
+    assert len(payments.made()) == 1
+
+
+async def test_a_rule_that_denies_is_told_and_nothing_runs(house: Plane, payments: Payments, era: Era) -> None:
+    _, token = await house.enrolled(ToolGrant(server="payments", tool="pay", deny="args.currency != 'EUR'"))
+    async with house.client(token, era) as client:
+        result = await client.call_tool("pay", PAYMENT)
+    assert result.is_error
+    assert "args.currency != 'EUR'" in text_of(result)
+    assert payments.made() == []
+
+
+async def test_the_justification_is_kept_for_the_approver_and_not_sent_on(
+    house: Plane, payments: Payments, era: Era
+) -> None:
+    _, token = await house.enrolled(ToolGrant(server="payments", tool="pay", justification="required"))
+    async with house.client(token, era) as client:
+        without = await client.call_tool("pay", PAYMENT)
+        result = await client.call_tool("pay", PAYMENT | {"justification": "the invoice is due"})
+    assert text_of(without) == "Tool 'pay' failed: required argument 'justification' missing"
+    assert not result.is_error
+    [call] = await house.calls()
+    assert call.justification == "the invoice is due"
+    assert "justification" not in payments.made()[0]
 
 
 async def test_a_revoked_session_ends_the_wait_at_once_and_the_row_stays(house: Plane, era: Era) -> None:

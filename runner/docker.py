@@ -166,9 +166,11 @@ class DockerEngine:
     async def _is_forsaken(self, name: str) -> bool:
         """Created by somebody who never came to start it. To start it while they do could run it twice."""
         with anyio.move_on_after(_FORSAKEN_S):
-            while (state := await self._state(name)) and state["Status"] == "created":
+            while True:
+                state = await self._state(name)
+                if state is None or state["Status"] != "created":
+                    return False
                 await anyio.sleep(_BREATH_S)
-            return False
         return True
 
     async def _state(self, handle: str) -> dict[str, Any] | None:

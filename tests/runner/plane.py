@@ -1,0 +1,82 @@
+"""A stand-in for the control plane in a process of its own, so that it can be killed: an MCP server and a chat model.
+
+The model plays `turns.json` in the folder given: turn n of a conversation in which the assistant spoke n times. What
+reached us is appended to `asked.jsonl`. Usage: python plane.py PORT FOLDER
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+PORT, FOLDER = int(sys.argv[1]), Path(sys.argv[2])
+server = MCPServer("payments")
+
+
+def note(**what: Any) -> None:
+    with (FOLDER / "asked.jsonl").open("a") as file:
+        file.write(json.dumps(what) + "\n")
+
+
+@server.tool()
+async def pay(recipient: str, amount: float, context: Context[Any]) -> dict[str, Any]:
+    """Pay somebody. Waits until the file `approved` is there."""
+    note(tool="pay", recipient=recipient, amount=amount)
+    while not (FOLDER / "approved").exists():
+        await context.report_progress(0, None, "Waiting for approval by alice.")
+        await asyncio.sleep(0.05)
+    return {"transaction_id": f"tx_{recipient}"}
+
+
+@server.tool()
+async def fail() -> str:
+    """Always refuses."""
+    raise ValueError("no")
+
+
+async def chat(request: Request) -> Response:
+    asked = await request.json()
+    spoken = sum(message["role"] == "assistant" for message in asked["messages"])
+    note(
+        model=asked["model"],
+        turn=spoken,
+        tools=[tool["function"]["name"] for tool in asked.get("tools", [])],
+        results=[message["content"] for message in asked["messages"] if message["role"] == "tool"],
+        bearer=request.headers["authorization"],
+    )
+    turn = json.loads((FOLDER / "turns.json").read_text())[spoken]
+    if "status" in turn:
+        return JSONResponse({"error": {"message": "The budget is used up.", "code": "budget"}}, turn["status"])
+    return StreamingResponse(stream(turn), media_type="text/event-stream")
+
+
+async def stream(turn: dict[str, Any]) -> AsyncIterator[str]:
+    for word in turn.get("say", "").split(" "):
+        yield event({"content": word + " "})
+    for index, (name, arguments) in enumerate(turn.get("call", [])):
+        yield event({"tool_calls": [{"index": index, "id": f"c{index}", "function": {"name": name, "arguments": ""}}]})
+        for piece in json.dumps(arguments):
+            yield event({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
+    if turn.get("hang") and not (FOLDER / "approved").exists():
+        await asyncio.sleep(3600)
+    yield event({}, "tool_calls" if "call" in turn else "stop")
+    yield "data: [DONE]\n\n"
+
+
+def event(delta: dict[str, Any], finish: str | None = None) -> str:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    chunk = {"id": "x", "object": "chat.completion.chunk", "created": 0, "model": "m", "choices": [choice]}
+    return f"data: {json.dumps(chunk)}\n\n"
+
+
+app = server.streamable_http_app(transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False))
+app.add_route("/openai/v1/chat/completions", chat, methods=["POST"])
+uvicorn.run(app, host="127.0.0.1", port=PORT, log_level="error")

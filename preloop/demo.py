@@ -49,7 +49,8 @@ class Demo:
         self._person = sys.stdin.isatty() and sys.stdout.isatty() and not wanted.yes
         self._link = ""
         self._asked = anyio.Event()
-        self._told: set[str] = set()
+        self._billed = False
+        self._held: list[Event] = []
 
     def notified(self, notice: Notice) -> None:
         """The console channel: the link that an approver would get by mail."""
@@ -103,26 +104,34 @@ class Demo:
                 after, state = 0, ""
                 while not state:
                     for event in await events.read(running.house.db, DEFAULT, execution_id, after=after):
-                        after, state = event.seq, state or str(event.data.get("state", ""))
+                        after = event.seq
+                        state = str(event.data["state"]) if event.type == "execution.ended" else ""
                         await self._tell(event, running, tasks)
                     await news.changed(0 if state else 1.0)
                 tasks.cancel_scope.cancel()
         return state
 
     async def _tell(self, event: Event, running: Plane, tasks: TaskGroup) -> None:
+        """One line. A model call is billed up to 100 ms after its answer, so what it asked for may come first: that
+        waits."""
         data = event.data
         if event.type == "execution.created":
             _line("event", f"webhook for {FLOW}: {PAYLOAD['amount']} USD to {PAYLOAD['recipient']}")
-        elif event.type == "model.answered" and "model" not in self._told:
-            self._told.add("model")
+        elif event.type == "model.answered" and not self._billed:
+            self._billed = True
             cost = money.usd(data["cost_nano"]) if data["cost_nano"] is not None else "unpriced"
             _line("model", f"{data['alias']} answered through the gateway, {cost} USD")
+            for held in self._held:
+                await self._tell(held, running, tasks)
+        elif event.type == "approval.asked" and not self._billed:
+            self._held.append(event)
         elif event.type == "approval.asked":
             call = await _call(running, data["call"])
             _line("asked", f"{data['tool']} {call['arguments']}, waits for {', '.join(data['asked'])}")
             tasks.start_soon(self._approve, running)
         elif event.type == "approval.closed":
-            _line(data["status"], f"by {data['by']} on the approval page")
+            name = running.house.desk.directory.approvers[data["by"]].name
+            _line(data["status"], f"by {name} on the approval page")
         elif event.type == "tool.settled":
             call = await _call(running, data["call"])
             _line("result", f"{data['tool']} {data['status']}: {call['result']}")

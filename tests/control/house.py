@@ -138,9 +138,7 @@ class House:
         return await self.db.write(lambda tx: self.desk.claim(tx, principal, call_id, within=within))
 
     async def settle(self, call_id: str, **result: Any) -> bool:
-        return await self.db.write(
-            lambda tx: self.desk.settle(tx, call_id, result=result, is_error=False, error=None)
-        )
+        return await self.db.write(lambda tx: self.desk.settle(tx, call_id, result=result, is_error=False, error=None))
 
     async def deliver(self, call_id: str) -> None:
         await self.db.write(lambda tx: toolcalls.delivered(tx, call_id))

@@ -97,7 +97,7 @@ def lines(script: Script, request: Request) -> tuple[Turn, Lines]:
         return Turn(), Lines(say=THE_END)
     turn = script.turns[number]
     known = _captures(script, request.messages) | _result(request.messages)
-    say = _fill(turn.say, known)
+    say = _fill(turn.say.strip("\n"), known)
     if say is None:
         return turn, Lines(say=_fill(turn.otherwise or "", known) or THE_END)
     calls = []
@@ -157,7 +157,7 @@ def _fill(text: str, known: Mapping[str, Any]) -> str | None:
     gaps = {match[1]: _look(match[1], known) for match in _GAP.finditer(text)}
     if None in gaps.values():
         return None
-    return _GAP.sub(lambda match: _plain(gaps[match[1]]), text).strip("\n")
+    return _GAP.sub(lambda match: _plain(gaps[match[1]]), text)
 
 
 def _filled(value: Any, known: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON in, JSON out

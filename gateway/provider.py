@@ -56,10 +56,8 @@ class LiteLLM:
         try:
             async for delta in _deltas(chunks):
                 yield delta
-        except GeneratorExit:
-            raise
         except Exception as error:
-            raise _failed(error, route) from error
+            raise _cut(error, route) from error
         finally:
             await _close(chunks)
 
@@ -204,14 +202,24 @@ def _failed(error: Exception, route: Route) -> UpstreamFailed:
     )
 
 
+def _cut(error: Exception, route: Route) -> UpstreamFailed:
+    """An error in the middle. LiteLLM wraps it; a refusal that only comes with the first chunk is still a refusal."""
+    cause = getattr(error, "original_exception", None) or error
+    answered = getattr(cause, "status_code", None)
+    if isinstance(answered, int) and 400 <= answered < 500:
+        return _failed(cause, route)
+    log.warning("upstream cut", alias=route.alias, provider=route.provider, kind=type(cause).__name__)
+    return UpstreamFailed(f"The answer of {route.alias!r} was cut off ({type(cause).__name__}).", code="upstream_cut")
+
+
 def _words(error: Exception) -> str:
     text = str(getattr(error, "message", error))
     return text.removeprefix("litellm.BadRequestError: ")[:500]
 
 
 def _retry_after(error: Exception) -> int | None:
-    response = getattr(error, "response", None)
-    value = response.headers.get("retry-after") if response is not None else None
+    headers = getattr(error, "litellm_response_headers", None)
+    value = headers.get("retry-after") if headers else None
     return int(value) if value and value.isdigit() else None
 
 

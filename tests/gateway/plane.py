@@ -1,7 +1,9 @@
 """A gateway with its two listeners on loopback ports, a database of its own, and sessions to speak with."""
 
+import functools
 import json
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -91,6 +93,11 @@ class Plane:
                 await watch.changed(1)
         return spend
 
+    async def standing(self, session_id: str) -> reports.Standing:
+        found = await reports.standing(self.db, DEFAULT, "session", session_id)
+        assert found
+        return found
+
     async def settled(self) -> None:
         """Everything that happened so far is in the database."""
         await self.gateway.settled()
@@ -105,11 +112,22 @@ class Plane:
         return [(event.type, event.data) for event in found if event.type.startswith("model.")]
 
 
-def prepare(url: str, signer: Signer) -> None:
+@functools.cache
+def _tables() -> bytes:
+    """A database file with empty tables; made once, since that is what takes the time."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "empty.db"
+        engine = sa.create_engine(f"sqlite:///{path}")
+        control_tables.metadata.create_all(engine)
+        ledger_tables.metadata.create_all(engine)
+        engine.dispose()
+        return path.read_bytes()
+
+
+def prepare(path: Path, signer: Signer) -> None:
     """Tables, the account and the public key."""
-    engine = sa.create_engine(url)
-    control_tables.metadata.create_all(engine)
-    ledger_tables.metadata.create_all(engine)
+    path.write_bytes(_tables())
+    engine = sa.create_engine(f"sqlite:///{path}")
     now = datetime.now(UTC)
     with engine.begin() as connection:
         connection.execute(sa.insert(accounts).values(id=DEFAULT, name="Default", plan="pro", created_at=now))
@@ -123,7 +141,7 @@ async def open_plane(folder: Path, models: Mapping[str, Mapping[str, Any]], **se
     signer = Signer.open(folder / "keys" / "tokens.pem")
     fresh = not (folder / "plane.db").exists()
     if fresh:
-        prepare(f"sqlite:///{folder / 'plane.db'}", signer)
+        prepare(folder / "plane.db", signer)
     bus = Bus()
     db = SqliteDatabase(folder / "plane.db", bus)
     wanted = GatewaySettings.model_validate({"models": models, **settings})

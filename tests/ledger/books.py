@@ -47,7 +47,7 @@ async def postgres(url: str) -> AsyncIterator[tuple[Database, Database]]:
     await two.close()
 
 
-def entry(id_: str, **more: Any) -> Entry:  # noqa: ANN401 - an Entry's fields
+def entry(id_: str, **more: Any) -> Entry:
     known: dict[str, Any] = {
         "account_id": ACCOUNT,
         "session_id": "ses_1",

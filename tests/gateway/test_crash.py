@@ -1,0 +1,48 @@
+"""A SIGKILL in the middle of a stream: the next start settles the call as an estimate, marked, once."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+from gateway.recovery import settle_lost
+from ledger.reports import Standing
+from tests.gateway.plane import open_plane
+
+ROOT = Path(__file__).parents[2]
+ASK = {"model": "slow", "stream": True, "messages": [{"role": "user", "content": "Go."}]}
+
+
+def stream_and_kill(folder: Path) -> str:
+    """The session whose call was under way when its gateway was killed."""
+    command = [sys.executable, "-m", "tests.gateway.victim", str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as victim:
+        assert victim.stdout
+        address, session, token = victim.stdout.readline().split()
+        headers = {"authorization": f"Bearer {token}"}
+        with httpx.stream("POST", f"{address}/openai/v1/chat/completions", json=ASK, headers=headers) as answer:
+            assert answer.status_code == 200  # headers are out: it was admitted
+            os.kill(victim.pid, signal.SIGKILL)
+    return session
+
+
+async def test_what_a_killed_gateway_was_doing_is_settled_at_the_next_start(tmp_path: Path) -> None:
+    session = stream_and_kill(tmp_path)
+    async with open_plane(tmp_path, {}) as plane:
+        spend = await plane.spend(session)
+        assert (spend.calls, spend.estimated, spend.output) == (1, 1, 50)
+        assert await plane.standing(session) == Standing(limit_nano=10**9, spent_nano=spend.cost_nano, held_nano=0)
+        failed = [data for type_, data in await plane.happened(session) if type_ == "model.failed"]
+        assert [(data["status"], data["error"], data["stage"]) for data in failed] == [
+            ("lost", "worker_lost", "worker")
+        ]
+        assert await settle_lost(plane.db, tmp_path / "journals") == 0
+
+
+async def test_a_clean_stop_leaves_no_journal(tmp_path: Path) -> None:
+    async with open_plane(tmp_path, {}):
+        assert len(list((tmp_path / "journals").iterdir())) == 1
+    assert list((tmp_path / "journals").iterdir()) == []

@@ -148,8 +148,7 @@ async def open_plane(folder: Path, models: Mapping[str, Mapping[str, Any]], **se
     try:
         async with (
             open_gateway(db=db, bus=bus, settings=wanted, folder=folder / "journals") as gateway,
-            serve(gateway.app(Doorkeeper(db, bus, Listener.PEOPLE))) as people,
-            serve(gateway.app(Doorkeeper(db, bus, Listener.CONTAINERS))) as containers,
+            serve(*(gateway.app(Doorkeeper(db, bus, listener)) for listener in Listener)) as (people, containers),
         ):
             plane = Plane(db=db, bus=bus, gateway=gateway, signer=signer, people=people, containers=containers)
             yield plane
@@ -160,16 +159,20 @@ async def open_plane(folder: Path, models: Mapping[str, Mapping[str, Any]], **se
 
 
 @asynccontextmanager
-async def serve(app: GatewayApp) -> AsyncIterator[str]:
-    """An ASGI application on a free loopback port; it listens before anybody asks."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(128)
-        config = uvicorn.Config(app, lifespan="off", ws="none", log_config=None, timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(server._serve, [listening])
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+async def serve(*apps: GatewayApp) -> AsyncIterator[list[str]]:
+    """ASGI applications on free loopback ports; they listen before anybody asks."""
+    servers, urls = [], []
+    async with anyio.create_task_group() as tasks:
+        for app in apps:
+            listening = socket.socket()
+            listening.bind(("127.0.0.1", 0))
+            listening.listen(128)
+            config = uvicorn.Config(app, lifespan="off", ws="none", log_config=None, timeout_graceful_shutdown=1)
+            servers.append(uvicorn.Server(config))
+            urls.append(f"http://127.0.0.1:{listening.getsockname()[1]}")
+            tasks.start_soon(servers[-1]._serve, [listening])
+        yield urls
+        for server in servers:
             server.should_exit = True
 
 

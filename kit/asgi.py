@@ -1,9 +1,11 @@
-"""The plain ASGI layers our listeners wear, outermost first: `Requests`, `Headers`, `Faults`, `Hosts`, `SameOrigin`.
+"""The plain ASGI layers our listeners wear: `Requests`, `Headers`, `Faults`, `Hosts`, `SameOrigin`, `Bodies`.
 
-They know no route and no person. Each passes lifespan through. `PAGE_HEADERS` is the strict set for pages of our own:
-no inline script or style, nothing from elsewhere. `problem` is the REST face of a Fault (RFC 9457).
+That is their order, outermost first. They know no route and no person; each passes lifespan through. `PAGE_HEADERS` is
+the strict set for pages of our own: no inline script or style, nothing from elsewhere. `problem` is the REST face of a
+Fault (RFC 9457).
 """
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import urlsplit
@@ -148,6 +150,33 @@ def _told(error: Exception) -> Fault:
     return Fault("internal_error", "Something went wrong on our side.", "The server's log has the details.")
 
 
+class Bodies:
+    """No body larger than a limit is read, whether its length is announced or not."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        read = 0
+        announced = Read(scope=scope).get("content-length", "0") if scope["type"] == "http" else "0"
+        self._check(int(announced) if announced.isdecimal() else self._limit + 1)
+
+        async def counting() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b"")) if message["type"] == "http.request" else 0
+            self._check(read)
+            return message
+
+        await self._app(scope, counting, send)
+
+    def _check(self, size: int) -> None:
+        if size > self._limit:
+            message = f"The body is larger than {self._limit} bytes."
+            raise refusal(413, "body_too_large", message, "Send a reference to the data instead of the data.")
+
+
 class Hosts:
     """Answers only to its own names, whatever the port: a page that rebinds its DNS name to us gets a 421."""
 
@@ -165,12 +194,13 @@ class Hosts:
         await answer(scope, receive, send)
 
 
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::\d{1,5})?", re.ASCII | re.IGNORECASE)
+
+
 def host_name(host: str) -> str:
     """The name of a Host header without its port: `[::1]:8080` → '::1'; '' when it is none."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    found = _HOST.fullmatch(host)
+    return (found[1] or found[2]).lower() if found else ""
 
 
 class SameOrigin:

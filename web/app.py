@@ -63,9 +63,9 @@ def build(
             Middleware(asgi.Faults, answer=_face),
             Middleware(asgi.Hosts, allowed=settings.names),
             Middleware(asgi.SameOrigin),
+            Middleware(asgi.Bodies, limit=settings.max_body_bytes),
         ],
         exception_handlers={HTTPException: _as_fault},
-        max_body_size=settings.max_body_bytes,
     )
     app.state.parts = Parts(
         settings=settings, db=db, bus=bus, sealer=sealer, desk=desk, known=known, checks=dict(checks or {})
@@ -88,7 +88,6 @@ def _face(scope: Scope, fault: Fault) -> Response:
 _HTTP = {
     404: ("not_found", "There is nothing at this address."),
     405: ("method_not_allowed", "This address does not take that method."),
-    413: ("body_too_large", "The body is too large."),
 }
 
 

@@ -98,7 +98,7 @@ async def facts(given: Parts, account_id: str, asked: shapes.ApprovalDetail) -> 
     decider = given.desk.directory.approvers.get(asked.decided_by or "")
     return {
         "asked": asked,
-        "rows": arguments.rows(asked.arguments),
+        "rows": arguments.rows(asked.whole_arguments),
         "run": run,
         "before": [call for call in calls if call.id != asked.call_id],
         "members": members(given, asked.approver_group),

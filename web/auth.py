@@ -92,9 +92,7 @@ async def sign_in(request: Request) -> Response:
             clear = await db.write(lambda tx: accounts.redeem(tx, token))
         else:
             async with _hashing:
-                clear = await db.write(
-                    lambda tx: accounts.by_password(tx, account_id, email, fields.get("password", ""))
-                )
+                clear = await accounts.by_password(db, account_id, email, fields.get("password", ""))
     except Fault as fault:
         return page(request, "signin.html", status=fault.status, fault=fault, email=email, token="", next=further)
     answer = RedirectResponse(further, 303)

@@ -17,6 +17,7 @@ from control.tables import approvals, executions, flow_versions, sessions, tool_
 from kit.db import Database
 from kit.errors import Missing
 from web import costs, shapes
+from web.arguments import masked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,8 +136,8 @@ async def tool_calls_of(db: Database, account_id: str, execution_id: str, now: d
 def _tool_call(row: Row[Any], waited_ms: int, now: datetime) -> shapes.ToolCall:
     return shapes.ToolCall(
         **_same(row, shapes.ToolCall, without={"arguments", "result", "waited_ms", "duration_ms"}),
-        arguments=json.loads(row.args),
-        result=json.loads(row.result) if row.result else None,
+        arguments=masked(json.loads(row.args)),
+        result=masked(json.loads(row.result)) if row.result else None,
         waited_ms=waited_ms,
         duration_ms=max(0, _ms((row.settled_at or now) - row.asked_at) - waited_ms),
     )
@@ -169,11 +170,12 @@ async def approval(db: Database, account_id: str, approval_id: str) -> shapes.Ap
     said = await db.read(sa.select(votes).where(votes.c.approval_id == approval_id).order_by(votes.c.at))
     return shapes.ApprovalDetail(
         **_approval(row).model_dump(),
-        arguments=json.loads(row.args),
+        arguments=masked(json.loads(row.args)),
+        whole_arguments=json.loads(row.args),
         digest=row.digest,
         justification=row.justification,
         call_status=row.call_status,
-        result=json.loads(row.result) if row.result else None,
+        result=masked(json.loads(row.result)) if row.result else None,
         error=row.error,
         votes=[shapes.Vote(**_same(vote, shapes.Vote, without=set())) for vote in said],
     )

@@ -59,15 +59,17 @@ def page(
     request: Request, template: str, person: Person | None = None, *, status: int = 200, **values: object
 ) -> HTMLResponse:
     """Render a template for somebody. `?part=live` is only what changes: `execution.html` → `execution/live.html`."""
-    name = template
-    if (part := request.query_params.get("part")) is not None:
-        name = f"{template.removesuffix('.html')}/{part}.html"
-        if part != "live" or name not in LIVE:
-            raise Missing("part_unknown", "This page has no such part.")
-    now = parts(request).clock.now()
-    html = environment.get_template(name).render(person=person, path=request.url.path, now=now, **values)
-    return HTMLResponse(html, status)
+    part = request.query_params.get("part")
+    name = f"{template.removesuffix('.html')}/{part}.html" if part else template
+    if part and name not in LIVE:
+        raise Missing("part_unknown", "This page has no such part.")
+    return _rendered(request, name, status, person=person, **values)
 
 
 def fault_page(request: Request, fault: Fault, request_id: str) -> HTMLResponse:
-    return page(request, "fault.html", status=fault.status, fault=fault, request_id=request_id)
+    return _rendered(request, "fault.html", fault.status, person=None, fault=fault, request_id=request_id)
+
+
+def _rendered(request: Request, name: str, status: int, **values: object) -> HTMLResponse:
+    now = parts(request).clock.now()
+    return HTMLResponse(environment.get_template(name).render(path=request.url.path, now=now, **values), status)

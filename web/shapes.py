@@ -139,6 +139,8 @@ class Approval(BaseModel):
 
 class ApprovalDetail(Approval):
     arguments: Any
+    """With secrets masked, as everywhere."""
+    whole_arguments: Any = Field(exclude=True)
     digest: str
     justification: str | None
     call_status: str

@@ -1,5 +1,6 @@
 """The people's door over a real domain and a real SQLite file: who is signed in, what ran, what waits."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,6 +33,7 @@ from ledger.prices import Usage
 from preloop.database import open_database
 from tests.control.house import ACCOUNT, House, revoke_session
 from web import app as web
+from web.parts import Check
 from web.settings import WebSettings
 
 FLOW = """
@@ -85,11 +87,12 @@ class World:
 
         return await self.house.db.write(unit)
 
-    async def spent(self, execution_id: str | None, cost_nano: int | None = 12_300_000, **more: str) -> None:
+    async def spent(
+        self, execution_id: str | None, cost_nano: int | None = 12_300_000, model: str = "scripted"
+    ) -> None:
         """One model call in the ledger."""
 
         def unit(tx: Tx) -> None:
-            given = {"provider": "scripted", "model": "scripted", "wire": "chat", "flow": "process-payment"} | more
             entry = Entry(
                 id=new_id("att"),
                 account_id=ACCOUNT,
@@ -104,7 +107,10 @@ class World:
                 at=tx.now(),
                 first_token_ms=180,
                 total_ms=920,
-                **given,
+                provider="scripted",
+                model=model,
+                wire="chat",
+                flow="process-payment",
             )
             book.append(tx, entry)
 
@@ -159,7 +165,7 @@ async def open_world(folder: Path, settings: WebSettings | None = None) -> Async
         await db.close()
 
 
-def _asks(house: House) -> web.Check:
+def _asks(house: House) -> Check:
     async def check() -> None:
         await house.db.read(sa.select(1))
 
@@ -171,13 +177,15 @@ async def serving(app: Starlette) -> AsyncIterator[str]:
     """The application on a free port of 127.0.0.1; its address."""
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", access_log=False, lifespan="off")
     server = uvicorn.Server(config)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(server.serve)
+    serving_ = asyncio.create_task(server.serve())
+    try:
         with anyio.fail_after(10):
-            while not server.started:
+            while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
                 await anyio.sleep(0.01)
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
         server.should_exit = True
+        await serving_
 
 
 def compact(value: object) -> bytes:

@@ -1,0 +1,129 @@
+"""Every page in Chromium: accessible, within the phone's width, silent in the console, and alive."""
+
+import pytest
+from axe_playwright_python.base import AXE_FILE_PATH
+from playwright.async_api import Page, expect
+
+from control.identity.principals import Role
+from tests.browser.conftest import Stage
+from tests.browser.scene import end, write_log
+
+AXE = AXE_FILE_PATH.read_text()
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+PAGES = ("/", "/executions", "/flows", "/flows/process-payment", "/approvals", "/spend", "/sessions", "/signin")
+
+
+async def violations(page: Page) -> list[str]:
+    await page.evaluate(AXE)
+    found = await page.evaluate("rules => axe.run(document, rules)", RULES)
+    return [f"{one['id']}: {node['html'][:160]}" for one in found["violations"] for node in one["nodes"]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+async def test_every_page_passes_axe_and_never_scrolls_sideways(stage: Stage, width: int, scheme: str) -> None:
+    page = await stage.page(
+        Role.APPROVER, width, color_scheme=scheme, bypass_csp=True
+    )  # axe measures with styles of its own
+    runs = [f"/executions/{run}" for run in stage.scene.runs.values()]
+    link = f"/a/{await stage.world.link(stage.scene.approval)}"
+    wrong = {}
+    for path in (*PAGES, *runs, f"/approvals/{stage.scene.approval}", link, "/signin?token=x"):
+        await page.goto(stage.url + path)
+        for details in await page.locator("details:not(.confirm)").all():
+            await details.evaluate("one => { one.open = true }")
+        wrong[path] = await violations(page)
+        assert await page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), path
+    assert not {path: found for path, found in wrong.items() if found}
+
+
+async def test_no_page_asks_for_what_its_policy_forbids(stage: Stage) -> None:
+    page = await stage.page()
+    for path in (*PAGES, *(f"/executions/{run}" for run in stage.scene.runs.values())):
+        await page.goto(stage.url + path)
+        await page.wait_for_load_state("networkidle")
+
+
+async def test_a_run_is_watched_to_its_end_without_a_reload(stage: Stage) -> None:
+    principal = stage.scene.running
+    page = await stage.page()
+    await page.goto(f"{stage.url}/executions/{principal.execution_id}")
+    await page.evaluate("() => { window.same = true }")
+    log = page.get_by_role("log", name="Agent log")
+    await expect(log.locator("div")).to_have_count(5)
+    await write_log(stage.world, principal.execution_id or "", (("agent", "error", "<script>alert(1)</script>"),))
+    await expect(log.get_by_text("<script>alert(1)</script>")).to_be_visible()
+    call = await stage.world.house.call(principal, amount=700)
+    await expect(page.get_by_role("heading", name="Waiting for approval of pay")).to_be_visible()
+    await expect(page).to_have_title("Waiting for Approval: process-payment · Preloop")
+    await stage.world.house.decide(call)
+    await stage.world.house.claim(principal, call)
+    await stage.world.house.settle(call, transaction_id="tx_1")
+    await end(stage.world, principal, None)
+    await expect(page.locator(".head .badge")).to_have_text("Succeeded")
+    await expect(page).to_have_title("Succeeded: process-payment · Preloop")
+    assert await page.evaluate("() => window.same")
+
+
+async def test_a_new_row_keeps_what_is_open_open(stage: Stage) -> None:
+    principal = stage.scene.running
+    first = await stage.world.house.call(principal, "get_contract", id="CONTRACT-1")
+    page = await stage.page()
+    await page.goto(f"{stage.url}/executions/{principal.execution_id}")
+    await page.locator(f"#args-{first} summary").click()
+    await expect(page.locator(f"#args-{first} pre")).to_be_visible()
+    second = await stage.world.house.call(principal, "get_contract", id="CONTRACT-2")
+    await expect(page.locator(f"#{second}")).to_be_visible()
+    await expect(page.locator(f"#args-{first} pre")).to_be_visible()
+
+
+async def test_a_paused_log_stays_where_it_is_and_counts(stage: Stage) -> None:
+    principal = stage.scene.running
+    many = tuple(("agent", "info", f"line {n}") for n in range(200))
+    await write_log(stage.world, principal.execution_id or "", many)
+    page = await stage.page()
+    await page.goto(f"{stage.url}/executions/{principal.execution_id}")
+    log = page.get_by_role("log", name="Agent log")
+    await expect(log.get_by_text("line 199", exact=True)).to_be_in_viewport()
+    await page.get_by_role("button", name="Following").click()
+    await log.evaluate("one => { one.scrollTop = 40 }")
+    await write_log(stage.world, principal.execution_id or "", many[:3])
+    await expect(page.get_by_text("Paused · 3 new")).to_be_visible()
+    assert await log.evaluate("one => one.scrollTop") == 40
+
+
+async def test_new_executions_appear_in_the_list(stage: Stage) -> None:
+    page = await stage.page()
+    await page.goto(f"{stage.url}/executions")
+    run = await stage.world.house.start()
+    await expect(page.locator(f"#row-{run}")).to_be_visible()
+
+
+async def test_cancel_asks_before_it_does(stage: Stage) -> None:
+    run = stage.scene.runs["RUNNING"]
+    page = await stage.page(Role.OPERATOR)
+    await page.goto(f"{stage.url}/executions/{run}")
+    await page.get_by_text("Cancel Execution").click()
+    assert (await stage.world.house.row(run)).stop_intent is None
+    await page.get_by_role("button", name="Confirm").click()
+    await expect(page.get_by_text("stopping: Cancelled")).to_be_visible()
+    assert (await stage.world.house.row(run)).stop_intent == "cancelled"
+
+
+async def test_the_drawer_opens_on_a_phone(stage: Stage) -> None:
+    page = await stage.page(width=390)
+    await page.goto(stage.url)
+    link = page.get_by_role("navigation", name="Main").get_by_role("link", name="Executions")
+    await expect(link).to_be_hidden()
+    await page.get_by_role("button", name="Menu").click()
+    await link.click()
+    await page.wait_for_url(f"{stage.url}/executions")
+
+
+async def test_a_test_run_is_typed_and_started(stage: Stage) -> None:
+    page = await stage.page(Role.OPERATOR)
+    await page.goto(f"{stage.url}/flows/process-payment")
+    await page.get_by_label("Payload").fill('{"amount": 20, "recipient": "a@example.com"}')
+    await page.get_by_role("button", name="Run Test").click()
+    await page.wait_for_url("**/executions/exe_*")
+    await expect(page.locator(".head .badge")).to_have_text("Pending")

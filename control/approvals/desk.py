@@ -174,7 +174,7 @@ class Desk:
         if verdict is Verdict.APPROVED:
             self._approved(tx, row, call, name)
         else:
-            self._refused(tx, row, call, Status.DECLINED, diagnosis.declined(name, reason), by=name)
+            self._refused(tx, row, call, Status.DECLINED, diagnosis.declined(name, reason))
         return Decided(status=verdict.value, by=name)
 
     def _vote(self, tx: Tx, row: Row[Any], approver: str, verdict: Verdict, reason: str, via: str) -> None:
@@ -195,13 +195,10 @@ class Desk:
         logs.story(tx, row.account_id, row.execution_id, "info", f"Approval received from: {name}")
         tx.wake(toolcalls.topic(call.id))
 
-    def _refused(
-        self, tx: Tx, row: Row[Any], call: Row[Any], status: Status, why: diagnosis.Verdict, *, by: str = ""
-    ) -> None:
+    def _refused(self, tx: Tx, row: Row[Any], call: Row[Any], status: Status, why: diagnosis.Verdict) -> None:
         """The waiting call gets its error; under `on_decline: fail` the run ends in this very unit."""
-        told = why.message.replace("\n", " ")
-        toolcalls.close(tx, call.id, status, f"{told} Do not retry with the same arguments.")
-        logs.story(tx, row.account_id, row.execution_id, "warning", told)
+        toolcalls.close(tx, call.id, status, f"{why.told} Do not retry with the same arguments.")
+        logs.story(tx, row.account_id, row.execution_id, "warning", why.told)
         if row.execution_id is None:
             return
         lifecycle.waiting(tx, row.execution_id, row.account_id, opened=False)

@@ -39,11 +39,12 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """`cause` None is a success."""
+    """`cause` None is a success. `told` is the one line that the agent and the log get."""
 
     cause: Cause | None
     message: str = ""
     hint: str = ""
+    told: str = ""
 
 
 def judge(seen: Seen) -> Verdict:
@@ -142,6 +143,7 @@ def declined(approver: str, reason: str) -> Verdict:
         cause=Cause.APPROVAL_DECLINED,
         message=f"Approval request declined by {approver}" + (f"\nReason: {reason}" if reason else ""),
         hint="Adjust what the agent asks for, or talk to the approver, and run it again.",
+        told=f"Approval declined by {approver}: {reason.rstrip('.')}.",
     )
 
 
@@ -150,6 +152,7 @@ def expired(tool: str, timeout_s: int) -> Verdict:
         cause=Cause.APPROVAL_EXPIRED,
         message=f"Nobody decided on '{tool}' within {span(timeout_s)}.",
         hint="Ask the approvers to watch their notices, or raise the approval's timeout.",
+        told=f"Approval timed out: nobody decided within {span(timeout_s)}.",
     )
 
 

@@ -73,11 +73,13 @@ def alive(tx: Tx, principal: Principal) -> bool:
 
 
 def reattach(tx: Tx, principal: Principal, call: Call) -> Row[Any] | None:
-    """The row this call belongs to: an open one, or one that ended lately and whose answer nobody got."""
+    """The row this call belongs to: an open one, one whose outcome nobody knows, or one that ended lately and whose
+    answer nobody got."""
     same = (tool_calls.c.session_id == principal.session_id) & (tool_calls.c.digest == call.digest)
     same &= (tool_calls.c.server == call.server) & (tool_calls.c.tool == call.tool)
     undelivered = tool_calls.c.delivered_at.is_(None) & (tool_calls.c.settled_at > tx.now() - REATTACH)
-    found = sa.select(tool_calls).where(same, tool_calls.c.status.in_(OPEN) | undelivered)
+    held = tool_calls.c.status.in_([*OPEN, Status.UNKNOWN])
+    found = sa.select(tool_calls).where(same, held | undelivered)
     return tx.one(found.order_by(tool_calls.c.asked_at.desc()).limit(1))
 
 
@@ -145,9 +147,13 @@ def settle(tx: Tx, call_id: str, *, result: dict[str, Any] | None, is_error: boo
     return True
 
 
-def give_up(tx: Tx, call_id: str) -> bool:
-    """A call that was sent and not settled in its time: nobody knows what happened, and it is never sent again."""
-    overdue = (tool_calls.c.id == call_id) & (tool_calls.c.status == Status.SENT) & (tool_calls.c.send_until < tx.now())
+def give_up(tx: Tx, call_id: str, *, at_once: bool = False) -> bool:
+    """A call that was sent and not settled in its time: nobody knows what happened, and it is never sent again.
+
+    `at_once` is for the sender itself, when it lost the upstream in mid-call.
+    """
+    sent = (tool_calls.c.id == call_id) & (tool_calls.c.status == Status.SENT)
+    overdue = sent if at_once else sent & (tool_calls.c.send_until < tx.now())
     lost = sa.update(tool_calls).where(overdue).values(status=Status.UNKNOWN.value, settled_at=tx.now())
     row = tx.execute(lost.returning(tool_calls)).first()
     if row:

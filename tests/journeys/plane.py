@@ -44,12 +44,13 @@ class Plane:
 
     async def _listen(self, process: Process) -> None:
         assert process.stdout
-        rest = ""
+        mine, rest = self.lines, ""
         async for chunk in process.stdout:
             *lines, rest = (rest + chunk.decode()).split("\n")
-            self.lines += lines
+            mine.extend(lines)
             self._wake()
-        self.lines += [rest, f"(ended with {await process.wait()})"]
+        code = await process.wait()
+        mine.extend((rest, f"(ended with {code})"))
         self._wake()
 
     def _wake(self) -> None:
@@ -191,13 +192,16 @@ def free_port() -> int:
 @asynccontextmanager
 async def plane(folder: Path, *, engine: str = "process", more: str = "") -> AsyncIterator[tuple[Plane, Tools]]:
     """A running plane with the example's flow applied, and its tool server."""
-    async with anyio.create_task_group() as tasks, payments(folder) as tools:
+    async with payments(folder) as tools, anyio.create_task_group() as tasks:
         running = Plane(folder / "data", config(folder, tools.url, engine=engine, more=more), tasks)
         await running.start()
         await running.apply()
         try:
             yield running, tools
+        except BaseException:
+            print("\n".join(running.lines))  # what the plane said is the first thing to read when a journey breaks
+            raise
         finally:
             if running.process and running.process.returncode is None:
                 await running.stop()
-            tasks.cancel_scope.cancel()
+            tasks.cancel_scope.cancel()  # nothing is awaited between here and the group's end: no failure gets lost

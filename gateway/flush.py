@@ -40,6 +40,15 @@ class Happened:
     entry: book.Entry | None = None
     release: str | None = None  # an attempt that never began
 
+    @property
+    def attempt(self) -> str | None:
+        """Whose hold ends."""
+        return self.entry.id if self.entry else self.release
+
+    @property
+    def cost_nano(self) -> int:
+        return (self.entry.cost_nano or 0) if self.entry else 0
+
 
 class Flush:
     """What waits to be committed, and the task that commits it."""
@@ -121,12 +130,9 @@ def unit(batch: list[Happened]) -> Callable[[Tx], None]:
     fixed = tuple(batch)
 
     def commit(tx: Tx) -> None:
-        fresh = [h for h in fixed if h.entry is None or book.append(tx, h.entry)]
-        for happened in sorted(fresh, key=lambda h: h.session_id):
-            if happened.entry:
-                budgets.settle(tx, happened.entry.id, happened.entry.cost_nano or 0)
-            elif happened.release:
-                budgets.release(tx, happened.release)
+        new = book.append(tx, [h.entry for h in fixed if h.entry])
+        fresh = [h for h in fixed if h.entry is None or h.entry.id in new]
+        budgets.settle(tx, {h.attempt: h.cost_nano for h in fresh if h.attempt})
         answered = {h.session_id for h in fresh if h.entry and h.entry.status is book.Status.ANSWERED}
         for session_id in sorted(answered):
             sessions.mark_used(tx, session_id, model=True)

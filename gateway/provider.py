@@ -163,7 +163,8 @@ async def _deltas(chunks: AsyncIterator[Any]) -> AsyncGenerator[Delta, None]:
 def _called(call: Any, calls: dict[int, str]) -> list[Delta]:  # noqa: ANN401 - LiteLLM's object
     """Deltas of one piece of a tool call; `calls` maps its place to our id of it."""
     found: list[Delta] = []
-    if call.index not in calls:
+    another = call.id and call.function.name and call.id != calls.get(call.index)  # some count every call as the first
+    if call.index not in calls or another:
         calls[call.index] = call.id or new_id("call")
         found.append(CallBegun(id=calls[call.index], name=call.function.name or ""))
     if call.function.arguments:

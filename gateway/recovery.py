@@ -26,7 +26,7 @@ async def _settle(db: Database, one: Remains) -> None:
     for start in range(0, len(settled), BATCH):
         await db.write(unit(settled[start : start + BATCH]), lane=Lane.BULK)
 
-    def release(tx: Tx) -> bool:
+    def release(tx: Tx) -> int:
         return budgets.release_of(tx, one.journal)
 
     await db.write(release)

@@ -3,9 +3,12 @@
 The door that spent the money composes the unit: the entry here, the event in `control/events`, the hold in `budgets`.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
+
+import sqlalchemy as sa
 
 from kit.db import Tx
 from ledger.prices import Usage
@@ -46,11 +49,23 @@ class Entry:
     upstream_id: str | None = None
 
 
-def append(tx: Tx, entry: Entry) -> bool:
-    """Write an entry; False when this attempt has one already, which then stays as it is."""
-    row = asdict(entry)
-    row |= row.pop("usage")
+def append(tx: Tx, written: Sequence[Entry]) -> set[str]:
+    """Write entries; the ids of those that are new. An attempt that has one already keeps it as it is."""
+    ids = [entry.id for entry in written]
+    known = set(tx.execute(sa.select(entries.c.id).where(entries.c.id.in_(ids))).scalars()) if ids else set()
+    fresh = {entry.id: entry for entry in reversed(written) if entry.id not in known}
+    if fresh:
+        tx.execute(tx.insert(entries).on_conflict_do_nothing(), [_row(entry) for entry in fresh.values()])
+    return set(fresh)
+
+
+def _row(entry: Entry) -> dict[str, object]:
+    row = {name: getattr(entry, name) for name in _COLUMNS}
+    row |= {name: getattr(entry.usage, name) for name in _CLASSES}
     row["status"] = entry.status.value
     row["day"] = entry.at.astimezone(UTC).date().isoformat()
-    result = tx.execute(tx.insert(entries).values(row).on_conflict_do_nothing())
-    return result.rowcount > 0
+    return row
+
+
+_COLUMNS = [field.name for field in fields(Entry) if field.name != "usage"]
+_CLASSES = [field.name for field in fields(Usage)]

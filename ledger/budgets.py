@@ -4,7 +4,7 @@ Every function runs inside a unit. A budget's row is made by the first hold that
 what the call really cost, in the same unit as `settle`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -67,19 +67,17 @@ def hold(
     return None
 
 
-def settle(tx: Tx, attempt_id: str, actual_nano: int) -> bool:
-    """Turn an attempt's holds into what it really cost; False when it held nothing, or was settled before."""
-    return _close(tx, holds.c.attempt_id == attempt_id, actual_nano)
+def settle(tx: Tx, actual_nano: Mapping[str, int]) -> int:
+    """Turn the holds of attempts into what those really cost; one that never happened cost nothing.
+
+    Returns how many holds were closed: an attempt that held nothing, or was settled before, closes none.
+    """
+    return _close(tx, holds.c.attempt_id.in_(actual_nano), actual_nano) if actual_nano else 0
 
 
-def release(tx: Tx, attempt_id: str) -> bool:
-    """Give an attempt's holds back: it never happened."""
-    return _close(tx, holds.c.attempt_id == attempt_id, 0)
-
-
-def release_of(tx: Tx, worker: str) -> bool:
+def release_of(tx: Tx, worker: str) -> int:
     """Give back what a dead worker still holds and never began: to be called after its journal was settled."""
-    return _close(tx, holds.c.worker == worker, 0)
+    return _close(tx, holds.c.worker == worker, {})
 
 
 def _take(tx: Tx, account_id: str, budget: Budget, amount_nano: int) -> bool:
@@ -91,11 +89,17 @@ def _take(tx: Tx, account_id: str, budget: Budget, amount_nano: int) -> bool:
     return tx.changed(sa.update(budgets).where(mine, room).values(held_nano=budgets.c.held_nano + amount_nano))
 
 
-def _close(tx: Tx, which: sa.ColumnElement[bool], actual_nano: int) -> bool:
+def _close(tx: Tx, which: sa.ColumnElement[bool], actual_nano: Mapping[str, int]) -> int:
+    """One UPDATE per budget, in one order everywhere."""
     closed = tx.execute(sa.delete(holds).where(which).returning(holds)).all()
-    for row in sorted(closed, key=lambda row: (row.account_id, row.scope, row.subject, row.period)):
-        _move(tx, row.account_id, row.scope, row.subject, row.period, held=-row.amount_nano, spent=actual_nano)
-    return bool(closed)
+    sums: dict[tuple[str, str, str, str], tuple[int, int]] = {}
+    for row in closed:
+        key = (row.account_id, row.scope, row.subject, row.period)
+        held, spent = sums.get(key, (0, 0))
+        sums[key] = (held - row.amount_nano, spent + actual_nano.get(row.attempt_id, 0))
+    for key, (held, spent) in sorted(sums.items()):
+        _move(tx, *key, held=held, spent=spent)
+    return len(closed)
 
 
 def _move(tx: Tx, account_id: str, scope: str, subject: str, period: str, *, held: int, spent: int = 0) -> None:

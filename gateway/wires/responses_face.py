@@ -25,11 +25,12 @@ from gateway.wires.neutral import (
 from kit.errors import Fault
 from ledger.prices import Usage
 
+_SPOKEN = ("message", "reasoning")
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
 class ResponsesFace:
-    """Renders one answer. Output items are opened one after the other; each is closed when the next one opens."""
+    """Renders one answer. A text is closed when the next item opens, calls when the answer is complete."""
 
     def __init__(self, request: Request, attempt: str, created: int) -> None:
         self._request = request
@@ -63,16 +64,18 @@ class ResponsesFace:
 
     def end(self) -> bytes:
         status = "incomplete" if self._stop in _INCOMPLETE else "completed"
-        return self._closed() + self._event(f"response.{status}", response=self._response(status))
+        return self._finished() + self._event(f"response.{status}", response=self._response(status))
 
     def fail(self, fault: Fault) -> bytes:
-        """`invalid_prompt` is what Codex takes as final; anything else it asks again."""
+        """`invalid_prompt` is what Codex takes as final; anything else it asks again. No call of it is ever done."""
+        out = self._closed()
+        self._items = [item for item in self._items if item["type"] in _SPOKEN]
         code = "server_error" if fault.status >= 500 or fault.status == 429 else "invalid_prompt"
         failed = self._response("failed") | {"error": {"code": code, "message": said(fault)}}
-        return self._closed() + self._event("response.failed", response=failed)
+        return out + self._event("response.failed", response=failed)
 
     def body(self) -> bytes:
-        self._closed()
+        self._finished()
         return compact(self._response("incomplete" if self._stop in _INCOMPLETE else "completed")).encode()
 
     def _speak(self, kind: str, event: str, text: str) -> bytes:
@@ -105,7 +108,9 @@ class ResponsesFace:
         item |= {"type": "custom_tool_call", "input": ""} if tool.custom else {"type": "function_call", "arguments": ""}
         if tool.namespace:
             item["namespace"] = tool.namespace
-        return self._closed() + self._added(item)
+        out = self._closed() + self._added(item)
+        self._open = None
+        return out
 
     def _argued(self, call_id: str, text: str) -> bytes:
         item = next(item for item in reversed(self._items) if item.get("call_id") == call_id)
@@ -116,24 +121,30 @@ class ResponsesFace:
         at = {"item_id": item["id"], "output_index": self._items.index(item)}
         return self._event("response.function_call_arguments.delta", delta=text, **at)
 
+    def _finished(self) -> bytes:
+        """Close the text that is open, then every call: their arguments are known to be whole only now."""
+        out = self._closed()
+        for item in self._items:
+            if item["type"] not in _SPOKEN:
+                out += self._called(item) + self._done(item)
+        return out
+
     def _closed(self) -> bytes:
-        """Finish the item that is open, if any."""
-        item, self._open = self._open, None
+        """Finish the text that is open, if any."""
+        item = self._open
         if item is None:
             return b""
-        out = self._spoken(item) if item["type"] in ("message", "reasoning") else self._called(item)
-        if item["type"] != "reasoning":
-            item["status"] = "completed"
-        return out + self._event("response.output_item.done", output_index=self._items.index(item), item=item)
-
-    def _spoken(self, item: Json) -> bytes:
-        self._open = item
-        part, at, prefix = self._part(), self._at(), self._prefix()
+        part, at = self._part(), self._at()
         event = "response.output_text.done" if item["type"] == "message" else "response.reasoning_summary_text.done"
         out = self._event(event, text=part["text"], **at, **self._extra())
-        out += self._event(f"{prefix}_part.done", part=part, **at)
+        out += self._event(f"{self._prefix()}_part.done", part=part, **at)
         self._open = None
-        return out
+        return out + self._done(item)
+
+    def _done(self, item: Json) -> bytes:
+        if item["type"] != "reasoning":
+            item["status"] = "completed"
+        return self._event("response.output_item.done", output_index=self._items.index(item), item=item)
 
     def _called(self, item: Json) -> bytes:
         at = {"item_id": item["id"], "output_index": self._items.index(item)}

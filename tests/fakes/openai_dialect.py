@@ -104,7 +104,7 @@ class Upstream:
 @asynccontextmanager
 async def serve() -> AsyncIterator[Upstream]:
     """The server on a free loopback port, until the context ends."""
-    with socket.socket() as listening:
+    with socket.socket(proto=socket.IPPROTO_TCP) as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(128)
         upstream = Upstream(url=f"http://127.0.0.1:{listening.getsockname()[1]}/v1")

@@ -164,7 +164,7 @@ async def serve(*apps: GatewayApp) -> AsyncIterator[list[str]]:
     servers, urls = [], []
     async with anyio.create_task_group() as tasks:
         for app in apps:
-            listening = socket.socket()
+            listening = socket.socket(proto=socket.IPPROTO_TCP)  # or asyncio does not set TCP_NODELAY
             listening.bind(("127.0.0.1", 0))
             listening.listen(128)
             config = uvicorn.Config(app, lifespan="off", ws="none", log_config=None, timeout_graceful_shutdown=1)

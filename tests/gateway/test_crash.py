@@ -8,9 +8,11 @@ from pathlib import Path
 
 import httpx
 
+from control.identity.accounts import DEFAULT
 from gateway.recovery import settle_lost
+from ledger import reports
 from ledger.reports import Standing
-from tests.gateway.plane import open_plane
+from tests.gateway.plane import PRICES, open_plane
 
 ROOT = Path(__file__).parents[2]
 ASK = {"model": "slow", "stream": True, "messages": [{"role": "user", "content": "Go."}]}
@@ -40,6 +42,17 @@ async def test_what_a_killed_gateway_was_doing_is_settled_at_the_next_start(tmp_
             ("lost", "worker_lost", "worker")
         ]
         assert await settle_lost(plane.db, tmp_path / "journals") == 0
+
+
+async def test_a_stop_waits_for_the_ledger(tmp_path: Path) -> None:
+    models = {"default": {"provider": "scripted", "script": "payment", **PRICES}}
+    async with open_plane(tmp_path, models) as plane:
+        session, token = await plane.session("default")
+        answer = await plane.client(token).responses.create(model="default", input="Hello.")
+        assert answer.status == "completed"
+    async with open_plane(tmp_path, models) as plane:
+        spend = await reports.of_session(plane.db, DEFAULT, session)
+        assert (spend.calls, spend.estimated) == (1, 0)
 
 
 async def test_a_clean_stop_leaves_no_journal(tmp_path: Path) -> None:

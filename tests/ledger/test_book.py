@@ -25,12 +25,13 @@ async def db(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Da
             yield one
 
 
-async def write(db: Database, *entries: book.Entry) -> list[bool]:
-    return await db.write(lambda tx: [book.append(tx, one) for one in entries])
+async def write(db: Database, *entries: book.Entry) -> set[str]:
+    return await db.write(lambda tx: book.append(tx, entries))
 
 
 async def test_an_attempt_has_one_entry_and_the_first_one_stays(db: Database) -> None:
-    assert await write(db, entry("att_1"), entry("att_1", cost_nano=9), entry("att_2")) == [True, False, True]
+    assert await write(db, entry("att_1"), entry("att_1", cost_nano=9)) == {"att_1"}
+    assert await write(db, entry("att_1", cost_nano=9), entry("att_2")) == {"att_2"}
     spend = await reports.of_execution(db, ACCOUNT, "exe_1")
     assert (spend.calls, spend.cost_nano, spend.input, spend.output) == (2, 2_000, 200, 20)
 

@@ -41,7 +41,7 @@ async def test_sixty_four_racers_on_two_workers_never_overspend(doors: Doors) ->
         attempt = new_id("att")
         if await hold(doors[number % 2], session, attempt) is None:
             admitted.append(attempt)
-            await doors[number % 2].write(lambda tx: budgets.settle(tx, attempt, AMOUNT))
+            await doors[number % 2].write(lambda tx: budgets.settle(tx, {attempt: AMOUNT}))
 
     async with anyio.create_task_group() as tasks:
         for number in range(64):
@@ -76,8 +76,8 @@ async def test_one_budget_without_room_leaves_the_others_untouched(doors: Doors)
 async def test_settling_twice_counts_once(doors: Doors) -> None:
     session, attempt = new_id("ses"), new_id("att")
     await hold(doors[0], session, attempt)
-    assert await doors[0].write(lambda tx: budgets.settle(tx, attempt, 5))
-    assert not await doors[1].write(lambda tx: budgets.settle(tx, attempt, 5))
+    assert await doors[0].write(lambda tx: budgets.settle(tx, {attempt: 5}))
+    assert not await doors[1].write(lambda tx: budgets.settle(tx, {attempt: 5}))
     standing = await reports.standing(doors[0], ACCOUNT, "session", session)
     assert standing == reports.Standing(limit_nano=LIMIT, spent_nano=5, held_nano=0)
 

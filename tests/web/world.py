@@ -112,7 +112,7 @@ class World:
                 wire="chat",
                 flow="process-payment",
             )
-            book.append(tx, entry)
+            book.append(tx, [entry])
 
         await self.house.db.write(unit)
 

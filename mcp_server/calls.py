@@ -79,7 +79,6 @@ class Calls:
         self._catalog = catalog
         self._draining = False
         self._sends: TaskGroup | None = None
-        self._lost: set[str] = set()  # sent from here, and the connection broke
         self._parting: dict[tuple[str, ...], anyio.Event] = {}
 
     @asynccontextmanager
@@ -194,7 +193,6 @@ class Calls:
 
     def _final(self, row: Row[Any], result: Result, key: tuple[str, ...]) -> Answer:
         if row.status == Status.UNKNOWN:  # stays undelivered: whoever asks again must hear it again
-            self._lost.discard(row.id)
             return Answer(result=result)
         self._parting.setdefault(key, anyio.Event())
         return Answer(result=result, row=row.id, key=key)
@@ -212,7 +210,7 @@ class Calls:
         if row.send_until < datetime.now(UTC):
             await self._db.write(lambda tx: toolcalls.give_up(tx, row.id))
             return answers.unknown(row.name)
-        return answers.unknown(row.name) if row.id in self._lost else None
+        return None
 
     async def _still_ready(self, call_id: str) -> bool:
         return bool((await toolcalls.look(self._db, call_id)).status == Status.READY)
@@ -251,17 +249,19 @@ class Calls:
             if upstream is not None:
                 outcome = await upstream.call(row.tool, json.loads(row.args))
             if isinstance(outcome, Lost):
-                self._lose(row, outcome.reason)
+                await self._lose(row, outcome.reason)
                 return
             await self._db.write(lambda tx: self._settle(tx, row, outcome))
         except Exception as error:
             log.exception("tool call not settled", call=row.id, tool=row.tool)
-            self._lose(row, str(error))
+            await self._lose(row, str(error))
 
-    def _lose(self, row: Row[Any], reason: str) -> None:
+    async def _lose(self, row: Row[Any], reason: str) -> None:
         log.warning("tool call lost", call=row.id, server=row.server, tool=row.tool, reason=reason)
-        self._lost.add(row.id)
-        self._bus.publish(toolcalls.topic(row.id))
+        try:
+            await self._db.write(lambda tx: toolcalls.give_up(tx, row.id, at_once=True))
+        except Fault as fault:  # then its deadline says so later
+            log.warning("a lost call could not be marked", call=row.id, error=fault.message)
 
     def _settle(self, tx: Tx, row: Row[Any], outcome: Answered | NotSent) -> None:
         """Record what came back, and the story's last line."""

@@ -1,7 +1,7 @@
 """A stand-in for the control plane in a process of its own, so that it can be killed: an MCP server and a chat model.
 
 The model plays `turns.json` in the folder given: turn n of a conversation in which the assistant spoke n times. What
-reached us is appended to `asked.jsonl`. Usage: python plane.py PORT FOLDER
+reached us is appended to `asked.jsonl`. Usage: python plane.py HOST PORT FOLDER
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-PORT, FOLDER = int(sys.argv[1]), Path(sys.argv[2])
+HOST, PORT, FOLDER = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
 server = MCPServer("payments")
 
 
@@ -71,6 +71,32 @@ async def stream(turn: dict[str, Any]) -> AsyncIterator[str]:
     yield "data: [DONE]\n\n"
 
 
+async def responses(request: Request) -> Response:
+    """The wire of Codex, which shows MCP tools as a namespace."""
+    asked = await request.json()
+    results = [item for item in asked["input"] if item["type"] == "function_call_output"]
+    names = [tool.get("name", tool["type"]) for tool in asked["tools"]]
+    note(model=asked["model"], tools=names, results=results, input=json.dumps(asked["input"]))
+    if results:
+        item = {
+            "type": "message",
+            "role": "assistant",
+            "id": "m",
+            "content": [{"type": "output_text", "text": "Paid."}],
+        }
+    else:
+        call = {"name": "pay", "namespace": "mcp__preloop", "arguments": '{"recipient": "a", "amount": 1}'}
+        item = {"type": "function_call", "id": "f", "call_id": "c", **call}
+    usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
+    events: list[dict[str, Any]] = [
+        {"type": "response.created", "response": {"id": "r"}},
+        {"type": "response.output_item.done", "output_index": 0, "item": item},
+        {"type": "response.completed", "response": {"id": "r", "usage": usage, "output": [item]}},
+    ]
+    body = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
+    return Response(body, media_type="text/event-stream")
+
+
 def event(delta: dict[str, Any], finish: str | None = None) -> str:
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
     chunk = {"id": "x", "object": "chat.completion.chunk", "created": 0, "model": "m", "choices": [choice]}
@@ -79,4 +105,5 @@ def event(delta: dict[str, Any], finish: str | None = None) -> str:
 
 app = server.streamable_http_app(transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False))
 app.add_route("/openai/v1/chat/completions", chat, methods=["POST"])
-uvicorn.run(app, host="127.0.0.1", port=PORT, log_level="error")
+app.add_route("/openai/v1/responses", responses, methods=["POST"])
+uvicorn.run(app, host=HOST, port=PORT, log_level="error")

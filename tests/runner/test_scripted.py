@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,44 +13,15 @@ import pytest
 from anyio.abc import Process
 from anyio.streams.text import TextReceiveStream
 
+from tests.runner.programs import free_port, plane, program
+
 AGENT = Path(__file__).parents[2] / "images" / "scripted" / "agent.py"
-PLANE = Path(__file__).with_name("plane.py")
+HOST = "127.0.0.1"
 
 
 @pytest.fixture
 async def port() -> int:
-    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
-        free: int = listener.extra(anyio.abc.SocketAttribute.local_port)
-    return free
-
-
-@asynccontextmanager
-async def program(*words: str | Path | int, env: dict[str, str] | None = None) -> AsyncIterator[Process]:
-    """Ended with the block, however the block ends."""
-    command = [sys.executable, *map(str, words)]
-    async with await anyio.open_process(command, env=env, stderr=None) as process:
-        try:
-            yield process
-        finally:
-            if process.returncode is None:
-                process.kill()
-
-
-@asynccontextmanager
-async def plane(port: int, folder: Path) -> AsyncIterator[Process]:
-    async with program(PLANE, port, folder) as process:
-        with anyio.fail_after(30):
-            while not await answers(port):  # noqa: ASYNC110 - a port has no event
-                await anyio.sleep(0.02)
-        yield process
-
-
-async def answers(port: int) -> bool:
-    try:
-        async with await anyio.connect_tcp("127.0.0.1", port):
-            return True
-    except OSError:
-        return False
+    return await free_port(HOST)
 
 
 @asynccontextmanager
@@ -106,7 +76,7 @@ PAYMENTS = {
 async def test_it_calls_what_the_model_wants_in_parallel_and_stops_when_it_does(port: int, tmp_path: Path) -> None:
     play(tmp_path, PAYMENTS, {"say": "Done."})
     (tmp_path / "approved").touch()
-    async with plane(port, tmp_path), agent(port, tmp_path) as process:
+    async with plane(HOST, port, tmp_path), agent(port, tmp_path) as process:
         told = await rest(process)
         assert process.returncode == 0
     lines = told.splitlines()
@@ -121,11 +91,11 @@ async def test_it_calls_what_the_model_wants_in_parallel_and_stops_when_it_does(
 
 async def test_a_waiting_call_survives_the_control_planes_death(port: int, tmp_path: Path) -> None:
     play(tmp_path, {"call": PAYMENTS["call"][:1]}, {"say": "Done."})
-    async with plane(port, tmp_path) as first, agent(port, tmp_path) as process:
+    async with plane(HOST, port, tmp_path) as first, agent(port, tmp_path) as process:
         await read_until(process, "Waiting for approval by alice.")
         first.send_signal(signal.SIGKILL)
         await read_until(process, "Dialling again.")
-        async with plane(port, tmp_path):
+        async with plane(HOST, port, tmp_path):
             await read_until(process, "Waiting for approval by alice.")
             (tmp_path / "approved").touch()
             told = await rest(process)
@@ -137,14 +107,14 @@ async def test_a_waiting_call_survives_the_control_planes_death(port: int, tmp_p
 
 async def test_a_thought_that_broke_off_is_asked_again(port: int, tmp_path: Path) -> None:
     play(tmp_path, {"say": "Let me see", "hang": True})
-    async with plane(port, tmp_path) as first, agent(port, tmp_path) as process:
+    async with plane(HOST, port, tmp_path) as first, agent(port, tmp_path) as process:
         with anyio.fail_after(30):
             while not (tmp_path / "asked.jsonl").exists():  # noqa: ASYNC110 - another process writes it
                 await anyio.sleep(0.02)
         first.send_signal(signal.SIGKILL)
         await read_until(process, "Dialling again.")
         (tmp_path / "approved").touch()
-        async with plane(port, tmp_path):
+        async with plane(HOST, port, tmp_path):
             await rest(process)
             assert process.returncode == 0
     assert [what["turn"] for what in asked(tmp_path)] == [0, 0]
@@ -152,7 +122,7 @@ async def test_a_thought_that_broke_off_is_asked_again(port: int, tmp_path: Path
 
 async def test_a_refusal_of_the_model_ends_it_with_its_sentence(port: int, tmp_path: Path) -> None:
     play(tmp_path, {"status": 402})
-    async with plane(port, tmp_path), agent(port, tmp_path) as process:
+    async with plane(HOST, port, tmp_path), agent(port, tmp_path) as process:
         told = await rest(process)
         assert process.returncode == 1
     assert "The budget is used up." in told
@@ -161,7 +131,7 @@ async def test_a_refusal_of_the_model_ends_it_with_its_sentence(port: int, tmp_p
 
 async def test_a_failing_tool_is_told_to_the_model(port: int, tmp_path: Path) -> None:
     play(tmp_path, {"call": [["fail", {}], ["nothing", {}]]}, {"say": "Too bad."})
-    async with plane(port, tmp_path), agent(port, tmp_path) as process:
+    async with plane(HOST, port, tmp_path), agent(port, tmp_path) as process:
         await rest(process)
         assert process.returncode == 0
     refused, unknown = asked(tmp_path)[-1]["results"]
@@ -171,7 +141,7 @@ async def test_a_failing_tool_is_told_to_the_model(port: int, tmp_path: Path) ->
 
 async def test_term_ends_it(port: int, tmp_path: Path) -> None:
     play(tmp_path, {"call": PAYMENTS["call"][:1]})
-    async with plane(port, tmp_path), agent(port, tmp_path) as process:
+    async with plane(HOST, port, tmp_path), agent(port, tmp_path) as process:
         await read_until(process, "Waiting for approval")
         process.terminate()
         await rest(process)

@@ -1,0 +1,47 @@
+"""Python programs as processes that end with their block, and the stand-in control plane among them."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import anyio.abc
+from anyio.abc import Process
+
+PLANE = Path(__file__).with_name("plane.py")
+
+
+@asynccontextmanager
+async def program(*words: str | Path | int, env: dict[str, str] | None = None) -> AsyncIterator[Process]:
+    command = [sys.executable, *map(str, words)]
+    async with await anyio.open_process(command, env=env, stderr=None) as process:
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+
+
+async def free_port(host: str) -> int:
+    async with await anyio.create_tcp_listener(local_host=host) as listener:
+        port: int = listener.extra(anyio.abc.SocketAttribute.local_port)
+    return port
+
+
+@asynccontextmanager
+async def plane(host: str, port: int, folder: Path) -> AsyncIterator[Process]:
+    """Answering by the time the block begins."""
+    async with program(PLANE, host, port, folder) as process:
+        with anyio.fail_after(30):
+            while not await answers(host, port):  # noqa: ASYNC110 - a port has no event
+                await anyio.sleep(0.02)
+        yield process
+
+
+async def answers(host: str, port: int) -> bool:
+    try:
+        async with await anyio.connect_tcp(host, port):
+            return True
+    except OSError:
+        return False

@@ -1,4 +1,4 @@
-"""An answer on its way out: headers, bytes, keep-alives, and the client that may be gone.
+"""An answer on its way out: headers, bytes, keep-alive comments, and the client that may be gone.
 
 Raw ASGI. Once the client is gone every write is a no-op, so that whoever writes can go on to the end.
 """

@@ -1,7 +1,7 @@
 """One model call: admit it, ask the provider, pass its words on, and record what it came to on every exit.
 
-The provider is read by a task of its own, so that a silent one can be covered with keep-alive comments, a departed client does
-not stop the bill from being exact, and a revoked session ends the stream in the words of its wire.
+The provider is read by a task of its own, so that a silent one can be covered with keep-alive comments, a departed
+client does not stop the bill from being exact, and a revoked session ends the stream in the words of its wire.
 """
 
 from contextlib import aclosing

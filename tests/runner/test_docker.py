@@ -2,11 +2,9 @@
 
 import asyncio
 import json
-import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from ipaddress import IPv4Network
 from pathlib import Path
 
 import anyio
@@ -15,68 +13,10 @@ import pytest
 
 from kit.errors import Conflict, Missing, Unavailable, Unsuitable
 from runner.docker import DockerEngine
-from runner.engine import Exit, Job
-from tests.runner.box import make_box
+from runner.engine import Exit
+from tests.runner.containers import begin, docker, first, job, output
 
 pytestmark = pytest.mark.docker
-
-
-@pytest.fixture(scope="session")
-def box() -> str:
-    return make_box()
-
-
-@pytest.fixture
-def instance() -> str:
-    return f"test-{secrets.token_hex(4)}"
-
-
-@pytest.fixture
-async def engine(box: str, instance: str) -> AsyncIterator[DockerEngine]:
-    """Whatever a test started ends with it."""
-    async with DockerEngine() as engine:
-        yield engine
-        with anyio.fail_after(60):
-            for found in await engine.jobs(instance):
-                await engine.remove(found.name)
-            assert await engine.jobs(instance) == ()
-
-
-def job(instance: str, script: str, **fields: object) -> Job:
-    labels = {"preloop.instance": instance, "preloop.execution": "exe_1"}
-    made = Job(
-        name=f"preloop-{instance}",
-        image="preloop-test/box",
-        argv=("sh", "-c", script),
-        env={},
-        files={},
-        memory_bytes=64 << 20,
-        labels=labels,
-    )
-    return replace(made, **fields)  # type: ignore[arg-type]
-
-
-async def docker(*words: str) -> str:
-    return (await anyio.run_process(["docker", *words])).stdout.decode().strip()
-
-
-async def begin(engine: DockerEngine, made: Job) -> str:
-    await engine.prepare(made)
-    return await engine.start(made)
-
-
-async def output(engine: DockerEngine, handle: str, after: str = "") -> list[str]:
-    with anyio.fail_after(60):
-        return [line.text async for line in engine.logs(handle, after=after)]
-
-
-async def first(engine: DockerEngine, handle: str, wanted: str) -> str:
-    """The cursor after the line `wanted`."""
-    with anyio.fail_after(60):
-        async for line in engine.logs(handle, after=""):
-            if line.text == wanted:
-                return line.cursor
-    pytest.fail(f"the output ended without {wanted!r}")
 
 
 async def test_output_code_and_files_of_a_job(engine: DockerEngine, instance: str) -> None:
@@ -288,66 +228,3 @@ async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> No
             target.write(chunk)
             await target.drain()
         target.close()
-
-
-# --- network -----------------------------------------------------------------------------------------------------
-
-
-async def test_the_plane_is_reachable_by_name_and_no_other_name_is_asked_for(
-    engine: DockerEngine, instance: str
-) -> None:
-    listener = await anyio.create_tcp_listener(local_host=engine.network.gateway)
-    port = listener.extra(anyio.abc.SocketAttribute.local_port)
-    script = f"grep nameserver /etc/resolv.conf; grep preloop /etc/hosts; nc -w 5 {engine.network.gateway} {port}"
-
-    async def greet(client: anyio.abc.SocketStream) -> None:
-        async with client:
-            await client.send(b"hello\n")
-
-    async with listener, anyio.create_task_group() as group:
-        group.start_soon(listener.serve, greet)
-        handle = await begin(engine, job(instance, script))
-        told = await output(engine, handle)
-        group.cancel_scope.cancel()
-    assert told == ["nameserver 127.0.0.11", f"{engine.network.gateway}\tpreloop", "hello"]
-
-
-async def test_neither_another_container_nor_another_network_is_reachable(engine: DockerEngine, instance: str) -> None:
-    peer = await begin(engine, job(instance, "echo ready; nc -l -p 7000", name=f"preloop-{instance}-peer"))
-    await first(engine, peer, "ready")
-    outside = f"preloop-{instance}-outside"
-    label = f"preloop.instance={instance}"
-    await docker("run", "-d", "--name", outside, "--label", label, "preloop-test/box", "nc", "-l", "-p", "7000")
-    form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-    script = ""
-    for name in (peer, outside):
-        address = await docker("inspect", "-f", form, name)
-        script += f"nc -w 1 {address} 7000 < /dev/null > /dev/null 2>&1 && echo reached {name}\n"
-    handle = await begin(engine, job(instance, script + "echo done"))
-    assert await output(engine, handle) == ["done"]
-
-
-async def test_a_network_of_that_name_that_is_another_is_refused(box: str, instance: str) -> None:
-    await docker("network", "create", "--internal", instance)
-    try:
-        with pytest.raises(Unsuitable) as refused:
-            await DockerEngine(network=instance, subnet=IPv4Network("10.231.254.0/24")).open()
-        assert refused.value.code == "container_network_differs"
-    finally:
-        await docker("network", "rm", instance)
-
-
-async def test_a_subnet_in_use_is_refused_with_the_setting_to_change(engine: DockerEngine, instance: str) -> None:
-    with pytest.raises(Unsuitable) as refused:
-        await DockerEngine(network=instance).open()
-    assert refused.value.code == "container_network_taken"
-    assert "runner.network" in refused.value.hint
-
-
-async def test_the_probe_needs_an_image_that_can_connect(engine: DockerEngine) -> None:
-    with pytest.raises(Unsuitable) as refused:
-        await engine.probe("preloop-test/box", "http://preloop:1")
-    assert refused.value.code == "image_unsuitable"
-    with pytest.raises(Missing) as missing:
-        await engine.probe("preloop/nothing", "http://preloop:1")
-    assert missing.value.code == "image_missing"

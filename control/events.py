@@ -69,6 +69,18 @@ async def read(db: Database, account_id: str, stream: str, *, after: int = 0) ->
     return found
 
 
+async def streams_of(db: Database, account_id: str) -> list[str]:
+    """The names of the account's event streams."""
+    found: list[str] = []
+    while rows := await db.read(
+        sa.select(streams.c.id)
+        .where(streams.c.account_id == account_id, streams.c.id > (found[-1] if found else ""), streams.c.head != "")
+        .order_by(streams.c.id)
+    ):
+        found += [row.id for row in rows]
+    return found
+
+
 async def verify(db: Database, account_id: str, stream: str) -> audit.Broken | None:
     """Walk a whole stream; also notices a missing tail."""
     mine = (events.c.account_id == account_id) & (events.c.stream == stream)

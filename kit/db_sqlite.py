@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from kit.bus import Bus
 from kit.db import READ_LIMIT, Lane, Tx, Unit
 from kit.errors import Unavailable
+from kit.observe import log
 
 T = TypeVar("T")
 GROUP = 64
@@ -82,14 +83,24 @@ class SqliteDatabase:
         self._engine.dispose()
 
     def _work(self) -> None:
-        with self._engine.connect() as connection:
-            while True:
-                self._ready.wait()
-                self._ready.clear()
-                while any(not lane.empty() for lane in self._lanes.values()):
-                    self._commit(connection)
-                if self._closing:
-                    return
+        """The writer thread. Should it ever die, whoever waits is told, and nobody waits again."""
+        try:
+            with self._engine.connect() as connection:
+                self._serve(connection)
+        except Exception as error:
+            log.exception("the database writer stopped")
+            self._closing = True
+            for job in self._group():
+                job.answer.set_exception(_failed(error))
+
+    def _serve(self, connection: Connection) -> None:
+        while True:
+            self._ready.wait()
+            self._ready.clear()
+            while any(not lane.empty() for lane in self._lanes.values()):
+                self._commit(connection)
+            if self._closing:
+                return
 
     def _group(self) -> Iterator[_Job]:
         """Up to 64 units: the decisions that wait, then bulk for at most 5 ms."""
@@ -135,7 +146,7 @@ def _failed(error: BaseException) -> Exception:
 
 def _pragmas(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DB-API connection
     connection.isolation_level = None  # SQLAlchemy says when a transaction begins, not the driver
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON"):
+    for pragma in ("busy_timeout=5000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

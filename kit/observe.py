@@ -32,5 +32,15 @@ def configure(level: str = "info") -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    for chatty in ("uvicorn.error", "httpx", "httpx2", "mcp", "uvicorn.access", "alembic", "aiosqlite", "asyncio", "LiteLLM"):
+    for chatty in (
+        "uvicorn.error",
+        "httpx",
+        "httpx2",
+        "mcp",
+        "uvicorn.access",
+        "alembic",
+        "aiosqlite",
+        "asyncio",
+        "LiteLLM",
+    ):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -13,8 +13,8 @@ import typer
 
 from kit import canonical, observe
 from kit.errors import Fault, Invalid
+from preloop import admin, nouns, serve, show
 from preloop import demo as demonstration
-from preloop import nouns, serve, show
 from preloop.client import Client
 from preloop.settings import DemoSettings, load
 
@@ -24,8 +24,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="An open control plane for agents: gated tools, metered models, people who approve.",
 )
-for name, group in nouns.GROUPS.items():
+for name, group in {**nouns.GROUPS, **admin.GROUPS}.items():
     app.add_typer(group, name=name)
+app.command()(admin.spend)
+app.command()(admin.doctor)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Config = Annotated[Path | None, typer.Option(help="The settings file; default preloop.toml in this folder.")]

@@ -13,14 +13,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from access import token as access
 from control.identity.sessions import Doorkeeper, Listener
 from gateway.app import GatewayApp
-from gateway.flush import open_flush
-from gateway.models import Models
-from gateway.recovery import settle_lost
+from gateway.opening import open_gateway
 from gateway.settings import GatewaySettings
 from kit import asgi
-from kit.clock import Clock
 from kit.errors import Missing, Unavailable
-from kit.journal import Journal
 from mcp_server.app import McpEndpoint
 from mcp_server.settings import McpSettings
 from preloop.house import House, Place
@@ -59,33 +55,22 @@ class Front:
 @asynccontextmanager
 async def open_doors(house: House, place: Place | str) -> AsyncIterator[Doors]:
     """Both listeners' applications, served inside of this context."""
-    journal = Journal(house.settings.data / "journal")
     endpoint = McpEndpoint(house.db, house.bus, house.desk, McpSettings(servers=house.settings.servers))
-    gateway = GatewaySettings(models=house.settings.models)
-    models = Models(gateway)
+    settings = GatewaySettings(models=house.settings.models)
     names = {
         Listener.PEOPLE: house.settings.server.names,
         Listener.CONTAINERS: frozenset({"preloop", "localhost", "127.0.0.1"} | _gateway_address(place)),
     }
     rest: dict[Listener, ASGIApp] = {Listener.PEOPLE: _pages(house, place), Listener.CONTAINERS: _inner(house)}
-    async with open_flush(house.db, journal) as flush:
+    folder = house.settings.data / "journal"
+    async with open_gateway(db=house.db, bus=house.bus, settings=settings, folder=folder) as gateway:
 
         def front(listener: Listener) -> ASGIApp:
-            wires = GatewayApp(
-                db=house.db,
-                bus=house.bus,
-                doorkeeper=Doorkeeper(house.db, house.bus, listener),
-                settings=gateway,
-                models=models,
-                flush=flush,
-                journal=journal,
-                clock=Clock(),
-            )
+            wires = gateway.app(Doorkeeper(house.db, house.bus, listener))
             mcp = endpoint.app(listener, hosts=[f"{name}{port}" for name in names[listener] for port in ("", ":*")])
             return asgi.Faults(asgi.Hosts(Front(wires, mcp, rest[listener]), allowed=names[listener]))
 
         people, containers = front(Listener.PEOPLE), front(Listener.CONTAINERS)
-        await settle_lost(house.db, house.settings.data / "journal")
         async with endpoint.run():
             yield Doors(people=people, containers=containers, endpoint=endpoint)
 

@@ -5,7 +5,6 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +127,7 @@ async def open_engine(settings: Settings, instance: str) -> AsyncIterator[Place 
             engine = await stack.enter_async_context(ProcessEngine(root))
             yield Place(engine=engine, id=f"process:{instance}")
             return
-        subnet = IPv4Network(str(settings.runner.network))
-        docker = DockerEngine(settings.runner.docker_socket, subnet=subnet)
+        docker = DockerEngine(settings.runner.docker_socket, subnet=settings.runner.network)
         try:
             await stack.enter_async_context(docker)
         except Unsuitable as fault:

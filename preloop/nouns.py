@@ -17,7 +17,6 @@ Id = Annotated[str, typer.Argument()]
 flows = typer.Typer(no_args_is_help=True, help="Flow files: what starts an agent, with which tools and limits.")
 executions = typer.Typer(no_args_is_help=True, help="Runs of flows.")
 approvals = typer.Typer(no_args_is_help=True, help="Requests that wait for a person.")
-GROUPS = {"flows": flows, "executions": executions, "approvals": approvals}
 
 
 def printed(value: Any, json_wanted: bool) -> None:  # noqa: ANN401 - a JSON value
@@ -200,3 +199,6 @@ def _decide(id_: str, verdict: str, reason: str) -> None:
     digest = client.get(f"/approvals/{id_}")["digest"]
     decided = client.post(f"/approvals/{id_}/decide", {"verdict": verdict, "reason": reason, "digest": digest})
     show.out.print(decided["status"])
+
+
+GROUPS = {"flows": flows, "executions": executions, "approvals": approvals}

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from control.approvals import rules
 from control.approvals.directory import Approver, Directory
 from control.flows.catalog import Known
 from gateway.settings import ModelAlias
@@ -115,7 +116,8 @@ class Settings(BaseSettings):
 
     def known(self) -> Known:
         """What a flow may name."""
-        return Known(models=list(self.models), servers=list(self.servers), groups=list(self.groups))
+        names = {"models": list(self.models), "servers": list(self.servers), "groups": list(self.groups)}
+        return Known(**names, rule=rules.check)
 
 
 class _Environment(EnvSettingsSource):

@@ -1,8 +1,9 @@
 """What an operator sets about running agents: `[runner]` of preloop.toml."""
 
+from ipaddress import IPv4Network
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class RunnerSettings(BaseModel):
@@ -12,6 +13,6 @@ class RunnerSettings(BaseModel):
 
     engine: Literal["auto", "docker", "process"] = "auto"
     docker_socket: str = "unix:///var/run/docker.sock"
-    network: IPvAnyNetwork = Field(default=IPvAnyNetwork("10.231.255.0/24"), validate_default=False)
+    network: IPv4Network = IPv4Network("10.231.255.0/24")
     parallel: int = Field(default=20, ge=1, le=1000)
     stop_grace_s: float = Field(default=5.0, ge=0, le=300)

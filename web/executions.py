@@ -7,7 +7,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from control import events
-from control.executions import lifecycle, logs
+from control.executions import intake, lifecycle, logs
 from control.executions.states import Shown
 from control.identity.principals import Person, Role
 from kit.errors import Invalid
@@ -112,6 +112,14 @@ async def execution_page(request: Request, person: Person) -> Response:
     )
 
 
+async def rerun_execution(request: Request, person: Person) -> shapes.Started:
+    """A new execution from the same event; the old one stays as it is."""
+    given, id_ = parts(request), request.path_params["id"]
+    started = await given.db.write(lambda tx: intake.rerun(tx, person.account_id, id_, by=person.email))
+    url = f"{given.settings.url}/executions/{started.execution_id}"
+    return shapes.Started(execution_id=started.execution_id, url=url)
+
+
 async def cancel_pressed(request: Request, person: Person) -> Response:
     await cancel_execution(request, person)
     return RedirectResponse(f"/executions/{request.path_params['id']}", 303)
@@ -188,6 +196,15 @@ operations = [
         summary="Ask for the end of an execution",
         run=cancel_execution,
         answers=shapes.ExecutionDetail,
+        role=Role.OPERATOR,
+        status=202,
+    ),
+    Operation(
+        method="POST",
+        path=_RUN + "/rerun",
+        summary="Run again with the same event",
+        run=rerun_execution,
+        answers=shapes.Started,
         role=Role.OPERATOR,
         status=202,
     ),

@@ -89,6 +89,14 @@ async def _start(request: Request, person: Person, payload: object, key: str | N
     return shapes.Started(execution_id=started.execution_id, url=url, repeated=started.repeated)
 
 
+async def rotate_secret(request: Request, person: Person) -> shapes.HookSecret:
+    given, name = parts(request), request.path_params["name"]
+    secret = await given.db.write(
+        lambda tx: catalog.rotate_hook(tx, person.account_id, name, sealer=given.sealer, by=person.email)
+    )
+    return shapes.HookSecret(url=f"{given.settings.url}/hooks/flows/{name}", secret=secret)
+
+
 async def list_runs(request: Request, person: Person) -> shapes.Listed[shapes.Execution]:
     """Of one flow, newest first."""
     given = parts(request)
@@ -154,6 +162,15 @@ operations = [
         takes="application/yaml",
         answers=shapes.Applied,
         role=Role.OPERATOR,
+    ),
+    Operation(
+        method="POST",
+        path="/flows/{name}/webhook-secret",
+        summary="A new webhook secret",
+        run=rotate_secret,
+        answers=shapes.HookSecret,
+        role=Role.OPERATOR,
+        status=201,
     ),
     Operation(
         method="GET",

@@ -1,10 +1,15 @@
 """Runtime sessions: which agents may speak to us now, ours and enrolled ones."""
 
+import sqlalchemy as sa
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from control.identity.principals import Person
+from control.identity import sessions as identity
+from control.identity.principals import Person, Role
+from control.tables import sessions as runtime
+from kit.db import Tx
+from kit.errors import Missing
 from web import auth, reading, shapes
 from web.openapi import Operation
 from web.parts import parts
@@ -13,6 +18,20 @@ from web.render import page
 
 async def list_sessions(request: Request, person: Person) -> shapes.Listed[shapes.Session]:
     return shapes.Listed(items=await reading.sessions_listed(parts(request).db, person.account_id))
+
+
+async def revoke_session(request: Request, person: Person) -> shapes.Listed[shapes.Session]:
+    """End a session: its token is worth nothing at once, its open calls are answered."""
+    given, id_ = parts(request), request.path_params["id"]
+
+    def unit(tx: Tx) -> None:
+        mine = (runtime.c.id == id_) & (runtime.c.account_id == person.account_id)
+        if tx.one(sa.select(runtime.c.id).where(mine)) is None:
+            raise Missing("session_unknown", f"There is no session {id_}.")
+        identity.revoke(tx, id_)
+
+    await given.db.write(unit)
+    return await list_sessions(request, person)
 
 
 async def sessions_page(request: Request, person: Person) -> Response:
@@ -27,5 +46,13 @@ operations = [
         summary="Runtime sessions, newest first",
         run=list_sessions,
         answers=shapes.Listed[shapes.Session],
-    )
+    ),
+    Operation(
+        method="POST",
+        path="/sessions/{id}/revoke",
+        summary="End a session",
+        run=revoke_session,
+        answers=shapes.Listed[shapes.Session],
+        role=Role.OPERATOR,
+    ),
 ]

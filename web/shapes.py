@@ -221,6 +221,13 @@ class Started(BaseModel):
     repeated: bool = False
 
 
+class HookSecret(BaseModel):
+    """Shown once; the one before is worth nothing from now on."""
+
+    url: str
+    secret: str
+
+
 class Verdict(BaseModel):
     """A decision of somebody signed in; the digest is of the arguments that were looked at."""
 

@@ -2,7 +2,7 @@
 
 import base64
 import secrets as random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,10 +19,21 @@ from kit.secrets import Sealer
 
 
 class Known:
-    """What a flow may name: checked when it is saved, so that a typo isn't found in the middle of a run."""
+    """What a flow may name and say: checked when it is saved, so that a typo isn't found in the middle of a run.
 
-    def __init__(self, *, models: Sequence[str], servers: Sequence[str], groups: Sequence[str]) -> None:
+    `rule` refuses an expression that can't be read; rules live above flows, so it is handed in.
+    """
+
+    def __init__(
+        self,
+        *,
+        models: Sequence[str],
+        servers: Sequence[str],
+        groups: Sequence[str],
+        rule: Callable[[str], None] = lambda expression: None,
+    ) -> None:
         self._named = {"model": set(models), "server": set(servers), "group": set(groups)}
+        self._rule = rule
 
     def check(self, flow: Flow) -> None:
         self._one("model", flow.agent.model)
@@ -31,6 +42,9 @@ class Known:
                 self._one("server", tool.server)
             if tool.approval:
                 self._one("group", tool.approval.group)
+            for expression in (tool.deny, tool.approval and tool.approval.when):
+                if expression:
+                    self._rule(expression)
 
     def _one(self, kind: str, name: str) -> None:
         if name not in self._named[kind]:

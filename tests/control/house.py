@@ -8,12 +8,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
+from control import events
 from control.approvals import desk as desks
 from control.approvals import policy, rules
 from control.approvals.desk import Desk
 from control.approvals.directory import Approver, Directory
 from control.executions import intake, queue, toolcalls
 from control.executions.lifecycle import Lifecycle
+from control.executions.states import Cause
 from control.executions.toolcalls import Call
 from control.flows import catalog
 from control.identity import accounts, sessions
@@ -106,6 +108,12 @@ class House:
         grants = policy.matching(principal.charter.tools, "payments", tool)
         verdict = policy.decide(grants, facts, rules.evaluate)
         return await self.db.write(lambda tx: self.desk.attach(tx, principal, call, verdict, context=facts))
+
+    async def end(self, execution_id: str | None, cause: Cause | None) -> bool:
+        return await self.db.write(lambda tx: self.lifecycle.end(tx, execution_id or "", cause))
+
+    async def event(self, stream: str, number: int) -> None:
+        await self.db.write(lambda tx: events.append(tx, ACCOUNT, stream, "test.event", number=number))
 
     async def row(self, execution_id: str | None) -> Row[Any]:
         return (await self.db.read(sa.select(executions).where(executions.c.id == execution_id)))[0]

@@ -121,7 +121,7 @@ async def test_of_two_opposite_verdicts_exactly_one_wins(house: House) -> None:
             tasks.start_soon(vote, "bob", "declined")
         assert len(won) == 1
         assert (await house.approval(call)).status == won[0]
-        await house.db.write(lambda tx, p=principal: house.lifecycle.end(tx, p.execution_id or "", Cause.CANCELLED))
+        await house.end(principal.execution_id, Cause.CANCELLED)
 
 
 async def test_of_many_senders_exactly_one_sends(house: House) -> None:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from control import events
 from control.executions import intake
 from control.executions.states import Cause
+from control.tables import events as stored
 from control.tables import executions
 from kit.errors import Missing
 from tests.control.house import ACCOUNT, PAYLOAD, House
@@ -60,12 +61,9 @@ async def test_a_rerun_names_what_it_repeats(house: House) -> None:
 
 
 async def test_a_stream_s_numbers_have_no_gap_under_concurrent_writers(house: House) -> None:
-    async def write(number: int) -> None:
-        await house.db.write(lambda tx: events.append(tx, ACCOUNT, "exe_test", "test.event", number=number))
-
     async with anyio.create_task_group() as tasks:
         for number in range(100):
-            tasks.start_soon(write, number)
+            tasks.start_soon(house.event, "exe_test", number)
     found = await events.read(house.db, ACCOUNT, "exe_test")
     assert [event.seq for event in found] == list(range(1, 101))
     assert {event.data["number"] for event in found} == set(range(100))
@@ -74,13 +72,12 @@ async def test_a_stream_s_numbers_have_no_gap_under_concurrent_writers(house: Ho
 
 async def test_a_changed_event_and_a_cut_tail_are_found(house: House) -> None:
     for number in range(5):
-        await house.db.write(lambda tx, n=number: events.append(tx, ACCOUNT, "exe_test", "test.event", number=n))
-    table = events.events
-    mine = table.c.stream == "exe_test"
-    await house.db.write(lambda tx: tx.execute(sa.delete(table).where(mine, table.c.seq == 5)))
+        await house.event("exe_test", number)
+    mine = stored.c.stream == "exe_test"
+    await house.db.write(lambda tx: tx.execute(sa.delete(stored).where(mine, stored.c.seq == 5)))
     broken = await events.verify(house.db, ACCOUNT, "exe_test")
     assert broken and "missing" in broken.reason
-    forged = sa.update(table).where(mine, table.c.seq == 3).values(body=table.c.body + " ")
+    forged = sa.update(stored).where(mine, stored.c.seq == 3).values(body=stored.c.body + " ")
     await house.db.write(lambda tx: tx.execute(forged))
     broken = await events.verify(house.db, ACCOUNT, "exe_test")
     assert broken and broken.seq == 3

@@ -49,8 +49,8 @@ async def test_the_account_s_slots_are_never_exceeded_by_many_workers(house: Hou
 
     async def worker(name: str) -> None:
         for _ in range(3):
-            if row := await claim(house, name):
-                claimed.append(row.id)
+            row = await claim(house, name)
+            claimed.extend([row.id] if row else [])
 
     async with anyio.create_task_group() as tasks:
         for number in range(4):
@@ -64,6 +64,7 @@ async def test_a_lost_lease_is_adopted_with_the_next_epoch_and_the_old_owner_is_
     assert await house.db.write(lambda tx: queue.adopt(tx, "w2", ["process:x"])) is None
     await backdate(house, execution_id, lease_until=queue.LEASE + timedelta(seconds=1))
     adopted = await house.db.write(lambda tx: queue.adopt(tx, "w2", ["process:x"]))
+    assert adopted
     assert (adopted.id, adopted.epoch) == (execution_id, row.epoch + 1)
     assert await house.db.write(lambda tx: queue.heartbeat(tx, execution_id, "w1", row.epoch)) is None
     assert not await house.db.write(lambda tx: house.lifecycle.end(tx, execution_id, None, epoch=row.epoch))
@@ -125,6 +126,6 @@ async def test_final_is_final(house: House) -> None:
     execution_id = await house.start()
     await claim(house)
     ends = [Cause.CANCELLED, None, Cause.TIMEOUT, Cause.AGENT_ERROR]
-    won = [await house.db.write(lambda tx, c=c: house.lifecycle.end(tx, execution_id, c)) for c in ends]
+    won = [await house.end(execution_id, cause) for cause in ends]
     assert won == [True, False, False, False]
     assert (await house.row(execution_id)).state == "CANCELLED"

@@ -27,7 +27,7 @@ def grant(justification: Justification = "none", *, gated: bool = False, when: s
     return ToolGrant(server="payments", tool="pay", justification=justification, approval=gate)
 
 
-def tool(name: str, server: str = "payments", **changed: Any) -> schema.Definition:  # noqa: ANN401 - JSON
+def tool(name: str, server: str = "payments", **changed: Any) -> schema.Definition:
     return schema.define(server, PAY | changed | {"name": name})
 
 

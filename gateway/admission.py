@@ -20,6 +20,9 @@ from kit.journal import Journal
 from ledger import budgets, money, prices
 from ledger.budgets import Budget, Exhausted
 
+PREFIX = "preloop-"
+"""Agents may write an alias with this before it: some CLIs change their tool protocol for names they know."""
+
 
 class Admission:
     """The gate of one listener."""
@@ -40,10 +43,12 @@ class Admission:
 
     def route(self, principal: Principal, alias: str) -> Route:
         """Where the alias leads; one that the charter does not name might as well not exist."""
-        route = self._models.route(alias) if alias in principal.charter.models else None
+        mine = principal.charter.models
+        named = alias if alias in mine else alias.removeprefix(PREFIX)
+        route = self._models.route(named) if named in mine else None
         if route is None:
-            mine = ", ".join(principal.charter.models) or "none"
-            raise Missing("model_not_found", f"There is no model {alias!r} for this agent.", f"It may use: {mine}.")
+            known = ", ".join(mine) or "none"
+            raise Missing("model_not_found", f"There is no model {alias!r} for this agent.", f"It may use: {known}.")
         return route
 
     async def admit(self, principal: Principal, request: Request, wire: str, size: int) -> tuple[Attempt, Route]:

@@ -15,14 +15,16 @@ from typing import Any
 
 import anyio
 import httpx
+import sqlalchemy as sa
 from anyio.abc import Process, TaskGroup
 
 from control import events
 from control.approvals.notices import Notice
 from control.events import Event
-from control.executions import toolcalls
+from control.executions import lifecycle, toolcalls
 from control.flows import catalog
 from control.identity.accounts import DEFAULT
+from control.tables import executions
 from kit import webhooks
 from kit.clock import Clock
 from kit.errors import Unavailable
@@ -67,6 +69,7 @@ class Demo:
                 execution_id = await _trigger(running)
                 state = await self._watch(running, execution_id)
                 await self._close(running, execution_id, state)
+                await _tidied(running, execution_id)
                 if self._person:
                     await _until_signal()
         return 0 if state == "SUCCEEDED" else 1
@@ -220,6 +223,14 @@ async def _call(running: Plane, call_id: str) -> dict[str, Any]:
     row = await toolcalls.look(running.house.db, call_id)
     result = (toolcalls.result(row) or {}).get("structuredContent", row.error)
     return {"arguments": row.args, "result": json.dumps(result)}
+
+
+async def _tidied(running: Plane, execution_id: str) -> None:
+    """Let the worker remove what the agent left on its engine; what it can't, the next start does."""
+    mine = executions.c.id == execution_id
+    with anyio.move_on_after(10), running.house.bus.watch(lifecycle.stop_topic(execution_id)) as news:
+        while (await running.house.db.read(sa.select(executions.c.cleaned_at).where(mine)))[0].cleaned_at is None:
+            await news.changed(1.0)
 
 
 async def _until_signal() -> None:

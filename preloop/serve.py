@@ -25,6 +25,7 @@ from preloop.doors import open_doors
 from preloop.house import Console, House, Place, Say, open_engine, open_house
 from preloop.listen import bind, listening, port_of
 from preloop.settings import CONSOLE, Channel, Settings
+from runner import images
 from runner.docker import DockerEngine
 from runner.run import Parts
 from runner.worker import Worker
@@ -58,7 +59,7 @@ async def plane(settings: Settings, say: Say = print, console: Console | None = 
         doors = await stack.enter_async_context(open_doors(house, place))
         await stack.enter_async_context(listening((doors.people, [people]), (doors.containers, sockets)))
         stack.callback(doors.endpoint.drain)
-        await _probe(place, port_of(inner), say)
+        await _probe(settings, place, port_of(inner), say)
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(tasks.cancel_scope.cancel)
         _start_work(tasks, house, place, port_of(inner))
@@ -85,12 +86,16 @@ def _placed(settings: Settings, people: socket.socket, inner: socket.socket) -> 
     return settings.model_copy(update={"server": server})
 
 
-async def _probe(place: Place | str, port: int, say: Say) -> None:
+async def _probe(settings: Settings, place: Place | str, port: int, say: Say) -> None:
     """Can a container reach us? Asked once, at the start, from a container of the first agent image there is."""
     if isinstance(place, str):
         say(f"There is {place} Executions stay PENDING until Docker answers; then start Preloop again.")
     elif isinstance(place.engine, DockerEngine):
-        pass
+        built = await images.images_list(url=settings.runner.docker_socket)
+        if built:
+            await place.engine.probe(built[0].id, f"http://preloop:{port}")
+        else:
+            say("No agent image is built yet: `preloop images build scripted`.")
 
 
 def _start_work(tasks: TaskGroup, house: House, place: Place | str, port: int) -> None:

@@ -242,5 +242,9 @@ async def clean(parts: Parts, execution_id: str, handle: str) -> None:
     if raw:
         await parts.blobs.put(f"logs/{execution_id}.txt", bytes(raw))
     await parts.engine.remove(handle)
-    mine = executions.c.id == execution_id
-    await parts.db.write(lambda tx: tx.execute(sa.update(executions).where(mine).values(cleaned_at=tx.now())))
+
+    def cleaned(tx: Tx) -> None:
+        tx.execute(sa.update(executions).where(executions.c.id == execution_id).values(cleaned_at=tx.now()))
+        tx.wake(lifecycle.stop_topic(execution_id))
+
+    await parts.db.write(cleaned)

@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from runner import images
 from tests.journeys.plane import Plane, plane
+
+
+@pytest.fixture(scope="session")
+async def agent_images(anyio_backend: str) -> None:
+    """The images of the agents that journeys start; unchanged inputs build nothing."""
+    for name in ("scripted", "codex"):
+        await images.build(name)
 
 
 @pytest.fixture(scope="module")

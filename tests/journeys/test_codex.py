@@ -8,7 +8,7 @@ import pytest
 from preloop.demo import decide
 from tests.journeys.plane import FLOW, plane
 
-pytestmark = [pytest.mark.docker, pytest.mark.codex]
+pytestmark = [pytest.mark.docker, pytest.mark.codex, pytest.mark.usefixtures("agent_images")]
 
 
 async def test_codex_asks_a_person_pays_once_and_is_billed(tmp_path: Path) -> None:

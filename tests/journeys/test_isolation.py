@@ -11,7 +11,7 @@ import pytest
 from preloop.demo import decide
 from tests.journeys.plane import plane
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("agent_images")]
 
 PAGES = [
     "/", "/executions", "/flows", "/flows/process-payment", "/approvals", "/spend", "/sessions", "/tools", "/audit",

@@ -7,8 +7,10 @@ import pytest
 from preloop.demo import decide
 from tests.journeys.plane import plane
 
+DOCKER = pytest.param("docker", marks=[pytest.mark.docker, pytest.mark.usefixtures("agent_images")])
 
-@pytest.mark.parametrize("engine", ["process", pytest.param("docker", marks=pytest.mark.docker)])
+
+@pytest.mark.parametrize("engine", ["process", DOCKER])
 async def test_sigkill_during_the_wait_and_the_yes_still_finishes_the_run(tmp_path: Path, engine: str) -> None:
     async with plane(tmp_path, engine=engine) as (running, tools):
         execution_id = await running.trigger()

@@ -20,6 +20,7 @@ from kit.ids import new_id
 from kit.observe import log
 from runner.run import Parts, Run, clean
 
+REAP_S = 60.0
 POLL_S = 1.0
 """The safety net under the wake-ups."""
 
@@ -69,12 +70,14 @@ class Worker:
 
     async def _reap(self) -> None:
         """Remove what executions that are final left on the engine, because their worker died before it could."""
-        for row in await uncleaned(self._parts.db, self._parts.engine_id):
-            if row.id not in self._running:
-                try:
-                    await clean(self._parts, row.id, row.job)
-                except Fault as fault:
-                    log.warning("could not clean up", execution=row.id, error=fault.message)
+        while True:
+            for row in await uncleaned(self._parts.db, self._parts.engine_id):
+                if row.id not in self._running:
+                    try:
+                        await clean(self._parts, row.id, row.job)
+                    except Fault as fault:
+                        log.warning("could not clean up", execution=row.id, error=fault.message)
+            await anyio.sleep(REAP_S)
 
 
 async def uncleaned(db: Database, engine_id: str) -> list[Row[Any]]:

@@ -30,6 +30,7 @@ class Plane:
     folder: Path
     config: Path
     tasks: TaskGroup
+    database: str | None = None
     lines: list[str] = field(default_factory=list)
     process: Process | None = None
     heard: anyio.Event = field(default_factory=anyio.Event)
@@ -37,6 +38,8 @@ class Plane:
     async def start(self) -> None:
         command = [sys.executable, "-m", "preloop", "up", "--config", str(self.config), "--data", str(self.folder)]
         env = {name: value for name, value in os.environ.items() if not name.startswith("PRELOOP_")}
+        if self.database:
+            env["PRELOOP_DATABASE"] = self.database
         self.lines = []
         self.process = await anyio.open_process(command, stderr=subprocess.STDOUT, cwd=ROOT, env=env)
         self.tasks.start_soon(self._listen, self.process)
@@ -190,10 +193,12 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def plane(folder: Path, *, engine: str = "process", more: str = "") -> AsyncIterator[tuple[Plane, Tools]]:
+async def plane(
+    folder: Path, *, engine: str = "process", more: str = "", database: str | None = None
+) -> AsyncIterator[tuple[Plane, Tools]]:
     """A running plane with the example's flow applied, and its tool server."""
     async with payments(folder) as tools, anyio.create_task_group() as tasks:
-        running = Plane(folder / "data", config(folder, tools.url, engine=engine, more=more), tasks)
+        running = Plane(folder / "data", config(folder, tools.url, engine=engine, more=more), tasks, database)
         await running.start()
         await running.apply()
         try:

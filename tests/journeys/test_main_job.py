@@ -8,6 +8,7 @@ from playwright.async_api import Browser, expect
 
 from kit import webhooks
 from kit.clock import Clock
+from preloop.demo import decide
 from tests.journeys.plane import PAYLOAD, plane
 
 
@@ -46,6 +47,19 @@ async def test_a_person_approves_in_a_browser_and_the_tool_runs_exactly_once(tmp
             "Tool result:",
         ):
             assert sentence in told
+
+
+async def test_the_same_job_on_postgresql(tmp_path: Path, postgres_database: str) -> None:
+    async with plane(tmp_path, database=postgres_database) as (running, tools):
+        execution_id = await running.trigger()
+        await running.waiting(execution_id)
+        await decide(await running.link(), "approved")
+        assert (await running.ended(execution_id))["state"] == "SUCCEEDED"
+        assert len(tools.payments) == 1
+        for page in ("/dashboard", "/executions", "/flows", "/approvals", "/sessions", "/spend", "/users"):
+            assert await running.get(page)
+        for part in ("logs", "events", "tool-calls", "approvals", "model-calls"):
+            assert (await running.get(f"/executions/{execution_id}/{part}"))["items"]
 
 
 async def test_the_page_of_a_run_shows_each_step_live(tmp_path: Path, browser: Browser) -> None:

@@ -7,11 +7,18 @@ import pytest
 from preloop.demo import decide
 from tests.journeys.plane import plane
 
-DOCKER = pytest.param("docker", marks=[pytest.mark.docker, pytest.mark.usefixtures("agent_images")])
+
+async def test_sigkill_during_the_wait_and_the_yes_still_finishes_the_run(tmp_path: Path) -> None:
+    await outlive_a_kill(tmp_path, "process")
 
 
-@pytest.mark.parametrize("engine", ["process", DOCKER])
-async def test_sigkill_during_the_wait_and_the_yes_still_finishes_the_run(tmp_path: Path, engine: str) -> None:
+@pytest.mark.docker
+@pytest.mark.usefixtures("agent_images")
+async def test_the_same_with_the_agent_in_a_container(tmp_path: Path) -> None:
+    await outlive_a_kill(tmp_path, "docker")
+
+
+async def outlive_a_kill(tmp_path: Path, engine: str) -> None:
     async with plane(tmp_path, engine=engine) as (running, tools):
         execution_id = await running.trigger()
         await running.waiting(execution_id)

@@ -231,7 +231,9 @@ tool_calls = sa.Table(
     sa.Column("justification", sa.Text),
     sa.Column("rule", sa.Text),  # why it was allowed, gated or denied
     sa.Column("context", sa.Text),  # what the rules saw, for a replay
-    _word("status", "asked", length=20),
+    _word("status", length=20),
+    sa.Column("approved_args", sa.Text),  # what an approver changed them to; then these go upstream
+    _text("grant_id"),  # the standing yes that let it pass
     sa.Column("result", sa.Text),
     sa.Column("is_error", sa.Boolean),
     sa.Column("error", sa.Text),
@@ -241,6 +243,7 @@ tool_calls = sa.Table(
     _time("settled_at"),
     _time("delivered_at"),
     _count("waited_ms"),
+    sa.Column("receipt_seq", sa.BigInteger),  # the event that tells how it ended
     sa.Index("ix_tool_calls_session", "session_id", "digest"),
     sa.Index("ix_tool_calls_execution", "execution_id", "asked_at"),
 )
@@ -264,6 +267,11 @@ approvals = sa.Table(
     _time("decided_at"),
     _text("decided_by"),
     sa.Column("reason", sa.Text),
+    _text("requester"),  # the person behind the run, who can't be the only vote under four eyes
+    sa.Column("four_eyes", sa.Boolean, nullable=False, server_default=sa.false()),
+    _text("escalate_to"),  # the group that is asked too when three quarters of the time are over
+    _time("reminded_at"),
+    _time("escalated_at"),
     sa.Index("ix_approvals_pending", "expires_at", sqlite_where=sa.text("status = 'pending'"),
              postgresql_where=sa.text("status = 'pending'")),
     sa.Index("ix_approvals_session", "session_id"),
@@ -282,6 +290,25 @@ votes = sa.Table(
     _time("at", required=True),
 )
 
+grants = sa.Table(  # a standing yes: these calls of this session need nobody until it is used up, over or revoked
+    "grants",
+    metadata,
+    _id(),
+    _account(),
+    _ref("session_id", "sessions.id"),
+    _ref("approval_id", "approvals.id", required=False),
+    _word("server"),
+    _word("tool"),
+    sa.Column("condition", sa.Text),  # CEL over the call; none is every call of the tool
+    _text("digest", length=64),  # only these arguments
+    sa.Column("uses_left", sa.Integer),  # none is no limit
+    _word("created_by"),
+    _time("created_at", required=True),
+    _time("expires_at", required=True),
+    _time("revoked_at"),
+    sa.Index("ix_grants_session", "session_id", "server", "tool"),
+)
+
 links = sa.Table(  # one per approver, approval and delivery attempt; only its hash is kept
     "links",
     metadata,
@@ -293,6 +320,23 @@ links = sa.Table(  # one per approver, approval and delivery attempt; only its h
     _time("created_at", required=True),
     _time("expires_at", required=True),
     _time("revoked_at"),
+)
+
+# tools ----------------------------------------------------------------------------------------------------------------
+
+definitions = sa.Table(  # what an upstream said a tool is, raw; one accepted digest per tool is served
+    "definitions",
+    metadata,
+    sa.Column("account_id", sa.String(40), primary_key=True),
+    sa.Column("server", sa.String(200), primary_key=True),
+    sa.Column("tool", sa.String(200), primary_key=True),
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("raw", sa.Text, nullable=False),
+    _word("status", "seen", length=20),  # seen | accepted | quarantined | replaced
+    sa.Column("reason", sa.Text),
+    _time("seen_at", required=True),
+    _time("decided_at"),
+    _text("decided_by"),
 )
 
 # record and delivery --------------------------------------------------------------------------------------------------
@@ -314,6 +358,16 @@ events = sa.Table(  # hash = sha256(previous hex + newline + body); body is cano
     sa.Column("seq", sa.BigInteger, primary_key=True),
     _word("type", length=60),
     sa.Column("body", sa.Text, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+    _time("at", required=True),
+)
+
+checkpoints = sa.Table(  # the heads of all streams as they were at one moment; each seals what stands before it
+    "checkpoints",
+    metadata,
+    sa.Column("account_id", sa.String(40), primary_key=True),
+    sa.Column("stream", sa.String(40), primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True),
     sa.Column("hash", sa.String(64), nullable=False),
     _time("at", required=True),
 )

@@ -21,7 +21,7 @@ from kit.db import Database
 from kit.errors import Fault, Missing
 from kit.observe import log
 from kit.secrets import Sealer
-from web import approvals, auth, dashboard, executions, flows, hooks, links, openapi, people, sessions, spend
+from web import approvals, auth, dashboard, executions, flows, hooks, links, live, openapi, people, sessions, spend
 from web.parts import Check, Parts, parts
 from web.render import BUILD, STATIC, fault_page
 from web.settings import WebSettings
@@ -50,6 +50,7 @@ def build(
             *auth.routes,
             *links.routes,
             *hooks.routes,
+            *live.routes,
             *openapi.routes(operations),
             openapi.described(operations, settings.url),
             Route("/healthz", healthy, methods=["GET"]),

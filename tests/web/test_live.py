@@ -1,0 +1,339 @@
+"""The live socket over real sockets: who may open it, what it tells, and that a reconnect misses nothing."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+import sqlalchemy as sa
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from control.executions import logs
+from control.identity.principals import Role
+from control.tables import executions
+from kit.bus import Bus
+from kit.db import Tx
+from preloop.database import open_database
+from tests.browser.scene import end, write_log
+from tests.control.house import ACCOUNT
+from tests.web.world import World, serving
+from web import live
+
+LATEST_S = 10
+"""How long a test waits for what must come."""
+
+
+@dataclass(kw_only=True)
+class Ear:
+    """One end of a socket."""
+
+    wire: ClientConnection
+
+    async def watch(self, name: str, **numbers: int | None) -> dict[str, Any]:
+        """Watch something; what the server says to that."""
+        await self.wire.send(json.dumps({"watch": name, **numbers}))
+        return await self.next()
+
+    async def next(self) -> dict[str, Any]:
+        with anyio.fail_after(LATEST_S):
+            told: dict[str, Any] = json.loads(await self.wire.recv())
+        return told
+
+    async def until(self, type_: str) -> list[dict[str, Any]]:
+        """Everything up to the first message of a type, which comes last."""
+        told = [await self.next()]
+        while told[-1]["type"] != type_:
+            told.append(await self.next())
+        return told
+
+    async def lines(self, up_to: int) -> list[int]:
+        """Numbers of log lines as they come, up to one."""
+        numbers: list[int] = []
+        while not numbers or numbers[-1] < up_to:
+            numbers += [line["number"] for line in (await self.until("log"))[-1]["lines"]]
+        return numbers
+
+    async def closed(self) -> int:
+        """The code the server closes with."""
+        with anyio.fail_after(LATEST_S), suppress(ConnectionClosed):
+            async for _ in self.wire:
+                pass
+        assert self.wire.close_code
+        return self.wire.close_code
+
+
+@dataclass(kw_only=True)
+class Door:
+    """A served world and how to knock."""
+
+    world: World
+    url: str
+
+    @asynccontextmanager
+    async def open(self, **headers: str) -> AsyncIterator[Ear]:
+        address = self.url.replace("http", "ws", 1) + "/api/v1/live"
+        async with connect(address, additional_headers=headers, proxy=None) as wire:
+            yield Ear(wire=wire)
+
+    @asynccontextmanager
+    async def person(self, role: Role = Role.VIEWER) -> AsyncIterator[Ear]:
+        """A browser's page: a cookie and our own origin."""
+        async with self.open(Cookie=f"preloop={await self.world.token(role)}", Origin=self.url) as ear:
+            yield ear
+
+    async def refused(self, **headers: str) -> int:
+        with pytest.raises(InvalidStatus) as told:
+            async with self.open(**headers):
+                pass
+        return told.value.response.status_code
+
+
+@pytest.fixture
+async def door(world: World) -> AsyncIterator[Door]:
+    async with serving(world.app) as url:
+        yield Door(world=world, url=url)
+
+
+async def lines(world: World, run: str, count: int) -> None:
+    await write_log(world, run, tuple(("agent", "info", f"line {n}") for n in range(count)))
+
+
+# who may ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_page_of_ours_with_a_cookie_hears_what_happens_to_a_run(door: Door) -> None:
+    principal = await door.world.house.running()
+    run = principal.execution_id or ""
+    async with door.person() as ear:
+        assert await ear.watch(run) == {"watch": run, "type": "watching", "seq": 0, "log": 0}
+        await end(door.world, principal, None)
+        told = await ear.until("execution.ended")
+    assert [one["seq"] for one in told] == list(range(1, len(told) + 1))
+    assert told[0]["type"] == "execution.created"
+    assert told[-1]["watch"] == run
+    assert told[-1]["data"]["state"] == "SUCCEEDED"
+
+
+async def test_a_program_with_an_api_token_needs_no_origin(door: Door) -> None:
+    run = await door.world.house.start()
+    token = await door.world.token(Role.VIEWER, kind="api")
+    async with door.open(Authorization=f"Bearer {token}") as ear:
+        assert (await ear.watch(run))["type"] == "watching"
+
+
+async def test_another_sites_page_is_refused_though_the_cookie_comes_along(door: Door) -> None:
+    cookie = f"preloop={await door.world.token()}"
+    assert await door.refused(Cookie=cookie, Origin="https://elsewhere.example.com") == 403
+    assert await door.refused(Cookie=cookie) == 403
+
+
+@pytest.mark.parametrize("token", ["", "pla_nothing"])
+async def test_nobody_gets_no_socket(door: Door, token: str) -> None:
+    assert await door.refused(Authorization=f"Bearer {token}") == 403
+    assert await door.refused(Cookie=f"preloop={token}", Origin=door.url) == 403
+
+
+async def test_a_sign_in_link_is_no_key_to_the_socket(door: Door) -> None:
+    assert await door.refused(Authorization=f"Bearer {await door.world.token(kind='sign_in')}") == 403
+
+
+async def test_an_execution_that_is_not_yours_is_as_unknown_as_one_that_never_was(door: Door) -> None:
+    run = await door.world.house.start()
+    moved = sa.update(executions).where(executions.c.id == run).values(account_id="other")
+    await door.world.house.db.write(lambda tx: tx.execute(moved))
+    async with door.person() as ear:
+        for name in (run, "exe_never", "flows"):
+            told = await ear.watch(name)
+            assert (told["type"], told["code"], told["watch"]) == ("error", "execution_unknown", name)
+        assert (await ear.watch("executions"))["type"] == "watching"
+
+
+async def test_signing_out_closes_the_socket(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "STILL_S", 0.05)
+    cookie = await door.world.token()
+    async with door.open(Cookie=f"preloop={cookie}", Origin=door.url) as ear:
+        await ear.watch("executions")
+        async with door.world.client(cookie) as http:
+            assert (await http.post("/signout")).status_code == 303
+        assert await ear.closed() == 1008
+
+
+async def test_a_cookie_that_ran_out_closes_the_socket(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "STILL_S", 0.05)
+    cookie = await door.world.token(lasts=timedelta(seconds=1))
+    async with door.open(Cookie=f"preloop={cookie}", Origin=door.url) as ear:
+        assert await ear.closed() == 1008
+
+
+# the log ---------------------------------------------------------------------------------------------------------
+
+
+async def test_the_log_has_no_gap_and_nothing_twice_after_a_reconnect(door: Door) -> None:
+    run = await door.world.house.start()
+    await lines(door.world, run, 5)
+    async with door.person() as ear:
+        await ear.watch(run)
+        heard = await ear.lines(5)
+    await lines(door.world, run, 3)
+    async with door.person() as ear:
+        assert (await ear.watch(run, after=1, log=5))["log"] == 5
+        await lines(door.world, run, 2)
+        heard += await ear.lines(10)
+    assert heard == list(range(1, 11))
+
+
+async def test_a_line_carries_what_the_page_shows_of_it(door: Door) -> None:
+    run = await door.world.house.start()
+    await write_log(door.world, run, (("agent", "error", "<b>\u202e\x1b[31mno"),))
+    async with door.person() as ear:
+        await ear.watch(run)
+        line = (await ear.until("log"))[-1]["lines"][0]
+    at = line.pop("at")
+    assert at.endswith("Z")
+    assert line == {"number": 1, "source": "agent", "level": "error", "text": "<b>\u202e\x1b[31mno"}
+
+
+async def test_a_watch_from_now_on_leaves_out_what_was_before(door: Door) -> None:
+    principal = await door.world.house.running()
+    run = principal.execution_id or ""
+    await lines(door.world, run, 4)
+    async with door.person() as ear:
+        told = await ear.watch(run, after=None, log=None)
+        assert told["log"] == 4
+        await lines(door.world, run, 1)
+        await end(door.world, principal, None)
+        news = await ear.until("execution.ended")
+    assert [one["number"] for one in news if one["type"] == "log"] == [5]
+    assert next(one["seq"] for one in news if "seq" in one) == told["seq"] + 1
+
+
+async def test_the_lines_before_the_end_come_before_the_end(door: Door) -> None:
+    principal = await door.world.house.running()
+    run = principal.execution_id or ""
+    await lines(door.world, run, 700)
+    await end(door.world, principal, None)
+    async with door.person() as ear:
+        await ear.watch(run)
+        told = await ear.until("execution.ended")
+    assert sum(len(one["lines"]) for one in told if one["type"] == "log") == 700
+    assert max(len(one["lines"]) for one in told if one["type"] == "log") <= 500
+
+
+async def test_a_reader_who_is_slow_still_gets_every_line(door: Door) -> None:
+    run = await door.world.house.start()
+    async with door.person() as ear:
+        await ear.watch(run)
+        for _ in range(20):
+            await lines(door.world, run, 1000)
+        assert await ear.lines(20_000) == list(range(1, 20_001))
+
+
+async def test_two_people_watch_the_same_run_each_from_their_own_place(door: Door) -> None:
+    run = await door.world.house.start()
+    await lines(door.world, run, 2)
+    async with door.person() as early, door.person(Role.ADMIN) as late:
+        await early.watch(run)
+        await late.watch(run, log=2)
+        assert await early.lines(2) == [1, 2]
+        await lines(door.world, run, 2)
+        assert await early.lines(4) == [3, 4]
+        assert await late.lines(4) == [3, 4]
+
+
+async def test_what_another_process_writes_is_seen_without_a_wake_up(door: Door, tmp_path: Path) -> None:
+    run = await door.world.house.start()
+    other = await open_database(tmp_path, None, Bus())
+
+    def elsewhere(tx: Tx) -> None:
+        logs.append(tx, ACCOUNT, run, [("2026-11-22T09:30:17Z", "agent", "info", "hello")])
+        tx.execute(sa.update(executions).where(executions.c.id == run).values(stop_intent="cancelled"))
+
+    try:
+        async with door.person() as ear:
+            await ear.watch(run)
+            await ear.until("execution.created")
+            await ear.watch("executions")
+            await other.write(elsewhere)
+            told = [await ear.next(), await ear.next()]
+    finally:
+        await other.close()
+    assert {(one["watch"], one["type"]) for one in told} == {(run, "log"), ("executions", "changed")}
+
+
+# lists and manners -----------------------------------------------------------------------------------------------
+
+
+async def test_lists_say_only_that_they_changed(door: Door) -> None:
+    house = door.world.house
+    async with door.person() as ear:
+        assert await ear.watch("approvals") == {"watch": "approvals", "type": "watching"}
+        await house.call(await house.running())
+        assert await ear.next() == {"watch": "approvals", "type": "changed"}
+        assert await ear.watch("executions") == {"watch": "executions", "type": "watching"}
+        await house.start()
+        assert await ear.next() == {"watch": "executions", "type": "changed"}
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("{", "json_invalid"),
+        ("[]", "message_invalid"),
+        ("{}", "message_invalid"),
+        ('{"watch": 1}', "message_invalid"),
+        ('{"watch": "executions", "after": -1}', "message_invalid"),
+        ('{"watch": "executions", "after": "1"}', "message_invalid"),
+        ('{"watch": "executions", "since": 1}', "message_invalid"),
+    ],
+)
+async def test_a_wrong_message_is_answered_and_the_socket_lives_on(door: Door, text: str, code: str) -> None:
+    async with door.person() as ear:
+        await ear.wire.send(text)
+        assert (await ear.next())["code"] == code
+        assert (await ear.watch("executions"))["type"] == "watching"
+        assert (await ear.watch("executions"))["code"] == "watched_already"
+
+
+@pytest.mark.parametrize(("message", "code"), [("x" * 4097, 1009), (b"{}", 1003), ("x" * 1_000_000, 1009)])
+async def test_what_is_no_short_text_ends_the_conversation(door: Door, message: str | bytes, code: int) -> None:
+    async with door.person() as ear:
+        await ear.wire.send(message)
+        assert await ear.closed() == code
+
+
+async def test_a_socket_watches_twenty_things_and_no_more(door: Door) -> None:
+    runs = [await door.world.house.start() for _ in range(21)]
+    async with door.person() as ear:
+        for run in runs[:20]:
+            assert (await ear.watch(run, after=None, log=None))["type"] == "watching"
+        assert (await ear.watch(runs[20], after=None, log=None))["code"] == "watches_too_many"
+
+
+async def test_a_server_that_stops_says_so_and_leaves_no_watch_behind(world: World) -> None:
+    run = await world.house.start()
+    async with serving(world.app) as url:
+        door = Door(world=world, url=url)
+        wire = await connect(
+            url.replace("http", "ws", 1) + "/api/v1/live",
+            additional_headers={"Authorization": f"Bearer {await world.token(kind='api')}"},
+            proxy=None,
+        )
+        ear = Ear(wire=wire)
+        await ear.watch(run)
+        async with door.person() as gone:
+            await gone.watch("executions")
+    assert await ear.closed() == 1012
+    await wire.close()
+    assert not world.house.bus._watches
+
+
+async def test_a_plain_request_to_the_socket_finds_nothing(door: Door) -> None:
+    async with httpx.AsyncClient() as http:
+        assert (await http.get(f"{door.url}/api/v1/live")).status_code == 404

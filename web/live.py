@@ -1,0 +1,245 @@
+"""`/api/v1/live`: one WebSocket that says what changed and brings the lines of a log, for whoever is signed in.
+
+In: `{"watch": "exe_…", "after": 12, "log": 340}`, or `{"watch": "executions"}`, or `{"watch": "approvals"}`. A number
+left out is 0, so that everything is sent; `null` begins with what comes next. Out, each naming its `watch`:
+`watching` once; then events as `{"seq", "type", "at", "data"}`; `log` with numbered `lines`; `changed` for a list;
+`error`. Who reconnects with the last numbers misses nothing. What a page shows is fetched anew from its own route.
+
+Nothing is queued: each watch is a cursor that reads on after a wake-up, at the latest every two seconds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
+
+import anyio
+import sqlalchemy as sa
+from anyio.abc import TaskGroup
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from control import events
+from control.approvals import desk
+from control.executions import lifecycle, logs
+from control.identity.principals import Person, Role
+from control.tables import approvals, executions, streams
+from kit import canonical
+from kit.db import READ_LIMIT, Database
+from kit.errors import Conflict, Fault, Invalid, Missing, Refused, Unauthorized
+from web import auth
+from web.parts import parts
+
+MESSAGE = 4096
+"""Characters of one message from outside."""
+WATCHES = 20
+"""Watches of one socket."""
+BURST_S = 0.03
+"""What happens within this time is told in one go."""
+LOOK_S = 2.0
+"""A watch looks again after this time without a wake-up: other processes wake only themselves."""
+STILL_S = 30.0
+"""How often we look whether the person is still signed in."""
+PATIENCE_S = 30.0
+"""How long one message may wait for a reader who takes nothing."""
+GOODBYE_S = 1.0
+NEWEST = 200
+"""Rows of a list that are compared: what a page of it can show."""
+
+Told = dict[str, Any]
+
+
+class Asked(BaseModel):
+    """One message from outside."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    watch: str = Field(min_length=1, max_length=60)
+    after: int | None = Field(default=0, ge=0)
+    log: int | None = Field(default=0, ge=0)
+
+
+class Source(Protocol):
+    """What can be watched."""
+
+    topic: str
+
+    async def begin(self) -> Told:
+        """Take a place to read on from; the `watching` message."""
+
+    async def news(self, woken: bool) -> Sequence[Told]:
+        """What is new since the last time, in order, from reads of at most 500 rows."""
+
+
+class Run:
+    """An execution: its events and its log, each with a cursor."""
+
+    def __init__(self, db: Database, account_id: str, asked: Asked) -> None:
+        self.topic = events.topic(asked.watch)
+        self._db, self._account_id, self._id, self._asked = db, account_id, asked.watch, asked
+        self._seq, self._line = asked.after or 0, asked.log or 0
+
+    async def begin(self) -> Told:
+        if self._asked.after is None:
+            self._seq = await self._end(self._id)
+        if self._asked.log is None:
+            self._line = await self._end(f"{self._id}.log")
+        return {"type": "watching", "seq": self._seq, "log": self._line}
+
+    async def _end(self, stream: str) -> int:
+        mine = (streams.c.account_id == self._account_id) & (streams.c.id == stream)
+        rows = await self._db.read(sa.select(streams.c.last_seq).where(mine))
+        return int(rows[0].last_seq) if rows else 0
+
+    async def news(self, woken: bool) -> list[Told]:
+        """The lines go first, though read last: whoever hears of the end has the log that led to it."""
+        found = await events.read(self._db, self._account_id, self._id, after=self._seq)
+        lines = await logs.read(self._db, self._account_id, self._id, after=self._line)
+        self._seq = found[-1].seq if found else self._seq
+        self._line = lines[-1].number if lines else self._line
+        pages = [lines[at : at + READ_LIMIT] for at in range(0, len(lines), READ_LIMIT)]
+        told: list[Told] = [
+            {"type": "log", "number": page[-1].number, "lines": [asdict(line) for line in page]} for page in pages
+        ]
+        return told + [{"seq": e.seq, "type": e.type, "at": e.at, "data": e.data} for e in found]
+
+
+class Changes:
+    """A list: only that it changed. Old rows that change in another process are seen when the page looks by itself."""
+
+    def __init__(self, db: Database, account_id: str, topic: str, columns: Sequence[sa.Column[Any]]) -> None:
+        id_, table = columns[0], columns[0].table
+        self.topic = topic
+        self._db = db
+        self._newest = sa.select(*columns).where(table.c.account_id == account_id).order_by(id_.desc()).limit(NEWEST)
+        self._seen: list[tuple[Any, ...]] = []
+
+    async def begin(self) -> Told:
+        self._seen = await self._rows()
+        return {"type": "watching"}
+
+    async def news(self, woken: bool) -> list[Told]:
+        before, self._seen = self._seen, await self._rows()
+        return [{"type": "changed"}] if woken or self._seen != before else []
+
+    async def _rows(self) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in await self._db.read(self._newest)]
+
+
+_RUNS = (executions.c.id, executions.c.state, executions.c.open_approvals, executions.c.stop_intent)
+LISTS: dict[str, tuple[str, Sequence[sa.Column[Any]]]] = {
+    "executions": (lifecycle.WORK, _RUNS),
+    "approvals": (desk.TOPIC, (approvals.c.id, approvals.c.status)),
+}
+
+
+class Conversation:
+    """One open socket: who is behind it and what they watch."""
+
+    def __init__(self, socket: WebSocket, person: Person, tasks: TaskGroup) -> None:
+        self._socket = socket
+        self._person = person
+        self._tasks = tasks
+        self._watched: set[str] = set()
+        self.goodbye: tuple[int, str] | None = None
+        """Code and reason, when it is we who end it."""
+
+    async def listen(self) -> None:
+        """Take messages until the other side is gone."""
+        while (message := await self._socket.receive())["type"] == "websocket.receive":
+            text = message.get("text")
+            if text is None or len(text) > MESSAGE:
+                self._end(1009 if text else 1003, f"send text of at most {MESSAGE} characters")
+                return
+            await self._take(text)
+
+    async def stay_signed_in(self) -> None:
+        """Ends the conversation when the person's cookie or token does."""
+        try:
+            while True:
+                await anyio.sleep(STILL_S)
+                await auth.person(self._socket)
+        except Unauthorized as fault:
+            self._end(1008, fault.code)
+
+    async def _take(self, text: str) -> None:
+        name = None
+        try:
+            asked = _read(text)
+            name = asked.watch
+            if name in self._watched:
+                raise Conflict("watched_already", f"{name} is watched on this socket.", "Open another to begin anew.")
+            if len(self._watched) >= WATCHES:
+                raise Refused("watches_too_many", f"One socket watches at most {WATCHES}.", "Open another.")
+            source = await self._source(asked)
+        except Fault as fault:
+            error = {"type": "error", "code": fault.code, "message": fault.message, "hint": fault.hint}
+            await self._send({"watch": name, **error})
+            return
+        self._watched.add(name)
+        self._tasks.start_soon(self._follow, name, source)
+
+    async def _source(self, asked: Asked) -> Source:
+        db, account_id = parts(self._socket).db, self._person.account_id
+        if asked.watch in LISTS:
+            return Changes(db, account_id, *LISTS[asked.watch])
+        mine = (executions.c.id == asked.watch) & (executions.c.account_id == account_id)
+        if not await db.read(sa.select(executions.c.id).where(mine)):
+            message = f"There is no execution {asked.watch}."
+            raise Missing("execution_unknown", message, "/executions lists them; lists are executions and approvals.")
+        return Run(db, account_id, asked)
+
+    async def _follow(self, name: str, source: Source) -> None:
+        """Subscribe first, then read: so no change falls between."""
+        with parts(self._socket).bus.watch(source.topic) as watch:
+            await self._send({"watch": name, **await source.begin()})
+            woken = False
+            while True:
+                told = await source.news(woken)
+                for message in told:
+                    await self._send({"watch": name, **message})
+                woken = not told and await watch.changed(LOOK_S)
+                await anyio.sleep(BURST_S)
+
+    async def _send(self, message: Told) -> None:
+        with anyio.move_on_after(PATIENCE_S) as patience:
+            await self._socket.send_text(canonical.dumps(message))
+        if patience.cancelled_caught:
+            self._end(1013, "too slow")
+
+    def _end(self, code: int, reason: str) -> None:
+        self.goodbye = self.goodbye or (code, reason)
+        self._tasks.cancel_scope.cancel()
+
+
+def _read(text: str) -> Asked:
+    try:
+        return Asked.model_validate(canonical.parse(text))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the message"
+        hint = 'Send {"watch": "exe_…", "after": 0}.'
+        raise Invalid("message_invalid", f"{where}: {first['msg']}.", hint) from error
+
+
+async def converse(socket: WebSocket) -> None:
+    """The endpoint. Whoever may not look gets no socket; when this server stops, uvicorn says 1012."""
+    someone = await auth.person(socket)
+    auth.need(someone, Role.VIEWER)
+    await socket.accept()
+    goodbye = None
+    try:
+        async with anyio.create_task_group() as tasks:
+            conversation = Conversation(socket, someone, tasks)
+            tasks.start_soon(conversation.stay_signed_in)
+            await conversation.listen()
+            tasks.cancel_scope.cancel()
+        goodbye = conversation.goodbye
+    except* WebSocketDisconnect:
+        pass
+    if goodbye:
+        with anyio.move_on_after(GOODBYE_S):
+            await socket.close(*goodbye)
+
+
+routes = [WebSocketRoute("/api/v1/live", converse)]

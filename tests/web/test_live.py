@@ -2,14 +2,12 @@
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import anyio
-import httpx
 import pytest
 import sqlalchemy as sa
 from websockets.asyncio.client import ClientConnection, connect
@@ -26,8 +24,7 @@ from tests.control.house import ACCOUNT
 from tests.web.world import World, serving
 from web import live
 
-LATEST_S = 10
-"""How long a test waits for what must come."""
+LATEST_S = 10  # how long a test waits for what must come
 
 
 @dataclass(kw_only=True)
@@ -78,7 +75,7 @@ class Door:
 
     @asynccontextmanager
     async def open(self, **headers: str) -> AsyncIterator[Ear]:
-        address = self.url.replace("http", "ws", 1) + "/api/v1/live"
+        address = f"ws{self.url.removeprefix('http')}/api/v1/live"
         async with connect(address, additional_headers=headers, proxy=None) as wire:
             yield Ear(wire=wire)
 
@@ -105,9 +102,6 @@ async def lines(world: World, run: str, count: int) -> None:
     await write_log(world, run, tuple(("agent", "info", f"line {n}") for n in range(count)))
 
 
-# who may ---------------------------------------------------------------------------------------------------------
-
-
 async def test_a_page_of_ours_with_a_cookie_hears_what_happens_to_a_run(door: Door) -> None:
     principal = await door.world.house.running()
     run = principal.execution_id or ""
@@ -117,14 +111,12 @@ async def test_a_page_of_ours_with_a_cookie_hears_what_happens_to_a_run(door: Do
         told = await ear.until("execution.ended")
     assert [one["seq"] for one in told] == list(range(1, len(told) + 1))
     assert told[0]["type"] == "execution.created"
-    assert told[-1]["watch"] == run
     assert told[-1]["data"]["state"] == "SUCCEEDED"
 
 
 async def test_a_program_with_an_api_token_needs_no_origin(door: Door) -> None:
     run = await door.world.house.start()
-    token = await door.world.token(Role.VIEWER, kind="api")
-    async with door.open(Authorization=f"Bearer {token}") as ear:
+    async with door.open(Authorization=f"Bearer {await door.world.token(Role.VIEWER, kind='api')}") as ear:
         assert (await ear.watch(run))["type"] == "watching"
 
 
@@ -134,19 +126,15 @@ async def test_another_sites_page_is_refused_though_the_cookie_comes_along(door:
     assert await door.refused(Cookie=cookie) == 403
 
 
-@pytest.mark.parametrize("token", ["", "pla_nothing"])
-async def test_nobody_gets_no_socket(door: Door, token: str) -> None:
-    assert await door.refused(Authorization=f"Bearer {token}") == 403
-    assert await door.refused(Cookie=f"preloop={token}", Origin=door.url) == 403
-
-
-async def test_a_sign_in_link_is_no_key_to_the_socket(door: Door) -> None:
-    assert await door.refused(Authorization=f"Bearer {await door.world.token(kind='sign_in')}") == 403
+async def test_nobody_gets_no_socket_and_a_sign_in_link_is_nobody(door: Door) -> None:
+    for token in ("", "pla_nothing", await door.world.token(kind="sign_in")):
+        assert await door.refused(Authorization=f"Bearer {token}") == 403
+        assert await door.refused(Cookie=f"preloop={token}", Origin=door.url) == 403
 
 
 async def test_an_execution_that_is_not_yours_is_as_unknown_as_one_that_never_was(door: Door) -> None:
     run = await door.world.house.start()
-    moved = sa.update(executions).where(executions.c.id == run).values(account_id="other")
+    moved = sa.update(executions).values(account_id="other")
     await door.world.house.db.write(lambda tx: tx.execute(moved))
     async with door.person() as ear:
         for name in (run, "exe_never", "flows"):
@@ -163,16 +151,6 @@ async def test_signing_out_closes_the_socket(door: Door, monkeypatch: pytest.Mon
         async with door.world.client(cookie) as http:
             assert (await http.post("/signout")).status_code == 303
         assert await ear.closed() == 1008
-
-
-async def test_a_cookie_that_ran_out_closes_the_socket(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "STILL_S", 0.05)
-    cookie = await door.world.token(lasts=timedelta(seconds=1))
-    async with door.open(Cookie=f"preloop={cookie}", Origin=door.url) as ear:
-        assert await ear.closed() == 1008
-
-
-# the log ---------------------------------------------------------------------------------------------------------
 
 
 async def test_the_log_has_no_gap_and_nothing_twice_after_a_reconnect(door: Door) -> None:
@@ -195,8 +173,7 @@ async def test_a_line_carries_what_the_page_shows_of_it(door: Door) -> None:
     async with door.person() as ear:
         await ear.watch(run)
         line = (await ear.until("log"))[-1]["lines"][0]
-    at = line.pop("at")
-    assert at.endswith("Z")
+    assert line.pop("at").endswith("Z")
     assert line == {"number": 1, "source": "agent", "level": "error", "text": "<b>\u202e\x1b[31mno"}
 
 
@@ -267,9 +244,6 @@ async def test_what_another_process_writes_is_seen_without_a_wake_up(door: Door,
     assert {(one["watch"], one["type"]) for one in told} == {(run, "log"), ("executions", "changed")}
 
 
-# lists and manners -----------------------------------------------------------------------------------------------
-
-
 async def test_lists_say_only_that_they_changed(door: Door) -> None:
     house = door.world.house
     async with door.person() as ear:
@@ -285,11 +259,8 @@ async def test_lists_say_only_that_they_changed(door: Door) -> None:
     ("text", "code"),
     [
         ("{", "json_invalid"),
-        ("[]", "message_invalid"),
         ("{}", "message_invalid"),
-        ('{"watch": 1}', "message_invalid"),
         ('{"watch": "executions", "after": -1}', "message_invalid"),
-        ('{"watch": "executions", "after": "1"}', "message_invalid"),
         ('{"watch": "executions", "since": 1}', "message_invalid"),
     ],
 )
@@ -317,23 +288,13 @@ async def test_a_socket_watches_twenty_things_and_no_more(door: Door) -> None:
 
 
 async def test_a_server_that_stops_says_so_and_leaves_no_watch_behind(world: World) -> None:
-    run = await world.house.start()
-    async with serving(world.app) as url:
-        door = Door(world=world, url=url)
-        wire = await connect(
-            url.replace("http", "ws", 1) + "/api/v1/live",
-            additional_headers={"Authorization": f"Bearer {await world.token(kind='api')}"},
-            proxy=None,
-        )
-        ear = Ear(wire=wire)
-        await ear.watch(run)
-        async with door.person() as gone:
-            await gone.watch("executions")
-    assert await ear.closed() == 1012
-    await wire.close()
+    token = await world.token(kind="api")
+    async with AsyncExitStack() as after:
+        async with serving(world.app) as url:
+            door = Door(world=world, url=url)
+            ear = await after.enter_async_context(door.open(Authorization=f"Bearer {token}"))
+            await ear.watch("executions")
+            async with door.person() as gone:
+                await gone.watch("approvals")
+        assert await ear.closed() == 1012
     assert not world.house.bus._watches
-
-
-async def test_a_plain_request_to_the_socket_finds_nothing(door: Door) -> None:
-    async with httpx.AsyncClient() as http:
-        assert (await http.get(f"{door.url}/api/v1/live")).status_code == 404

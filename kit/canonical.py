@@ -11,6 +11,7 @@ from kit.errors import Invalid
 
 MAX_SAFE_INTEGER = 2**53
 MAX_DEPTH = 64
+FLATTER = "Send a flatter value."
 
 
 def dumps(value: object) -> str:
@@ -28,7 +29,7 @@ def parse(text: str | bytes) -> Any:  # noqa: ANN401 - a JSON value is what it i
     try:
         value = json.loads(text, object_pairs_hook=_pairs, parse_constant=_constant)
     except RecursionError as error:
-        raise Invalid("json_too_deep", f"The JSON is nested more than {MAX_DEPTH} levels deep.") from error
+        raise Invalid("json_too_deep", f"The JSON is nested more than {MAX_DEPTH} levels deep.", FLATTER) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise Invalid("json_invalid", f"That is not JSON: {error}.", "Check quotes and commas.") from error
     check(value)
@@ -38,7 +39,7 @@ def parse(text: str | bytes) -> Any:  # noqa: ANN401 - a JSON value is what it i
 def check(value: object, depth: int = 0) -> None:
     """Refuse what JSON readers disagree about, in a value that is already parsed."""
     if depth > MAX_DEPTH:
-        raise Invalid("json_too_deep", f"The JSON is nested more than {MAX_DEPTH} levels deep.")
+        raise Invalid("json_too_deep", f"The JSON is nested more than {MAX_DEPTH} levels deep.", FLATTER)
     if isinstance(value, dict):
         for item in value.values():
             check(item, depth + 1)
@@ -46,17 +47,19 @@ def check(value: object, depth: int = 0) -> None:
         for item in value:
             check(item, depth + 1)
     elif isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_SAFE_INTEGER:
-        raise Invalid("json_integer_too_large", f"The integer {value} is beyond 2^53; send it as a string.")
+        raise Invalid("json_integer_too_large", f"The integer {value} is beyond 2^53.", "Send it as a string.")
     elif isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        raise Invalid("json_not_a_number", "NaN and infinities are not JSON.")
+        raise Invalid("json_not_a_number", "NaN and infinities are not JSON.", "Send null or a number.")
 
 
 def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise Invalid("json_duplicate_key", "The JSON has the same key twice in one object.")
+        raise Invalid(
+            "json_duplicate_key", "The JSON has the same key twice in one object.", "Keep the one that is meant."
+        )
     return found
 
 
 def _constant(name: str) -> object:
-    raise Invalid("json_not_a_number", f"{name} is not JSON.")
+    raise Invalid("json_not_a_number", f"{name} is not JSON.", "Send null or a number.")

@@ -87,7 +87,9 @@ def settings_(config: Config = None) -> None:
 def _absent(name: str, what: str) -> None:
     @app.command(name=name, hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
     def absent() -> None:
-        raise Invalid("not_supported_yet", f"`preloop {name}` ({what}) is not built yet.")
+        raise Invalid(
+            "not_supported_yet", f"`preloop {name}` ({what}) is not built yet.", "CHANGELOG.md lists what is."
+        )
 
 
 for absent_name, absent_what in NOT_YET.items():
@@ -100,7 +102,9 @@ def _payload(named: str | None) -> Any:  # noqa: ANN401 - a JSON value
     try:
         text = sys.stdin.buffer.read() if named == "-" else Path(named).read_bytes()
     except OSError as error:
-        raise Invalid("payload_unreadable", f"{named} can't be read: {error.strerror}.") from error
+        raise Invalid(
+            "payload_unreadable", f"{named} can't be read: {error.strerror}.", "--payload takes a file or -."
+        ) from error
     return canonical.parse(text)
 
 

@@ -32,7 +32,9 @@ def bind(host: str, port: int) -> socket.socket:
                 f"Port {port} on {host} is in use.",
                 "Stop what uses it, or set server.port and server.container_port to free ones.",
             ) from error
-        raise Unsuitable("address_unusable", f"Can't listen on {host}:{port}: {error.strerror}.") from error
+        raise Unsuitable(
+            "address_unusable", f"Can't listen on {host}:{port}: {error.strerror}.", "Look at [server]."
+        ) from error
     sock.setblocking(False)
     return sock
 

@@ -47,11 +47,11 @@ def _apply(client: Client, path: Path) -> Any:  # noqa: ANN401 - a JSON value
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise Invalid("flow_unreadable", f"{path} can't be read: {error}.") from error
+        raise Invalid("flow_unreadable", f"{path} can't be read: {error}.", "Name a flow file.") from error
     try:
         named = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise Invalid("flow_invalid", f"{path} is not YAML: {error}.") from error
+        raise Invalid("flow_invalid", f"{path} is not YAML: {error}.", "Check indents and quotes.") from error
     name = named.get("name") if isinstance(named, dict) else None
     return client.put(f"/flows/{name or 'unnamed'}", text)
 

@@ -157,7 +157,7 @@ class _File(PydanticBaseSettingsSource):
         try:
             return tomllib.loads(path.read_text())
         except (OSError, tomllib.TOMLDecodeError) as error:
-            raise Invalid("settings_invalid", f"{path} can't be read: {error}.") from error
+            raise Invalid("settings_invalid", f"{path} can't be read: {error}.", "It is TOML.") from error
 
 
 def load(**flags: Any) -> Settings:  # noqa: ANN401 - whatever the command line was given

@@ -56,10 +56,12 @@ async def put_flow(request: Request, person: Person) -> shapes.Applied:
     try:
         source = (await request.body()).decode()
     except UnicodeDecodeError as error:
-        raise Invalid("flow_invalid", "The flow file is not UTF-8.") from error
+        raise Invalid("flow_invalid", "The flow file is not UTF-8.", "Save it as UTF-8.") from error
     flow = catalog.check(source, given.known)
     if flow.name != name:
-        raise Invalid("flow_invalid", f"The file is of flow {flow.name!r}, the address of {name!r}.")
+        raise Invalid(
+            "flow_invalid", f"The file is of flow {flow.name!r}, the address of {name!r}.", "Use the file's own name."
+        )
     expected = request.headers.get("if-match", "").strip().strip('"')
 
     def apply(tx: Tx) -> tuple[str, int, bool]:

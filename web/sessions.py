@@ -27,7 +27,7 @@ async def revoke_session(request: Request, person: Person) -> shapes.Listed[shap
     def unit(tx: Tx) -> None:
         mine = (runtime.c.id == id_) & (runtime.c.account_id == person.account_id)
         if tx.one(sa.select(runtime.c.id).where(mine)) is None:
-            raise Missing("session_unknown", f"There is no session {id_}.")
+            raise Missing("session_unknown", f"There is no session {id_}.", "`preloop sessions list` shows them.")
         identity.revoke(tx, id_)
 
     await given.db.write(unit)

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from control import events
-from control.executions.lifecycle import WORK
+from control.executions.lifecycle import LISTED, WORK
 from control.executions.states import FINAL, Stored
 from control.flows import catalog, template
 from control.flows.flow import Flow
@@ -45,7 +45,9 @@ def start(
     """Make a PENDING execution of the flow's newest version for an event."""
     row, flow = catalog.find(tx, account_id, flow_name)
     if trigger == "webhook" and not flow.starts_by("webhook"):
-        raise Invalid("trigger_missing", f"The flow {flow_name!r} has no webhook trigger.")
+        raise Invalid(
+            "trigger_missing", f"The flow {flow_name!r} has no webhook trigger.", "Add {type: webhook} to its triggers."
+        )
     execution_id = new_id("exe")
     if delivery_id is not None:
         before = _deliver(tx, account_id, row.id, delivery_id, execution_id)
@@ -79,7 +81,7 @@ def rerun(tx: Tx, account_id: str, execution_id: str, *, by: str) -> Started:
     mine = (executions.c.id == execution_id) & (executions.c.account_id == account_id)
     row = tx.one(sa.select(executions).where(mine))
     if row is None:
-        raise Missing("execution_unknown", f"There is no execution {execution_id}.")
+        raise Missing("execution_unknown", f"There is no execution {execution_id}.", LISTED)
     payload = json.loads(row.trigger_event)["payload"]
     return start(tx, account_id, row.flow_name, payload, trigger="manual", by=by, reruns=execution_id)
 

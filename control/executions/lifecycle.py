@@ -22,6 +22,7 @@ from kit.errors import Conflict, Missing
 Ending = Callable[[Tx, Row[Any], Cause | None], None]
 """A unit that runs with the end of an execution: (tx, the row as it ended, why)."""
 
+LISTED = "`preloop executions list` shows the latest."
 WORK = "executions"
 """Woken when there may be something to claim, to stop or to show in a list."""
 
@@ -117,7 +118,7 @@ def cancel(tx: Tx, account_id: str, execution_id: str, *, by: str) -> None:
     mine = (executions.c.id == execution_id) & (executions.c.account_id == account_id)
     row = tx.one(sa.select(executions.c.state).where(mine))
     if row is None:
-        raise Missing("execution_unknown", f"There is no execution {execution_id}.")
+        raise Missing("execution_unknown", f"There is no execution {execution_id}.", LISTED)
     if Stored(row.state) in states.FINAL:
         raise Conflict("execution_final", f"The execution is {row.state} already.", "Run it again instead.")
 

@@ -36,7 +36,7 @@ def ensure_default(tx: Tx) -> bool:
 def add_user(tx: Tx, account_id: str, *, email: str, name: str, role: Role, password: str | None = None) -> str:
     """A new person; the address must be free in this account."""
     if "@" not in email:
-        raise Invalid("email_invalid", f"{email!r} is not an e-mail address.")
+        raise Invalid("email_invalid", f"{email!r} is not an e-mail address.", "Write name@host.")
     taken = sa.select(users.c.id).where(users.c.account_id == account_id, users.c.email == email)
     if tx.one(taken):
         raise Invalid("email_taken", f"There is a user {email} already.", "`preloop users list` shows them.")
@@ -79,7 +79,7 @@ async def by_password(db: Database, account_id: str, email: str, password: str) 
     rows = await db.read(sa.select(users).where(users.c.account_id == account_id, users.c.email == email))
     stored = rows[0].password_hash if rows and rows[0].password_hash else None
     if not await anyio.to_thread.run_sync(_matches, stored, password):
-        raise Unauthorized("sign_in_wrong", "E-mail address and password do not match.")
+        raise Unauthorized("sign_in_wrong", "E-mail address and password do not match.", "Or use a sign-in link.")
     return await db.write(lambda tx: issue(tx, rows[0].id, "cookie", lasts=COOKIE_FOR))
 
 

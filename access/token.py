@@ -13,6 +13,7 @@ from starlette.routing import Route
 from control.identity import sessions
 from control.identity.principals import AUDIENCE
 from control.tables import executions
+from kit import asgi
 from kit.clock import rfc3339
 from kit.db import Database, Tx
 from kit.errors import Fault
@@ -31,8 +32,7 @@ def routes(*, db: Database, signer: Signer) -> list[Route]:
                 lambda tx: _spend(tx, bootstrap if scheme.lower() == "bearer" else "")
             )
         except Fault as fault:
-            body = {"code": fault.code, "detail": fault.message, "hint": fault.hint}
-            return JSONResponse(body, status_code=fault.status, media_type="application/problem+json")
+            return asgi.problem(fault)
         token = signer.sign(subject=session_id, audience=AUDIENCE, expires_at=latest_end)
         answer = {"token": token, "expires_at": rfc3339(latest_end)}
         return JSONResponse(answer, headers={"cache-control": "no-store"})

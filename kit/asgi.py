@@ -8,6 +8,7 @@ Fault (RFC 9457).
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import structlog
@@ -45,8 +46,9 @@ class Misdirected(Refused):
 
 def problem(fault: Fault, request_id: str = "") -> Response:
     """RFC 9457 with our two members `code` and `hint`; server errors also name the request to look for in the log."""
-    body: dict[str, object] = {"type": "about:blank", "title": fault.message, "status": fault.status}
-    body |= {"code": fault.code, "hint": fault.hint}
+    title = HTTPStatus(fault.status).phrase
+    body: dict[str, object] = {"type": "about:blank", "title": title, "status": fault.status}
+    body |= {"detail": fault.message, "code": fault.code, "hint": fault.hint}
     if fault.status >= 500 and request_id:
         body["request_id"] = request_id
     headers = {"www-authenticate": "Bearer"} if fault.status == 401 else None

@@ -81,7 +81,7 @@ class Client:
 def _fault(answer: httpx.Response) -> Fault:
     try:
         told = answer.json()
-        code, message, hint = told["code"], told.get("detail") or told["title"], told.get("hint", "")
+        code, message, hint = told["code"], told["detail"], told.get("hint", "")
     except (ValueError, KeyError, TypeError):
         code, message, hint = "answer_unreadable", f"The plane answered {answer.status_code}.", ""
     return _KINDS.get(answer.status_code, Unavailable if answer.status_code == 503 else Fault)(code, message, hint)

@@ -263,5 +263,6 @@ class Problem(BaseModel):
     type: str
     title: str
     status: int
+    detail: str
     code: str
     hint: str

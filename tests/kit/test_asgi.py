@@ -68,7 +68,8 @@ async def test_a_fault_is_a_problem_with_code_and_hint() -> None:
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json() == {
         "type": "about:blank",
-        "title": "Somebody was first.",
+        "title": "Conflict",
+        "detail": "Somebody was first.",
         "status": 409,
         "code": "taken",
         "hint": "Look again.",

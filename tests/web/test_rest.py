@@ -135,7 +135,7 @@ async def test_a_bad_flow_file_is_named_and_not_stored(
 ) -> None:
     answer = await http.put(f"/api/v1/flows/{name}", content=source)
     assert (answer.status_code, answer.json()["code"]) == (422, code)
-    assert says in answer.json()["title"]
+    assert says in answer.json()["detail"]
     assert (await http.get("/api/v1/flows/process-payment")).json()["version"] == 1
 
 

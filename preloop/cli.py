@@ -13,8 +13,7 @@ import typer
 
 from kit import canonical, observe
 from kit.errors import Fault, Invalid
-from preloop import admin, nouns, serve, show
-from preloop import demo as demonstration
+from preloop import admin, nouns, show
 from preloop.client import Client
 from preloop.settings import DemoSettings, load
 
@@ -49,6 +48,8 @@ def up(config: Config = None, data: Data = None, port: Annotated[int | None, typ
         server = settings.server.model_copy(update={"port": port})
         settings = settings.model_copy(update={"server": server})
     observe.configure(settings.log_level)
+    from preloop import serve  # decision 0006: only the commands that serve pay for what serves
+
     run_async(serve.up, settings)
 
 
@@ -56,6 +57,8 @@ def up(config: Config = None, data: Data = None, port: Annotated[int | None, typ
 def demo() -> None:
     """Run the main job once: an event, an agent, a gated tool, a person's yes. No key, no Docker."""
     observe.configure("error")
+    from preloop import demo as demonstration  # decision 0006
+
     raise typer.Exit(run_async(demonstration.run, DemoSettings()))
 
 

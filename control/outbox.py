@@ -47,9 +47,9 @@ def sent(tx: Tx, row_id: str) -> None:
     tx.execute(sa.update(outbox).where(outbox.c.id == row_id).values(status="sent", sent_at=tx.now(), error=None))
 
 
-def failed(tx: Tx, row: Row[Any], error: str) -> bool:
+def failed(tx: Tx, row: Row[Any], error: str, *, final: bool = False) -> bool:
     """Try again later, twice as late each time; True when that was the last attempt."""
-    last = bool(row.attempts >= ATTEMPTS)
+    last = final or bool(row.attempts >= ATTEMPTS)
     later = tx.now() + timedelta(seconds=min(2**row.attempts, 300))
     state = {"status": "failed" if last else "waiting", "next_at": later, "error": error[:2000]}
     tx.execute(sa.update(outbox).where(outbox.c.id == row.id).values(state))

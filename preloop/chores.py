@@ -11,15 +11,17 @@ from sqlalchemy.engine import Row
 from control import outbox
 from control.approvals import notices
 from control.approvals.desk import Desk
-from control.approvals.notices import Notice
+from control.approvals.notices import Failure, Notice
 from control.executions import queue
 from control.executions.lifecycle import Lifecycle
 from kit.bus import Bus
 from kit.db import Database
-from kit.errors import Fault
+from kit.errors import Fault, Unavailable
 from kit.observe import log
 
 EVERY_S = 1.0
+CLIMB_S = 5.0
+"""How late a reminder may be."""
 Send = Callable[[Notice], Awaitable[None]]
 """Delivers one notice over one channel; raises a Fault when it did not arrive."""
 
@@ -39,15 +41,16 @@ class Chores:
 
     def start(self, tasks: TaskGroup, adopted: anyio.Event) -> None:
         """`adopted` is set when this process's worker had its first chance to take over what was lost."""
-        tasks.start_soon(self._each_second, "approval deadlines", self._expire)
-        tasks.start_soon(self._each_second, "time limits", self._overdue)
+        tasks.start_soon(self._each, "approval deadlines", self._expire)
+        tasks.start_soon(self._each, "reminders", self._climb, CLIMB_S)
+        tasks.start_soon(self._each, "time limits", self._overdue)
         tasks.start_soon(self._sweep_after, adopted)
         tasks.start_soon(self._notify)
 
-    async def _each_second(self, name: str, chore: Callable[[], Awaitable[object]]) -> None:
+    async def _each(self, name: str, chore: Callable[[], Awaitable[object]], every_s: float = EVERY_S) -> None:
         while True:
             await self._try(name, chore)
-            await anyio.sleep(EVERY_S)
+            await anyio.sleep(every_s)
 
     async def _try(self, name: str, chore: Callable[[], Awaitable[object]]) -> None:
         try:
@@ -58,12 +61,15 @@ class Chores:
     async def _expire(self) -> None:
         await self._db.write(self._desk.expire)
 
+    async def _climb(self) -> None:
+        await self._db.write(self._desk.climb)
+
     async def _overdue(self) -> None:
         await self._db.write(queue.overdue)
 
     async def _sweep_after(self, adopted: anyio.Event) -> None:
         await adopted.wait()
-        await self._each_second("lost executions", self._sweep)
+        await self._each("lost executions", self._sweep)
 
     async def _sweep(self) -> None:
         await self._db.write(lambda tx: queue.sweep(tx, self._lifecycle))
@@ -81,15 +87,16 @@ class Chores:
     async def _attempt(self, row: Row[Any]) -> None:
         notice = await self._db.write(lambda tx: notices.compose(tx, row, self._public_url))
         if notice is not None:
-            error = await self._send(notice)
-            await self._db.write(lambda tx: notices.outcome(tx, row, error))
+            failure = await self._send(notice)
+            await self._db.write(lambda tx: self._desk.noted(tx, row, failure))
 
-    async def _send(self, notice: Notice) -> str | None:
+    async def _send(self, notice: Notice) -> Failure | None:
+        """Only what a later attempt could mend is worth one."""
         send = self._channels.get(notice.channel)
         if send is None:
-            return f"The channel {notice.channel!r} is not in preloop.toml any more."
+            return Failure(reason=f"The channel {notice.channel!r} is not in preloop.toml any more.", final=True)
         try:
             await send(notice)
         except Fault as fault:
-            return fault.message
+            return Failure(reason=fault.message, final=not isinstance(fault, Unavailable))
         return None

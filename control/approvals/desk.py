@@ -1,10 +1,12 @@
-"""Ask, decide, expire, withdraw: an approval is a row, and one conditional UPDATE is the verdict.
+"""Ask, decide, use: an approval is a row, and one conditional UPDATE is the verdict.
 
 A call attaches to its durable row or makes one (`attach`); the yes is worth exactly one sending of exactly that row
-(`claim`). The desk knows no socket: whoever waits watches the call's topic and reads the row.
+(`claim`). The desk knows no socket: whoever waits watches the call's topic and reads the row. The row itself is in
+`requests`, standing yeses in `standing`, changed arguments in `changes`, what the clock and an end do in `endings`.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -13,22 +15,24 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
-from control import events
-from control.approvals import notices, policy
+from control import events, outbox
+from control.approvals import changes, endings, ladder, notices, policy, requests, standing
+from control.approvals.changes import Complain
 from control.approvals.directory import Directory
+from control.approvals.notices import Failure
+from control.approvals.standing import Scope
 from control.executions import diagnosis, lifecycle, logs, toolcalls
 from control.executions.lifecycle import Lifecycle
 from control.executions.states import Cause
 from control.executions.toolcalls import Call, Status
-from control.identity import charter as charters
 from control.identity.principals import Principal
-from control.tables import approvals, executions, sessions, tool_calls, votes
-from kit.clock import rfc3339
+from control.tables import approvals, tool_calls, votes
 from kit.db import Tx
-from kit.errors import Conflict, Invalid, Missing, Refused
-from kit.ids import new_id
+from kit.errors import Conflict, Invalid, Refused
 
-GONE = "The run has ended; nothing is called for it any more."
+GONE = endings.GONE
+TOPIC = requests.TOPIC
+withdraw = endings.withdraw
 
 
 class Verdict(StrEnum):
@@ -51,6 +55,8 @@ class Desk:
 
     def __init__(self, directory: Directory, lifecycle_: Lifecycle) -> None:
         self.directory = directory
+        self.complain: Complain | None = None
+        """What is wrong with arguments by a tool's pinned schema; the door that knows the schemas gives it."""
         self._lifecycle = lifecycle_
 
     # asking -------------------------------------------------------------------------------------------------------
@@ -73,37 +79,38 @@ class Desk:
             return toolcalls.record(tx, principal, call, Status.DENIED, rule=verdict.rule, context=kept, error=error)
         if isinstance(verdict, policy.Allow):
             return toolcalls.record(tx, principal, call, Status.READY, rule=verdict.rule, context=kept)
-        return self._ask(tx, principal, call, verdict, kept)
+        return self._from_the_record(tx, principal, call, verdict, context, kept) or self._ask(
+            tx, principal, call, verdict, kept
+        )
+
+    def _from_the_record(
+        self, tx: Tx, principal: Principal, call: Call, ask: policy.Ask, context: dict[str, Any], kept: str
+    ) -> str | None:
+        """The call's row where nobody has to be asked again, or can be; else None."""
+        if before := toolcalls.declined_before(tx, principal, call):
+            rule = "a person declined exactly this before"
+            return toolcalls.record(tx, principal, call, Status.DECLINED, rule=rule, context=kept, error=before)
+        if grant := standing.use(tx, principal, call, ask, context, self.directory):
+            rule = f"standing yes of {grant.created_by} ({grant.id})"
+            return toolcalls.record(tx, principal, call, Status.READY, rule=rule, context=kept, grant_id=grant.id)
+        if why := requests.too_big(call) or requests.too_many(tx, principal):
+            error = f"Tool '{call.name}' was not called and nobody was asked: {why}."
+            return toolcalls.record(tx, principal, call, Status.DENIED, rule=ask.rule, context=kept, error=error)
+        if nobody := endings.nobody(tx, principal, ask.gate, self.directory):
+            error = f"Tool '{call.name}' was not called: {nobody}"
+            row = toolcalls.record(tx, principal, call, Status.DENIED, rule=ask.rule, context=kept, error=error)
+            endings.unreachable(tx, self._lifecycle, principal.account_id, principal.execution_id, call.name, nobody)
+            return row
+        return None
 
     def _ask(self, tx: Tx, principal: Principal, call: Call, ask: policy.Ask, context: str) -> str:
-        members = self.directory.members(ask.gate.group)
-        if len(members) < ask.gate.quorum:
-            error = f"Tool '{call.name}' needs {ask.gate.quorum} of group '{ask.gate.group}', which has {len(members)}."
-            return toolcalls.record(tx, principal, call, Status.DENIED, rule=ask.rule, context=context, error=error)
         call_id = toolcalls.record(tx, principal, call, Status.WAITING, rule=ask.rule, context=context)
-        approval_id = new_id("apr")
-        now = tx.now()
-        expires = now + timedelta(seconds=ask.gate.timeout_s)
-        tx.execute(
-            sa.insert(approvals).values(
-                id=approval_id,
-                account_id=principal.account_id,
-                session_id=principal.session_id,
-                execution_id=principal.execution_id,
-                call_id=call_id,
-                approver_group=ask.gate.group,
-                quorum=ask.gate.quorum,
-                rule=ask.rule,
-                asked_at=now,
-                expires_at=expires,
-            )
-        )
+        members = self.directory.members(ask.gate.group)
         names = [member.name for member in members]
-        data = {"approval": approval_id, "call": call_id, "tool": call.tool, "asked": names}
-        events.append(tx, principal.account_id, principal.stream, "approval.asked", **data, expires=rfc3339(expires))
+        row = requests.open_(tx, principal, call_id, ask, tool=call.tool, asked=names)
         if principal.execution_id:
             lifecycle.waiting(tx, principal.execution_id, principal.account_id, opened=True)
-        notices.request(tx, principal, approval_id=approval_id, call=call, members=members, expires_at=expires)
+        notices.queue(tx, row, _call(tx, call_id), members, topic=notices.REQUESTED)
         logs.story(
             tx,
             principal.account_id,
@@ -113,7 +120,6 @@ class Desk:
             f"Approval request sent to: {', '.join(names)}",
             f"Waiting for approval... (timeout: {diagnosis.span(ask.gate.timeout_s)})",
         )
-        tx.wake(TOPIC)
         return call_id
 
     # sending ------------------------------------------------------------------------------------------------------
@@ -126,14 +132,14 @@ class Desk:
         tx.execute(sa.update(approvals).where(approved).values(status="consumed"))
         return True
 
-    def settle(self, tx: Tx, call_id: str, *, result: dict[str, Any] | None, is_error: bool, error: str | None) -> bool:
+    def settle(self, tx: Tx, call_id: str, *, result: dict[str, Any] | None, is_error: bool, error: str | None) -> int:
         """Store the upstream's answer; under `on_tool_error: fail` an error asks for the end of the run."""
-        settled = toolcalls.settle(tx, call_id, result=result, is_error=is_error, error=error)
-        if settled and is_error:
-            row = tx.execute(sa.select(tool_calls).where(tool_calls.c.id == call_id)).one()
-            if row.execution_id and _charter(tx, row.session_id).on_tool_error == "fail":
+        seq = toolcalls.settle(tx, call_id, result=result, is_error=is_error, error=error)
+        if seq and is_error:
+            row = _call(tx, call_id)
+            if row.execution_id and requests.charter(tx, row.session_id).on_tool_error == "fail":
                 lifecycle.intend(tx, row.account_id, row.execution_id, Cause.TOOL_FAILED, by="tool")
-        return settled
+        return seq
 
     # deciding -----------------------------------------------------------------------------------------------------
 
@@ -148,34 +154,50 @@ class Desk:
         reason: str,
         digest: str,
         via: str,
+        changed: Mapping[str, Any] | None = None,
+        grant: Scope | None = None,
     ) -> Decided:
-        """One person's yes or no on exactly the arguments they saw. The first decision stands; a second is told so."""
-        row = _locked(tx, account_id, approval_id)
-        call = tx.execute(sa.select(tool_calls).where(tool_calls.c.id == row.call_id)).one()
-        if approver not in {member.id for member in self.directory.members(row.approver_group)}:
+        """One person's yes or no on exactly the arguments they saw. The first decision stands; a second is told so.
+
+        With `changed` it is these arguments that go upstream; with `grant` the yes also stands for later calls.
+        """
+        row = requests.locked(tx, account_id, approval_id)
+        call = _call(tx, row.call_id)
+        self._may_decide(row, approver, verdict, reason)
+        if row.status != "pending":
+            return _again(row, approver, verdict)
+        _still(tx, row, call, digest)
+        name = self.directory.approvers[approver].name
+        amended = changes.amend(tx, row, call, changed, self.complain) if changed is not None else None
+        self._vote(tx, row, approver, verdict, reason, via)
+        if verdict is Verdict.APPROVED and not self._agreed(tx, row):
+            if amended or grant:
+                raise Refused("others_must_agree", "Others must agree to the same arguments.", "Approve or decline it.")
+            return Decided(status="pending", by=name, open=True)
+        if not requests.close(tx, row, verdict.value, by=approver, reason=reason):
+            raise Conflict("approval_decided", "Somebody else was faster.", "Reload the page.")
+        if verdict is Verdict.DECLINED:
+            self._refused(tx, row, call, Status.DECLINED, diagnosis.declined(name, reason))
+            return Decided(status=verdict.value, by=name)
+        self._approved(tx, row, call, name, amended)
+        if grant:
+            people = self.directory
+            standing.give(tx, account_id, approval_id, approver=approver, scope=grant, directory=people, via=via)
+        return Decided(status=verdict.value, by=name)
+
+    def _may_decide(self, row: Row[Any], approver: str, verdict: Verdict, reason: str) -> None:
+        if approver not in {member.id for member in requests.asked(self.directory, row)}:
             raise Refused("approver_not_asked", f"{approver} is not in group '{row.approver_group}'.")
         if verdict is Verdict.DECLINED and not reason.strip():
             raise Invalid("reason_required", "Say why you decline.", "One sentence is enough; the agent reads it.")
-        if row.status != "pending":
-            return _again(row, approver, verdict)
-        if row.expires_at <= tx.now():
-            raise Conflict("approval_expired", "The time to decide is over.", "A new run asks anew.")
-        if digest != call.digest:
-            raise Conflict("approval_changed", "The page showed other arguments.", "Reload it and look again.")
-        self._vote(tx, row, approver, verdict, reason, via)
-        yes = sa.select(sa.func.count()).where(
-            votes.c.approval_id == approval_id, votes.c.verdict == Verdict.APPROVED.value
-        )
-        name = self.directory.approvers[approver].name
-        if verdict is Verdict.APPROVED and tx.execute(yes).scalar_one() < row.quorum:
-            return Decided(status="pending", by=name, open=True)
-        if not _close(tx, row, verdict.value, by=approver, reason=reason):
-            raise Conflict("approval_decided", "Somebody else was faster.", "Reload the page.")
-        if verdict is Verdict.APPROVED:
-            self._approved(tx, row, call, name)
-        else:
-            self._refused(tx, row, call, Status.DECLINED, diagnosis.declined(name, reason))
-        return Decided(status=verdict.value, by=name)
+
+    def _agreed(self, tx: Tx, row: Row[Any]) -> bool:
+        """Enough different people, and under four eyes one of them is not the run's requester."""
+        yes = (votes.c.approval_id == row.id) & (votes.c.verdict == Verdict.APPROVED.value)
+        ids = tx.execute(sa.select(votes.c.approver).where(yes)).scalars().all()
+        people = [self.directory.approvers.get(id_) for id_ in ids]
+        others = [one for one in people if one and not (row.four_eyes and requests.is_requester(one, row.requester))]
+        return len(people) >= row.quorum and bool(others)
 
     def _vote(self, tx: Tx, row: Row[Any], approver: str, verdict: Verdict, reason: str, via: str) -> None:
         key = {"approval_id": row.id, "approver": approver, "account_id": row.account_id}
@@ -186,13 +208,18 @@ class Desk:
         data = {"approval": row.id, "approver": approver, "verdict": verdict.value, "via": via}
         events.append(tx, row.account_id, row.execution_id or row.session_id, "approval.voted", **data)
 
-    def _approved(self, tx: Tx, row: Row[Any], call: Row[Any], name: str) -> None:
+    def _approved(self, tx: Tx, row: Row[Any], call: Row[Any], name: str, amended: str | None) -> None:
         waiting = (tool_calls.c.id == call.id) & (tool_calls.c.status == Status.WAITING)
         waited = int((tx.now() - row.asked_at).total_seconds() * 1000)
-        tx.execute(sa.update(tool_calls).where(waiting).values(status=Status.READY.value, waited_ms=waited))
+        ready = {"status": Status.READY.value, "waited_ms": waited, "approved_args": amended}
+        tx.execute(sa.update(tool_calls).where(waiting).values(ready))
         if row.execution_id:
             lifecycle.waiting(tx, row.execution_id, row.account_id, opened=False)
-        logs.story(tx, row.account_id, row.execution_id, "info", f"Approval received from: {name}")
+        told = [f"Approval received from: {name}"]
+        if amended:
+            changes.note(tx, row, call, amended)
+            told.append(f"Arguments changed by {name}: {changes.shortened(amended)}")
+        logs.story(tx, row.account_id, row.execution_id, "info", *told)
         tx.wake(toolcalls.topic(call.id))
 
     def _refused(self, tx: Tx, row: Row[Any], call: Row[Any], status: Status, why: diagnosis.Verdict) -> None:
@@ -202,65 +229,49 @@ class Desk:
         if row.execution_id is None:
             return
         lifecycle.waiting(tx, row.execution_id, row.account_id, opened=False)
-        if _charter(tx, row.session_id).on_decline == "fail":
+        if requests.charter(tx, row.session_id).on_decline == "fail":
             self._lifecycle.end(tx, row.execution_id, why.cause, message=why.message, hint=why.hint)
 
+    # by the clock -------------------------------------------------------------------------------------------------
+
     def expire(self, tx: Tx) -> int:
-        """Close what nobody decided in time; returns how many."""
+        """Close what nobody decided in time, and what was approved and not used in time; returns how many."""
         late = sa.select(approvals).where(approvals.c.status == "pending", approvals.c.expires_at <= tx.now())
         rows = tx.execute(late.limit(50)).all()
         for found in rows:
-            row = _locked(tx, found.account_id, found.id)
-            if row.status != "pending" or not _close(tx, row, "expired", by=None, reason=None):
+            row = requests.locked(tx, found.account_id, found.id)
+            if row.status != "pending" or not requests.close(tx, row, "expired", by=None, reason=None):
                 continue
-            call = tx.execute(sa.select(tool_calls).where(tool_calls.c.id == row.call_id)).one()
             limit = int((row.expires_at - row.asked_at).total_seconds())
+            call = _call(tx, row.call_id)
             self._refused(tx, row, call, Status.EXPIRED, diagnosis.expired(call.tool, limit))
-        return len(rows)
+        return len(rows) + endings.lapse(tx)
+
+    def climb(self, tx: Tx) -> int:
+        """Remind whom nobody heard of at half the time, ask the next group at three quarters; returns how many."""
+        return ladder.climb(tx, self.directory)
+
+    def noted(self, tx: Tx, sent: Row[Any], failure: Failure | None) -> None:
+        """How one attempt of a notice went. When none of a request's reached anybody, the next group is asked at once;
+        without one that is the end."""
+        known = (approvals.c.id == outbox.payload(sent)["approval_id"]) & (approvals.c.account_id == sent.account_id)
+        found = tx.one(sa.select(approvals.c.id).where(known))
+        row = requests.locked(tx, sent.account_id, found.id) if found else None
+        hopeless = notices.outcome(tx, sent, failure)
+        if hopeless and row and row.status == "pending" and not ladder.escalate(tx, row, self.directory):
+            endings.unheard(tx, self._lifecycle, row)
 
 
-TOPIC = "approvals"
-"""Woken when the list of open approvals changes."""
+def _call(tx: Tx, call_id: str) -> Row[Any]:
+    return tx.execute(sa.select(tool_calls).where(tool_calls.c.id == call_id)).one()
 
 
-def withdraw(tx: Tx, ended: Row[Any], cause: Cause | None) -> None:
-    """An ending: what was open for this execution is withdrawn, a yes that was not used lapses."""
-    mine = approvals.c.execution_id == ended.id
-    now = tx.now()
-    gone = sa.update(approvals).where(mine, approvals.c.status == "pending")
-    for row in tx.execute(gone.values(status="withdrawn", decided_at=now).returning(approvals.c.id)).all():
-        events.append(tx, ended.account_id, ended.id, "approval.closed", approval=row.id, status="withdrawn")
-    tx.execute(sa.update(approvals).where(mine, approvals.c.status == "approved").values(status="lapsed"))
-    open_ = sa.select(tool_calls.c.id).where(
-        tool_calls.c.execution_id == ended.id, tool_calls.c.status.in_([Status.READY, Status.WAITING])
-    )
-    for call_id in tx.execute(open_).scalars().all():
-        toolcalls.close(tx, call_id, Status.WITHDRAWN, GONE)
-    tx.wake(TOPIC)
-
-
-def _locked(tx: Tx, account_id: str, approval_id: str) -> Row[Any]:
-    """The approval, its execution's row taken first: the order every unit keeps."""
-    mine = (approvals.c.id == approval_id) & (approvals.c.account_id == account_id)
-    found = tx.one(sa.select(approvals.c.execution_id).where(mine))
-    if found is None:
-        raise Missing("approval_unknown", f"There is no approval {approval_id}.")
-    if found.execution_id:
-        held = executions.c.id == found.execution_id
-        tx.execute(sa.update(executions).where(held).values(open_approvals=executions.c.open_approvals))
-    touched = sa.update(approvals).where(mine).values(quorum=approvals.c.quorum)
-    return tx.execute(touched.returning(approvals)).one()
-
-
-def _close(tx: Tx, row: Row[Any], status: str, *, by: str | None, reason: str | None) -> bool:
-    pending = (approvals.c.id == row.id) & (approvals.c.status == "pending")
-    values = {"status": status, "decided_at": tx.now(), "decided_by": by, "reason": reason or None}
-    if not tx.changed(sa.update(approvals).where(pending).values(values)):
-        return False
-    data = {"approval": row.id, "status": status, "by": by, "reason": reason}
-    events.append(tx, row.account_id, row.execution_id or row.session_id, "approval.closed", **data)
-    tx.wake(TOPIC)
-    return True
+def _still(tx: Tx, row: Row[Any], call: Row[Any], digest: str) -> None:
+    """The time is not over, and what the page showed is what waits."""
+    if row.expires_at <= tx.now():
+        raise Conflict("approval_expired", "The time to decide is over.", "A new run asks anew.")
+    if digest != call.digest:
+        raise Conflict("approval_changed", "The page showed other arguments.", "Reload it and look again.")
 
 
 def _again(row: Row[Any], approver: str, verdict: Verdict) -> Decided:
@@ -270,7 +281,3 @@ def _again(row: Row[Any], approver: str, verdict: Verdict) -> Decided:
         return Decided(status=row.status, by=approver, repeated=True)
     who = f" by {row.decided_by}" if row.decided_by else ""
     raise Conflict("approval_decided", f"This request was {effective}{who} before.", "Your click changed nothing.")
-
-
-def _charter(tx: Tx, session_id: str) -> charters.Charter:
-    return charters.loads(tx.execute(sa.select(sessions.c.charter).where(sessions.c.id == session_id)).scalar_one())

@@ -1,4 +1,4 @@
-"""Telling approvers: what a notice says and to whom. Sending is `preloop/chores`, through the outbox.
+"""Telling approvers: what a notice says and to whom. Sending is `preloop/channels`, through the outbox.
 
 A notice names the tool and the deadline, never the arguments. Its link is minted when it is sent, one per approver and
 attempt, and only the hash is kept.
@@ -6,7 +6,6 @@ attempt, and only the hash is kept.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,13 +14,14 @@ from sqlalchemy.engine import Row
 from control import events, outbox
 from control.approvals import links
 from control.approvals.directory import Approver
-from control.executions.toolcalls import Call
-from control.identity.principals import Principal
-from control.tables import approvals
+from control.tables import approvals, executions, sessions
+from control.tables import outbox as queued
 from kit.clock import rfc3339
 from kit.db import Tx
 
 REQUESTED = "approval.requested"
+REMINDED = "approval.reminded"
+ESCALATED = "approval.escalated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,22 +36,36 @@ class Notice:
     link: str
 
 
-def request(
-    tx: Tx, principal: Principal, *, approval_id: str, call: Call, members: Sequence[Approver], expires_at: datetime
-) -> None:
-    """Queue a notice for every channel of every approver."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why an attempt did not arrive; `final` when another one would not either."""
+
+    reason: str
+    final: bool = False
+
+
+def queue(tx: Tx, row: Row[Any], call: Row[Any], members: Sequence[Approver], *, topic: str) -> None:
+    """Queue a notice of a request for every channel of every approver."""
+    flow = _flow(tx, row)
     for member in members:
         for channel in member.notify:
             payload = {
-                "approval_id": approval_id,
-                "execution_id": principal.execution_id,
-                "flow": principal.charter.flow,
+                "approval_id": row.id,
+                "execution_id": row.execution_id,
+                "flow": flow,
                 "server": call.server,
                 "tool": call.tool,
                 "approver": member.id,
-                "expires_at": rfc3339(expires_at),
+                "expires_at": rfc3339(row.expires_at),
             }
-            outbox.add(tx, principal.account_id, channel=channel, topic=REQUESTED, target=member.id, payload=payload)
+            outbox.add(tx, row.account_id, channel=channel, topic=topic, target=member.id, payload=payload)
+
+
+def _flow(tx: Tx, row: Row[Any]) -> str:
+    """The flow that asks, or the name of an enrolled agent."""
+    if row.execution_id:
+        return str(tx.execute(sa.select(executions.c.flow_name).where(executions.c.id == row.execution_id)).scalar())
+    return str(tx.execute(sa.select(sessions.c.principal).where(sessions.c.id == row.session_id)).scalar())
 
 
 def compose(tx: Tx, row: Row[Any], public_url: str) -> Notice | None:
@@ -74,14 +88,24 @@ def compose(tx: Tx, row: Row[Any], public_url: str) -> Notice | None:
     )
 
 
-def outcome(tx: Tx, row: Row[Any], error: str | None) -> None:
-    """Note how an attempt went, in the outbox and in the run's events."""
+def outcome(tx: Tx, row: Row[Any], failure: Failure | None) -> bool:
+    """Note how an attempt went, in the outbox and in the record; True when the request now has reached nobody and will
+    not."""
     data = outbox.payload(row)
-    stream = data["execution_id"]
-    if error is None:
+    approval = tx.one(sa.select(approvals).where(approvals.c.id == data["approval_id"]))
+    stream = data["execution_id"] or (approval.session_id if approval else events.ACCOUNT)
+    if failure is None:
         outbox.sent(tx, row.id)
-        if stream:
-            events.append(tx, row.account_id, stream, "notice.sent", channel=row.channel, approver=data["approver"])
-    elif outbox.failed(tx, row, error) and stream:
-        told = {"channel": row.channel, "approver": data["approver"], "error": error[:500]}
-        events.append(tx, row.account_id, stream, "notice.failed", **told)
+        events.append(tx, row.account_id, stream, "notice.sent", channel=row.channel, approver=data["approver"])
+        return False
+    if not outbox.failed(tx, row, failure.reason, final=failure.final):
+        return False
+    told = {"channel": row.channel, "approver": data["approver"], "error": failure.reason[:500]}
+    events.append(tx, row.account_id, stream, "notice.failed", **told)
+    return not _hope(tx, row.account_id, data["approval_id"])
+
+
+def _hope(tx: Tx, account_id: str, approval_id: str) -> bool:
+    """Was any notice of this request sent, or may one still be?"""
+    mine = (queued.c.account_id == account_id) & queued.c.payload.contains(f'"approval_id":"{approval_id}"')
+    return tx.one(sa.select(queued.c.id).where(mine, queued.c.status != "failed").limit(1)) is not None

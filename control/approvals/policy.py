@@ -46,7 +46,7 @@ def decide(grants: Sequence[ToolGrant], facts: dict[str, Any], evaluate: Evaluat
             return Deny(rule=why)
     asks = [ask for grant in grants if grant.approval and (ask := _asks(grant.approval, facts, evaluate))]
     if asks:
-        return min(asks, key=lambda ask: (-ask.gate.quorum, ask.gate.timeout_s))
+        return min(asks, key=lambda ask: (-ask.gate.quorum, not ask.gate.four_eyes, ask.gate.timeout_s))
     return Allow(rule="the flow lists this tool" + (" and its condition is false" if grants[0].approval else ""))
 
 

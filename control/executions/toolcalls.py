@@ -1,8 +1,8 @@
 """The durable row of a tool call, from request to result. Who must say yes is next door in `approvals/desk`.
 
 A call is one row per (session, server, tool, argument digest) while it is open; a re-issued call attaches to it. It
-is sent
-by exactly one sender, once: a call that was sent and not settled in its time is `unknown` and is never sent again.
+is sent by exactly one sender, once: a call that was sent and not settled in its time is `unknown` and is never sent
+again. Every end has its event, and the row keeps that event's number: the receipt.
 """
 
 import json
@@ -17,6 +17,7 @@ from sqlalchemy.engine import Row
 from control import events
 from control.executions.states import Stored
 from control.identity.principals import Principal
+from control.tables import events as recorded
 from control.tables import executions, sessions, tool_calls
 from kit import canonical
 from kit.db import Database, Tx
@@ -75,20 +76,39 @@ def alive(tx: Tx, principal: Principal) -> bool:
 def reattach(tx: Tx, principal: Principal, call: Call) -> Row[Any] | None:
     """The row this call belongs to: an open one, one whose outcome nobody knows, or one that ended lately and whose
     answer nobody got."""
-    same = (tool_calls.c.session_id == principal.session_id) & (tool_calls.c.digest == call.digest)
-    same &= (tool_calls.c.server == call.server) & (tool_calls.c.tool == call.tool)
     undelivered = tool_calls.c.delivered_at.is_(None) & (tool_calls.c.settled_at > tx.now() - REATTACH)
     held = tool_calls.c.status.in_([*OPEN, Status.UNKNOWN])
-    found = sa.select(tool_calls).where(same, held | undelivered)
+    found = sa.select(tool_calls).where(_same(principal, call), held | undelivered)
     return tx.one(found.order_by(tool_calls.c.asked_at.desc()).limit(1))
 
 
+def _same(principal: Principal, call: Call) -> sa.ColumnElement[bool]:
+    same = (tool_calls.c.session_id == principal.session_id) & (tool_calls.c.digest == call.digest)
+    return same & (tool_calls.c.server == call.server) & (tool_calls.c.tool == call.tool)
+
+
+def declined_before(tx: Tx, principal: Principal, call: Call) -> str | None:
+    """What a person answered when this session asked for exactly this before and was refused."""
+    refused = sa.select(tool_calls.c.error).where(_same(principal, call), tool_calls.c.status == Status.DECLINED)
+    return tx.execute(refused.order_by(tool_calls.c.asked_at.desc()).limit(1)).scalar()
+
+
 def record(
-    tx: Tx, principal: Principal, call: Call, status: Status, *, rule: str, context: str, error: str = ""
+    tx: Tx,
+    principal: Principal,
+    call: Call,
+    status: Status,
+    *,
+    rule: str,
+    context: str,
+    error: str = "",
+    grant_id: str | None = None,
 ) -> str:
     """A new row and its event; returns the call's id."""
     call_id = new_id("tcl")
     now = tx.now()
+    data = {"call": call_id, "server": call.server, "tool": call.tool, "status": status.value, "rule": rule}
+    seq = events.append(tx, principal.account_id, principal.stream, "tool.asked", **data)
     tx.execute(
         sa.insert(tool_calls).values(
             id=call_id,
@@ -108,10 +128,10 @@ def record(
             error=error or None,
             asked_at=now,
             settled_at=now if status not in OPEN else None,
+            grant_id=grant_id,
+            receipt_seq=seq if status not in OPEN else None,
         )
     )
-    data = {"call": call_id, "server": call.server, "tool": call.tool, "status": status.value, "rule": rule}
-    events.append(tx, principal.account_id, principal.stream, "tool.asked", **data)
     return call_id
 
 
@@ -129,22 +149,29 @@ def claim(tx: Tx, principal: Principal, call_id: str, *, within: timedelta) -> b
     return True
 
 
-def settle(tx: Tx, call_id: str, *, result: dict[str, Any] | None, is_error: bool, error: str | None = None) -> bool:
-    """Store what came back for a call that was sent. A result after the end of the run is stored and marked late."""
+def settle(tx: Tx, call_id: str, *, result: dict[str, Any] | None, is_error: bool, error: str | None = None) -> int:
+    """Store what came back for a call that was sent; the number of its event, 0 when it was settled before. A result
+    after the end of the run is stored and marked late."""
     row = tx.execute(sa.select(tool_calls).where(tool_calls.c.id == call_id)).one()
     status = Status.FAILED if is_error else Status.SUCCEEDED
     values = {"status": status.value, "settled_at": tx.now(), "is_error": is_error, "error": error}
     values["result"] = canonical.dumps(result) if result is not None else None
     sent = (tool_calls.c.id == call_id) & tool_calls.c.status.in_([Status.SENT, Status.UNKNOWN])
     if not tx.changed(sa.update(tool_calls).where(sent).values(values)):
-        return False
+        return 0
     late = bool(row.execution_id) and not tx.one(
         sa.select(executions.c.id).where(executions.c.id == row.execution_id, executions.c.state == Stored.RUNNING)
     )
     data = {"call": call_id, "tool": row.tool, "status": status.value, "error": error, "late": late}
-    events.append(tx, row.account_id, row.execution_id or row.session_id, "tool.settled", **data)
-    tx.wake(topic(call_id))
-    return True
+    return _ended(tx, row, "tool.settled", **data)
+
+
+def _ended(tx: Tx, row: Row[Any], type_: str, **data: object) -> int:
+    """The event of a call's end, kept as its receipt."""
+    seq = events.append(tx, row.account_id, row.execution_id or row.session_id, type_, **data)
+    tx.execute(sa.update(tool_calls).where(tool_calls.c.id == row.id).values(receipt_seq=seq))
+    tx.wake(topic(row.id))
+    return seq
 
 
 def give_up(tx: Tx, call_id: str, *, at_once: bool = False) -> bool:
@@ -157,9 +184,7 @@ def give_up(tx: Tx, call_id: str, *, at_once: bool = False) -> bool:
     lost = sa.update(tool_calls).where(overdue).values(status=Status.UNKNOWN.value, settled_at=tx.now())
     row = tx.execute(lost.returning(tool_calls)).first()
     if row:
-        stream = row.execution_id or row.session_id
-        events.append(tx, row.account_id, stream, "tool.unknown", call=call_id, tool=row.tool)
-        tx.wake(topic(call_id))
+        _ended(tx, row, "tool.unknown", call=call_id, tool=row.tool)
     return row is not None
 
 
@@ -174,15 +199,32 @@ def close(tx: Tx, call_id: str, status: Status, error: str) -> bool:
     open_ = (tool_calls.c.id == call_id) & tool_calls.c.status.in_([Status.READY, Status.WAITING])
     now = tx.now()
     ended = sa.update(tool_calls).where(open_).values(status=status.value, error=error, settled_at=now, is_error=True)
-    hit = tx.changed(ended)
-    if hit:
-        tx.wake(topic(call_id))
-    return hit
+    row = tx.execute(ended.returning(tool_calls)).first()
+    if row:
+        _ended(tx, row, "tool.closed", call=call_id, tool=row.tool, status=status.value, error=error)
+    return row is not None
+
+
+def to_send(row: Row[Any]) -> dict[str, Any]:
+    """The arguments that go upstream: as asked for, or as a person changed them."""
+    found: dict[str, Any] = json.loads(row.approved_args or row.args)
+    return found
 
 
 async def look(db: Database, call_id: str) -> Row[Any]:
-    """The row as it is now."""
-    return (await db.read(sa.select(tool_calls).where(tool_calls.c.id == call_id)))[0]
+    """The row as it is now, with `receipt_hash`, the hash of the event that tells how it ended."""
+    stream = sa.func.coalesce(tool_calls.c.execution_id, tool_calls.c.session_id)
+    its = (recorded.c.account_id == tool_calls.c.account_id) & (recorded.c.stream == stream)
+    its &= recorded.c.seq == tool_calls.c.receipt_seq
+    joined = sa.select(tool_calls, recorded.c.hash.label("receipt_hash")).outerjoin(recorded, its)
+    return (await db.read(joined.where(tool_calls.c.id == call_id)))[0]
+
+
+def receipt(row: Row[Any]) -> dict[str, Any] | None:
+    """Where the record tells how a call ended: {stream, seq, hash}, of a row that `look` read."""
+    if row.receipt_hash is None:
+        return None
+    return {"stream": row.execution_id or row.session_id, "seq": row.receipt_seq, "hash": row.receipt_hash}
 
 
 def result(row: Row[Any]) -> dict[str, Any] | None:

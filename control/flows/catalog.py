@@ -42,6 +42,8 @@ class Known:
                 self._one("server", tool.server)
             if tool.approval:
                 self._one("group", tool.approval.group)
+                if tool.approval.escalate:
+                    self._one("group", tool.approval.escalate)
             for expression in (tool.deny, tool.approval and tool.approval.when):
                 if expression:
                     self._rule(expression)

@@ -72,6 +72,8 @@ class Approval(Strict):
     when: str | None = None
     timeout: Seconds = 600
     quorum: int = Field(default=1, ge=1, le=20)
+    escalate: str | None = None
+    four_eyes: bool = False
 
 
 class Tool(Strict):
@@ -192,7 +194,14 @@ def loads(stored: str) -> Flow:
 def _gate(approval: Approval | None) -> Gate | None:
     if approval is None:
         return None
-    return Gate(group=approval.group, when=approval.when, timeout_s=approval.timeout, quorum=approval.quorum)
+    return Gate(
+        group=approval.group,
+        when=approval.when,
+        timeout_s=approval.timeout,
+        quorum=approval.quorum,
+        escalate=approval.escalate,
+        four_eyes=approval.four_eyes,
+    )
 
 
 def _explain(error: ValidationError, node: yaml.Node | None) -> Invalid:

@@ -16,12 +16,15 @@ OnToolError = Literal["report", "fail", "ignore"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """Who must say yes. `when` is CEL over the call; absent means always."""
+    """Who must say yes. `when` is CEL over the call; absent means always. `escalate` is a group that is asked too when
+    three quarters of the time are over; under `four_eyes` whoever started the run can't be the only vote."""
 
     group: str
     when: str | None = None
     timeout_s: int = 600
     quorum: int = 1
+    escalate: str | None = None
+    four_eyes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,65 @@
+"""Approve with changed arguments: checked as the call itself was, kept beside what was asked for, told to everybody."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.engine import Row
+
+from control import events
+from control.approvals import policy, requests, rules
+from kit import canonical
+from kit.db import Tx
+from kit.errors import Invalid, Refused
+
+Complain = Callable[[Row[Any], Mapping[str, Any]], str]
+"""(the call's row, arguments) → what is wrong with them by the tool's pinned schema; empty when they fit."""
+TOLD = 2000
+
+
+def amend(tx: Tx, row: Row[Any], call: Row[Any], changed: Mapping[str, Any], complain: Complain | None) -> str | None:
+    """The canonical text of arguments that may go upstream instead; None when nothing was changed."""
+    canonical.check(dict(changed))
+    text = canonical.dumps(dict(changed))
+    if text == call.args:
+        return None
+    if row.quorum > 1:
+        raise Refused("others_must_agree", "Several people must agree to the same arguments.", "Decline and say why.")
+    if len(text.encode()) > requests.MOST_BYTES:
+        raise Invalid("arguments_too_large", f"The arguments are larger than {requests.MOST_BYTES // 1024} KB.")
+    if complain and (wrong := complain(call, changed)):
+        raise Invalid("invalid_arguments", f"The tool does not take that: {wrong}", "Nothing was decided.")
+    _allowed(tx, row, call, dict(changed))
+    return text
+
+
+def _allowed(tx: Tx, row: Row[Any], call: Row[Any], changed: dict[str, Any]) -> None:
+    """The rules speak about the changed arguments too: no denial, and nobody else whom they would have asked."""
+    tools = policy.matching(requests.charter(tx, row.session_id).tools, call.server, call.tool)
+    verdict = policy.decide(tools, facts(call) | {"args": changed}, rules.evaluate)
+    if isinstance(verdict, policy.Deny):
+        raise Refused("changed_denied", f"A rule refuses these arguments: {verdict.rule}.", "Nothing was decided.")
+    if isinstance(verdict, policy.Ask):
+        gate = verdict.gate
+        stricter = gate.quorum > row.quorum or (gate.four_eyes and not row.four_eyes)
+        if stricter or gate.group not in (row.approver_group, row.escalate_to):
+            raise Refused("changed_needs_others", f"For these arguments group '{gate.group}' must be asked.", "")
+
+
+def facts(call: Row[Any]) -> dict[str, Any]:
+    """What the rules saw when the call was asked for, as they saw it."""
+    kept: dict[str, Any] = json.loads(call.context or "{}")
+    now = kept.get("now")
+    return kept | {"now": datetime.fromisoformat(now) if isinstance(now, str) else call.asked_at}
+
+
+def note(tx: Tx, row: Row[Any], call: Row[Any], amended: str) -> None:
+    """The record keeps by digest what was asked for and what was approved."""
+    digests = {"asked": call.digest, "approved": canonical.digest(json.loads(amended))}
+    stream = row.execution_id or row.session_id
+    events.append(tx, row.account_id, stream, "approval.changed", approval=row.id, call=call.id, **digests)
+
+
+def shortened(text: str) -> str:
+    return text if len(text) <= TOLD else text[:TOLD] + "…"

@@ -1,0 +1,93 @@
+"""How a request ends without a verdict: the run is over, the yes was not used, nobody could be reached."""
+
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Row
+
+from control import events
+from control.approvals import requests
+from control.approvals.directory import Directory
+from control.executions import lifecycle, logs, toolcalls
+from control.executions.lifecycle import Lifecycle
+from control.executions.states import Cause
+from control.executions.toolcalls import Status
+from control.identity.charter import Gate
+from control.identity.principals import Principal
+from control.tables import approvals, tool_calls
+from kit.db import Tx
+
+GONE = "The run has ended; nothing is called for it any more."
+UNUSED = "The approval was not used in time. Call the tool again: it will be asked for anew."
+UNHEARD = "Nobody could be reached: no notice to any approver arrived."
+HINT = "Look at [approvers], [groups] and [notify] in preloop.toml, and at the run's notice.failed events."
+TAKE_UP = timedelta(seconds=10)
+"""What a waiting caller gets to take up a yes that came at the last moment."""
+
+
+def withdraw(tx: Tx, ended: Row[Any], cause: Cause | None) -> None:
+    """An ending: what was open for this execution is withdrawn, a yes that was not used lapses."""
+    mine = approvals.c.execution_id == ended.id
+    now = tx.now()
+    gone = sa.update(approvals).where(mine, approvals.c.status == "pending")
+    for row in tx.execute(gone.values(status="withdrawn", decided_at=now).returning(approvals.c.id)).all():
+        events.append(tx, ended.account_id, ended.id, "approval.closed", approval=row.id, status="withdrawn")
+    tx.execute(sa.update(approvals).where(mine, approvals.c.status == "approved").values(status="lapsed"))
+    open_ = sa.select(tool_calls.c.id).where(
+        tool_calls.c.execution_id == ended.id, tool_calls.c.status.in_([Status.READY, Status.WAITING])
+    )
+    for call_id in tx.execute(open_).scalars().all():
+        toolcalls.close(tx, call_id, Status.WITHDRAWN, GONE)
+    tx.wake(requests.TOPIC)
+
+
+def lapse(tx: Tx) -> int:
+    """A yes that nobody used in its time is worth nothing any more, whoever's session it was; returns how many."""
+    now = tx.now()
+    unused = (approvals.c.status == "approved") & (approvals.c.expires_at <= now)
+    unused &= approvals.c.decided_at <= now - TAKE_UP
+    rows = tx.execute(sa.select(approvals).where(unused).limit(50)).all()
+    for found in rows:
+        row = requests.locked(tx, found.account_id, found.id)
+        lapsed = sa.update(approvals).where(approvals.c.id == row.id, approvals.c.status == "approved")
+        if not tx.changed(lapsed.values(status="lapsed")):
+            continue
+        stream = row.execution_id or row.session_id
+        events.append(tx, row.account_id, stream, "approval.lapsed", approval=row.id, call=row.call_id)
+        toolcalls.close(tx, row.call_id, Status.EXPIRED, UNUSED)
+        tx.wake(requests.TOPIC)
+    return len(rows)
+
+
+def nobody(tx: Tx, principal: Principal, gate: Gate, directory: Directory) -> str | None:
+    """Why this gate can never be passed: too few people in its group, or under four eyes only the requester."""
+    members = directory.members(gate.group)
+    if not members:
+        return f"Nobody could be reached: group '{gate.group}' has no members."
+    if len(members) < gate.quorum:
+        return f"Nobody could be reached: {gate.quorum} of group '{gate.group}' must agree, which has {len(members)}."
+    if gate.four_eyes:
+        email = requests.requester(tx, principal)
+        if all(requests.is_requester(member, email) for member in members):
+            return f"Nobody could be reached: only the run's requester is in group '{gate.group}'."
+    return None
+
+
+def unreachable(tx: Tx, lifecycle_: Lifecycle, account_id: str, execution_id: str | None, tool: str, why: str) -> None:
+    """An error on the execution at once, never a silent wait."""
+    logs.story(tx, account_id, execution_id, "error", why)
+    if execution_id is not None:
+        message = f"Tool '{tool}' needs approval. {why}"
+        lifecycle_.end(tx, execution_id, Cause.APPROVER_UNREACHABLE, message=message, hint=HINT)
+
+
+def unheard(tx: Tx, lifecycle_: Lifecycle, row: Row[Any]) -> None:
+    """Every notice of a request failed for good: it is withdrawn, its call answered, its run ended. `row` is locked."""
+    if not requests.close(tx, row, "withdrawn", by=None, reason=UNHEARD):
+        return
+    call = tx.execute(sa.select(tool_calls).where(tool_calls.c.id == row.call_id)).one()
+    toolcalls.close(tx, call.id, Status.WITHDRAWN, f"Tool '{call.name}' was not called: {UNHEARD}")
+    if row.execution_id:
+        lifecycle.waiting(tx, row.execution_id, row.account_id, opened=False)
+    unreachable(tx, lifecycle_, row.account_id, row.execution_id, call.tool, UNHEARD)

@@ -1,0 +1,78 @@
+"""Escalation: a reminder at half the time, the next group at three quarters. Each step is one conditional UPDATE."""
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Row
+
+from control import events
+from control.approvals import notices, requests
+from control.approvals.directory import Directory
+from control.executions import logs
+from control.tables import approvals, tool_calls, votes
+from kit.db import Tx
+
+REMIND_AT = 0.5
+ESCALATE_AT = 0.75
+MOST = 500
+"""Open requests looked at in one go, those that end first before the others."""
+
+
+def climb(tx: Tx, directory: Directory) -> int:
+    """Take every step that is due; returns how many."""
+    untold = approvals.c.reminded_at.is_(None)
+    unasked = approvals.c.escalate_to.is_not(None) & approvals.c.escalated_at.is_(None)
+    waiting = sa.select(approvals).where(approvals.c.status == "pending", untold | unasked)
+    now, steps = tx.now(), 0
+    for row in tx.execute(waiting.order_by(approvals.c.expires_at).limit(MOST)).all():
+        passed = _passed(row, now)
+        if passed >= REMIND_AT and row.reminded_at is None:
+            steps += _remind(tx, requests.locked(tx, row.account_id, row.id), directory)
+        if passed >= ESCALATE_AT and row.escalate_to:
+            steps += escalate(tx, requests.locked(tx, row.account_id, row.id), directory)
+    return steps
+
+
+def _passed(row: Row[Any], now: datetime) -> float:
+    """Which part of the time to decide is over."""
+    return float((now - row.asked_at) / (row.expires_at - row.asked_at))
+
+
+def _step(tx: Tx, row: Row[Any], column: sa.Column[datetime]) -> bool:
+    due = (approvals.c.id == row.id) & (approvals.c.status == "pending") & column.is_(None)
+    return tx.changed(sa.update(approvals).where(due).values({column.name: tx.now()}))
+
+
+def _remind(tx: Tx, row: Row[Any], directory: Directory) -> bool:
+    """Tell those again who have not voted."""
+    if not _step(tx, row, approvals.c.reminded_at):
+        return False
+    voted = set(tx.execute(sa.select(votes.c.approver).where(votes.c.approval_id == row.id)).scalars())
+    members = [member for member in requests.asked(directory, row) if member.id not in voted]
+    names = [member.name for member in members]
+    stream = row.execution_id or row.session_id
+    events.append(tx, row.account_id, stream, "approval.reminded", approval=row.id, asked=names)
+    notices.queue(tx, row, _call(tx, row), members, topic=notices.REMINDED)
+    return True
+
+
+def escalate(tx: Tx, row: Row[Any], directory: Directory) -> bool:
+    """Ask the next group too, if there is one that was not asked; False when nobody new was."""
+    first = requests.asked(directory, row)
+    members = [member for member in directory.members(row.escalate_to or "") if member not in first]
+    if not row.escalate_to or not _step(tx, row, approvals.c.escalated_at):
+        return False
+    names = [member.name for member in members]
+    stream = row.execution_id or row.session_id
+    data = {"approval": row.id, "group": row.escalate_to, "asked": names}
+    events.append(tx, row.account_id, stream, "approval.escalated", **data)
+    notices.queue(tx, row, _call(tx, row), members, topic=notices.ESCALATED)
+    if names:
+        logs.story(tx, row.account_id, row.execution_id, "warning", f"Approval request sent to: {', '.join(names)}")
+    tx.wake(requests.TOPIC)
+    return bool(members)
+
+
+def _call(tx: Tx, row: Row[Any]) -> Row[Any]:
+    return tx.execute(sa.select(tool_calls).where(tool_calls.c.id == row.call_id)).one()

@@ -1,0 +1,142 @@
+"""The row of an approval: opened within bounds, locked in the order every unit keeps, closed once.
+
+Who may decide it is the directory's and `asked`; what a decision does to call and run is next door in `desk`.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Row
+
+from control import events
+from control.approvals.directory import Approver, Directory
+from control.approvals.policy import Ask
+from control.executions.toolcalls import Call
+from control.identity import charter as charters
+from control.identity.principals import Principal
+from control.tables import approvals, executions, sessions, users
+from control.tables import events as recorded
+from control.tables import tokens as issued
+from kit import canonical
+from kit.clock import rfc3339
+from kit.db import Tx
+from kit.errors import Missing
+from kit.ids import new_id
+
+TOPIC = "approvals"
+"""Woken when the list of open approvals changes."""
+MOST_OPEN = 10
+MOST_HOURLY = 30
+"""How many requests one session may have open, and may make within an hour."""
+MOST_BYTES = 64 * 1024
+MOST_ROWS = 200
+"""Beyond this nobody can look at the arguments, so nobody is asked."""
+
+
+def too_many(tx: Tx, principal: Principal) -> str | None:
+    """Why this session may ask nothing more for now. Its row is held, so that parallel calls count each other."""
+    mine = approvals.c.session_id == principal.session_id
+    count = sa.select(sa.func.count()).select_from(approvals)
+    if tx.execute(count.where(mine, approvals.c.status == "pending")).scalar_one() >= MOST_OPEN:
+        return f"{MOST_OPEN} requests of this run wait for a person already. Call again when some are decided."
+    lately = approvals.c.asked_at > tx.now() - timedelta(hours=1)
+    if tx.execute(count.where(mine, lately)).scalar_one() >= MOST_HOURLY:
+        return (
+            f"people were asked {MOST_HOURLY} times within the hour for this run. Do not ask again before it is over."
+        )
+    return None
+
+
+def too_big(call: Call) -> str | None:
+    """Why nobody could look at these arguments."""
+    if len(call.args.encode()) > MOST_BYTES:
+        return f"its arguments are larger than {MOST_BYTES // 1024} KB, more than a person can look at"
+    if _leaves(canonical.parse(call.args)) > MOST_ROWS:
+        return f"its arguments are more than {MOST_ROWS} values, more than a person can look at"
+    return None
+
+
+def _leaves(value: object) -> int:
+    if isinstance(value, dict):
+        return sum(map(_leaves, value.values())) or 1
+    return (sum(map(_leaves, value)) or 1) if isinstance(value, list) else 1
+
+
+def open_(tx: Tx, principal: Principal, call_id: str, ask: Ask, *, tool: str, asked: list[str]) -> Row[Any]:
+    """A new pending row and its event."""
+    now = tx.now()
+    values = {
+        "id": new_id("apr"),
+        "account_id": principal.account_id,
+        "session_id": principal.session_id,
+        "execution_id": principal.execution_id,
+        "call_id": call_id,
+        "approver_group": ask.gate.group,
+        "quorum": ask.gate.quorum,
+        "rule": ask.rule,
+        "asked_at": now,
+        "expires_at": now + timedelta(seconds=ask.gate.timeout_s),
+        "requester": requester(tx, principal),
+        "four_eyes": ask.gate.four_eyes,
+        "escalate_to": ask.gate.escalate,
+    }
+    row = tx.execute(sa.insert(approvals).values(values).returning(approvals)).one()
+    data = {"approval": row.id, "call": call_id, "tool": tool, "asked": asked, "expires": rfc3339(row.expires_at)}
+    events.append(tx, principal.account_id, principal.stream, "approval.asked", **data)
+    tx.wake(TOPIC)
+    return row
+
+
+def requester(tx: Tx, principal: Principal) -> str | None:
+    """The e-mail address of the person behind a session: who started the run, or enrolled the agent; None when it was
+    no person."""
+    if principal.execution_id is None:
+        owner = sa.select(users.c.email).join(issued, issued.c.user_id == users.c.id)
+        return tx.execute(owner.where(issued.c.session_id == principal.session_id)).scalar()
+    first = (recorded.c.account_id == principal.account_id) & (recorded.c.stream == principal.execution_id)
+    body = tx.execute(sa.select(recorded.c.body).where(first, recorded.c.seq == 1)).scalar()
+    by = canonical.parse(body)["data"].get("by", "") if body else ""
+    return str(by) if "@" in str(by) else None
+
+
+def asked(directory: Directory, row: Row[Any]) -> tuple[Approver, ...]:
+    """Who may decide: the group, and the next one too once it was asked."""
+    first = directory.members(row.approver_group)
+    second = directory.members(row.escalate_to) if row.escalated_at and row.escalate_to else ()
+    return first + tuple(member for member in second if member not in first)
+
+
+def is_requester(approver: Approver, email: str | None) -> bool:
+    return bool(email and approver.email) and approver.email.lower() == str(email).lower()
+
+
+def locked(tx: Tx, account_id: str, approval_id: str) -> Row[Any]:
+    """The approval, its execution's row taken first: the order every unit keeps."""
+    mine = (approvals.c.id == approval_id) & (approvals.c.account_id == account_id)
+    found = tx.one(sa.select(approvals.c.execution_id).where(mine))
+    if found is None:
+        raise Missing(
+            "approval_unknown", f"There is no approval {approval_id}.", "`preloop approvals list` names them."
+        )
+    if found.execution_id:
+        held = executions.c.id == found.execution_id
+        tx.execute(sa.update(executions).where(held).values(open_approvals=executions.c.open_approvals))
+    touched = sa.update(approvals).where(mine).values(quorum=approvals.c.quorum)
+    return tx.execute(touched.returning(approvals)).one()
+
+
+def close(tx: Tx, row: Row[Any], status: str, *, by: str | None, reason: str | None) -> bool:
+    """The verdict itself: one conditional UPDATE; False when somebody else made it."""
+    pending = (approvals.c.id == row.id) & (approvals.c.status == "pending")
+    values = {"status": status, "decided_at": tx.now(), "decided_by": by, "reason": reason or None}
+    if not tx.changed(sa.update(approvals).where(pending).values(values)):
+        return False
+    data = {"approval": row.id, "status": status, "by": by, "reason": reason}
+    events.append(tx, row.account_id, row.execution_id or row.session_id, "approval.closed", **data)
+    tx.wake(TOPIC)
+    return True
+
+
+def charter(tx: Tx, session_id: str) -> charters.Charter:
+    return charters.loads(tx.execute(sa.select(sessions.c.charter).where(sessions.c.id == session_id)).scalar_one())

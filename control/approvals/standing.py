@@ -1,0 +1,147 @@
+"""Standing yeses: these calls of this session need nobody, until the yes is used up, over or revoked.
+
+One is given after a yes, by somebody who was asked, and never where several people must agree. Each use is one
+conditional UPDATE, so a yes for three calls is worth three calls however many come at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Row
+
+from control import events
+from control.approvals import requests, rules
+from control.approvals.directory import Approver, Directory
+from control.approvals.policy import Ask
+from control.executions.toolcalls import Call
+from control.identity.principals import Principal
+from control.tables import grants, sessions, tool_calls
+from kit.clock import rfc3339
+from kit.db import Tx
+from kit.errors import Conflict, Invalid, Missing, Refused
+from kit.ids import new_id
+
+MOST_USES = 100
+LONGEST = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What a standing yes covers: the exact arguments, or those that a CEL condition accepts, or every call."""
+
+    exact: bool = True
+    condition: str | None = None
+    uses: int = 1
+    lasts: timedelta = timedelta(hours=1)
+
+    def check(self) -> None:
+        """Refuse what would be no bound."""
+        if not 1 <= self.uses <= MOST_USES:
+            raise Invalid("grant_invalid", f"A standing yes is for 1 to {MOST_USES} calls.", "Ask again after that.")
+        if not timedelta(minutes=1) <= self.lasts <= LONGEST:
+            raise Invalid("grant_invalid", "A standing yes lasts from a minute to a day.", "Give a new one tomorrow.")
+        if self.condition is not None:
+            rules.check(self.condition)
+
+
+def give(
+    tx: Tx, account_id: str, approval_id: str, *, approver: str, scope: Scope, directory: Directory, via: str
+) -> str:
+    """A standing yes that follows an approval; returns its id."""
+    scope.check()
+    row = requests.locked(tx, account_id, approval_id)
+    _may_give(row, approver, directory)
+    call = tx.execute(sa.select(tool_calls).where(tool_calls.c.id == row.call_id)).one()
+    if scope.exact and call.approved_args:
+        raise Refused("grant_changed", "The arguments were changed, so this very call will not come again.", "")
+    living = (sessions.c.id == row.session_id) & sessions.c.revoked_at.is_(None)
+    if tx.one(sa.select(sessions.c.id).where(living)) is None:
+        raise Conflict("session_ended", "The run has ended; nothing is called for it any more.")
+    now = tx.now()
+    values = {
+        "id": new_id("grt"),
+        "account_id": account_id,
+        "session_id": row.session_id,
+        "approval_id": approval_id,
+        "server": call.server,
+        "tool": call.tool,
+        "condition": scope.condition,
+        "digest": call.digest if scope.exact else None,
+        "uses_left": scope.uses,
+        "created_by": approver,
+        "created_at": now,
+        "expires_at": now + scope.lasts,
+    }
+    tx.execute(sa.insert(grants).values(values))
+    told = {name: values[name] for name in ("server", "tool", "condition", "digest", "approval_id")}
+    told |= {"grant": values["id"], "by": approver, "via": via, "uses": scope.uses}
+    stream = row.execution_id or row.session_id
+    events.append(tx, account_id, stream, "grant.given", **told, expires=rfc3339(now + scope.lasts))
+    tx.wake(requests.TOPIC)
+    return str(values["id"])
+
+
+def _may_give(row: Row[Any], approver: str, directory: Directory) -> None:
+    if approver not in {member.id for member in requests.asked(directory, row)}:
+        raise Refused("approver_not_asked", f"{approver} was not asked.", "Somebody of the group can give it.")
+    if row.status not in ("approved", "consumed"):
+        raise Conflict("grant_without_yes", "A standing yes follows an approval.", "Approve the request first.")
+    if not _alone(row.quorum, row.four_eyes, directory.approvers[approver], row.requester):
+        raise Refused("grant_needs_others", "This tool needs several people each time.", "One can't waive the others.")
+
+
+def _alone(quorum: int, four_eyes: bool, approver: Approver, requester: str | None) -> bool:
+    """May this person say yes by themselves?"""
+    return quorum == 1 and not (four_eyes and requests.is_requester(approver, requester))
+
+
+def use(
+    tx: Tx, principal: Principal, call: Call, ask: Ask, facts: dict[str, Any], directory: Directory
+) -> Row[Any] | None:
+    """Spend one use of a standing yes that covers this call and whose giver could answer this very question."""
+    now = tx.now()
+    mine = (grants.c.session_id == principal.session_id) & (grants.c.server == call.server)
+    mine &= (grants.c.tool == call.tool) & (grants.c.digest.is_(None) | (grants.c.digest == call.digest))
+    alive = grants.c.revoked_at.is_(None) & (grants.c.expires_at > now) & (grants.c.uses_left > 0)
+    for row in tx.execute(sa.select(grants).where(mine, alive).order_by(grants.c.expires_at)).all():
+        if not (_covers(row, facts) and _answers(tx, principal, row, ask, directory)):
+            continue
+        spent = sa.update(grants).where(grants.c.id == row.id, alive).values(uses_left=grants.c.uses_left - 1)
+        if tx.changed(spent):
+            data = {"grant": row.id, "by": row.created_by, "tool": call.tool, "digest": call.digest}
+            events.append(tx, principal.account_id, principal.stream, "grant.used", **data)
+            return row
+    return None
+
+
+def _covers(row: Row[Any], facts: dict[str, Any]) -> bool:
+    """A condition that errs covers nothing."""
+    try:
+        return row.condition is None or rules.evaluate(row.condition, facts)
+    except rules.RuleError:
+        return False
+
+
+def _answers(tx: Tx, principal: Principal, row: Row[Any], ask: Ask, directory: Directory) -> bool:
+    """Another gate may fire for this call than for the one the yes came from."""
+    groups: Sequence[str] = [ask.gate.group, *([ask.gate.escalate] if ask.gate.escalate else [])]
+    givers = {member.id for group in groups for member in directory.members(group)}
+    if row.created_by not in givers:
+        return False
+    giver = directory.approvers[row.created_by]
+    return _alone(ask.gate.quorum, ask.gate.four_eyes, giver, requests.requester(tx, principal))
+
+
+def revoke(tx: Tx, account_id: str, grant_id: str, *, by: str) -> None:
+    """Take a standing yes back; what it let pass before stays. Again is fine."""
+    mine = (grants.c.id == grant_id) & (grants.c.account_id == account_id)
+    row = tx.one(sa.select(grants).where(mine))
+    if row is None:
+        raise Missing("grant_unknown", f"There is no standing yes {grant_id}.", "GET /api/v1/grants lists them.")
+    if tx.changed(sa.update(grants).where(mine, grants.c.revoked_at.is_(None)).values(revoked_at=tx.now())):
+        execution = tx.execute(sa.select(sessions.c.execution_id).where(sessions.c.id == row.session_id)).scalar()
+        events.append(tx, account_id, execution or row.session_id, "grant.revoked", grant=grant_id, by=by)
+        tx.wake(requests.TOPIC)

@@ -1,7 +1,8 @@
-"""The MCP endpoint: one low-level server of the SDK, one `McpApp` per listener that knows whose request it is.
+"""The MCP endpoint: one low-level server of the SDK, one `McpApp` (next door in `door`) per listener.
 
-Both eras of the protocol come in at one address; every answer stands alone, so no session of the transport is kept. A
-call that waits is answered as an event stream whose headers go out at once: clients give up on a late body.
+Both eras of the protocol come in at one address. A call that waits is answered as an event stream whose headers go out
+at once: clients give up on a late body. The SDK's sessions of the older wire carry what an upstream asks of the client
+in mid-call; nothing that must last is in them.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -13,20 +14,19 @@ from mcp.server import Server, ServerRequestContext
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp_types import CallToolRequestParams, PaginatedRequestParams
-from starlette.datastructures import Headers
-from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from control.approvals.desk import Desk
 from control.identity import sessions
 from control.identity.sessions import Doorkeeper, Listener
-from kit import canonical
 from kit.bus import Bus
 from kit.db import Database
-from kit.errors import Fault, Invalid, Unauthorized
+from mcp_server import answers
 from mcp_server.calls import Asked, Calls
 from mcp_server.catalog import Catalog
-from mcp_server.exchange import EXCHANGE, MAX_BODY, Exchange, TooLarge, body_of
+from mcp_server.door import McpApp
+from mcp_server.exchange import EXCHANGE, Exchange
+from mcp_server.resume import Trail
 from mcp_server.settings import McpSettings
 from mcp_server.upstream import Upstream
 
@@ -35,6 +35,8 @@ FRESH_MS = 5_000
 """How long a client may keep a list of tools; it is this principal's alone."""
 COMPLETE = {"resultType": "complete"}
 """Required of every result at 2026-07-28; the SDK takes it off for the older revisions."""
+PRIMED = "2025-11-25"
+"""From this revision on a client reads an event without data: it makes a stream resumable before anything is said."""
 INSTRUCTIONS = (
     "These are the tools this run may use. Some need a person's approval: call them directly; the call waits for it. "
     "If a call breaks off, make it again with the same arguments: nothing runs twice."
@@ -61,10 +63,14 @@ class McpEndpoint:
     def app(self, listener: Listener, *, hosts: Sequence[str], origins: Sequence[str] = ()) -> "McpApp":
         """The endpoint on one listener. `hosts` are the Host headers it answers to; `name:*` takes any port."""
         security = TransportSecuritySettings(allowed_hosts=list(hosts), allowed_origins=list(origins))
-        manager = StreamableHTTPSessionManager(
-            self._server, stateless=True, json_response=False, security_settings=security
+        made = McpApp(
+            Doorkeeper(self._db, self._bus, listener),
+            self._bus,
+            self.calls,
+            within=StreamableHTTPSessionManager(self._server, security_settings=security),
+            alone=StreamableHTTPSessionManager(self._server, stateless=True, security_settings=security),
+            security=security,
         )
-        made = McpApp(Doorkeeper(self._db, self._bus, listener), manager, self.calls)
         self._apps.append(made)
         return made
 
@@ -75,7 +81,8 @@ class McpEndpoint:
             for upstream in self._upstreams:
                 supervised.start_soon(upstream.run)
             for app in self._apps:
-                await stack.enter_async_context(app.manager.run())
+                for manager in app.managers:
+                    await stack.enter_async_context(manager.run())
             await stack.enter_async_context(self.calls.run())
             try:
                 yield
@@ -88,6 +95,8 @@ class McpEndpoint:
         """Tell all waiting clients to call again. Call this when the process is asked to stop, before its listeners
         wait for open requests; safe to repeat."""
         self.calls.drain()
+        for app in self._apps:
+            app.drain()
 
     async def _list_tools(self, ctx: ServerRequestContext[Any, Any], params: PaginatedRequestParams) -> dict[str, Any]:
         principal = _exchange(ctx).principal
@@ -108,70 +117,31 @@ class McpEndpoint:
             await exchange.open()
             await ctx.session.report_progress(reports, message=message)
 
-        exchange.answer = await self.calls.call(
-            Asked(
-                principal=exchange.principal,
-                name=params.name,
-                arguments=params.arguments or {},
-                fault=exchange.fault,
-                report=report,
-                admitted=exchange.admitted,
+        def attached(call_id: str) -> None:
+            if ctx.protocol_version in HANDSHAKE_PROTOCOL_VERSIONS and ctx.request_id is not None:
+                trail = Trail(call=call_id, request_id=ctx.request_id, progress=(ctx.meta or {}).get("progress_token"))
+                exchange.follow(trail, primes=ctx.protocol_version >= PRIMED)
+
+        with exchange.handling():
+            answer = await self.calls.call(
+                Asked(
+                    principal=exchange.principal,
+                    name=params.name,
+                    arguments=params.arguments or {},
+                    fault=exchange.fault,
+                    report=report,
+                    admitted=exchange.admitted,
+                    attached=attached,
+                )
             )
-        )
-        return COMPLETE | exchange.answer.result
-
-
-class McpApp:
-    """The endpoint on one listener, as an ASGI app for its path. It admits, and the SDK does the protocol."""
-
-    def __init__(self, doorkeeper: Doorkeeper, manager: StreamableHTTPSessionManager, calls: Calls) -> None:
-        self.manager = manager
-        self._doorkeeper = doorkeeper
-        self._calls = calls
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] != "POST":  # there is no stream to listen to and no session to delete
-            await Response(status_code=405, headers={"Allow": "POST"})(scope, receive, send)
-            return
-        token = _bearer(Headers(scope=scope).get("authorization", ""))
-        try:
-            principal = await self._doorkeeper.admit(token)
-            body = await body_of(receive)
-        except Unauthorized as fault:
-            await _problem(fault, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
-            return
-        except TooLarge:
-            await Response(f"more than {MAX_BODY} bytes", status_code=413)(scope, receive, send)
-            return
-        exchange = Exchange(principal, lambda: self._doorkeeper.admit(token), body, receive, send, _strict(body))
-        try:
-            await self.manager.handle_request({**scope, EXCHANGE: exchange}, exchange.receive, exchange.send)
-        finally:
-            with anyio.CancelScope(shield=True):
-                if exchange.answer is not None:
-                    await self._calls.parted(exchange.answer, delivered=exchange.delivered)
+            if exchange.over:
+                await self.calls.parted(answer, delivered=False)
+            exchange.answer = answer
+            return COMPLETE | answer.result
+        return COMPLETE | answers.error("Nobody listens any more.")  # and nobody reads this
 
 
 def _exchange(ctx: ServerRequestContext[Any, Any]) -> Exchange:
     found = ctx.request.scope[EXCHANGE] if ctx.request is not None else None
     assert isinstance(found, Exchange)
     return found
-
-
-def _bearer(header: str) -> str:
-    scheme, _, token = header.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
-
-
-def _strict(body: bytes) -> Invalid | None:
-    """What makes this text ambiguous. The SDK's parser lets it pass, so a call is told here."""
-    try:
-        canonical.parse(body)
-    except Invalid as fault:
-        return fault
-    return None
-
-
-def _problem(fault: Fault, headers: dict[str, str]) -> Response:
-    body = {"code": fault.code, "message": fault.message, "hint": fault.hint}
-    return JSONResponse(body, status_code=fault.status, headers=headers)

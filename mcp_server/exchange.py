@@ -1,27 +1,34 @@
 """One HTTP request and its answer, between our app and the SDK: whose it is, what was sent, and whether it got through.
 
 The SDK opens an answer as an event stream after a first notification or 15 silent seconds (2026-07-28). `open` does
-it at once for a call that waits; from then on what the SDK means as one JSON body is sent as the stream's event.
+it at once for a call that waits; from then on what the SDK means as one JSON body is sent as the stream's event. On
+the older wire every event of a call gets the id by which its stream can be taken up again.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import anyio
 from starlette.types import Message, Receive, Send
 
 from control.identity.principals import Principal
 from kit.errors import Invalid
+from mcp_server import resume
 from mcp_server.calls import Answer
+from mcp_server.resume import Trail
 
 EXCHANGE = "preloop.exchange"
 """Where the ASGI scope carries it."""
 MAX_BODY = 4 * 1024 * 1024
+PING_S = 15.0
+"""A silent stream of ours says that it is alive."""
 
 _STREAM = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
 ]
+_EVENT = b"event: message\r\n"
 
 
 class TooLarge(Exception):
@@ -40,7 +47,7 @@ async def body_of(receive: Receive) -> bytes:
 
 
 class Exchange:
-    """A request that was admitted, with its body read."""
+    """A request that was admitted, with its body read. It is over when its answer is whole or nobody listens."""
 
     def __init__(
         self,
@@ -50,39 +57,81 @@ class Exchange:
         receive: Receive,
         send: Send,
         fault: Invalid | None,
+        lasting: bool = False,
     ) -> None:
         self.principal = principal
         self.admitted = admitted
         self.fault = fault
         self.answer: Answer | None = None
         self.delivered = False
-        self._body: bytes | None = body
+        self.over = False
+        self._lasting = lasting
+        self._body = body
+        self._unread = True
         self._receive = receive
         self._send = send
+        self._left = anyio.Event()
         self._gone = False
         self._started = False
         self._opened = False
         self._wraps = False
+        self._ended = False
+        self._trail: Trail | None = None
+        self._primed = True
+        self._events = 0
+        self._handling: anyio.CancelScope | None = None
         self._lock = anyio.Lock()
+
+    # what the SDK reads ---------------------------------------------------------------------------------------------
 
     async def receive(self) -> Message:
         """The body once more, then what the connection says."""
-        if self._body is not None:
-            body, self._body = self._body, None
-            return {"type": "http.request", "body": body, "more_body": False}
-        message = await self._receive()
+        if self._unread:
+            self._unread = False
+            return {"type": "http.request", "body": self._body, "more_body": False}
+        message = await (self._receive_or_left() if self._lasting else self._receive())
         if message["type"] == "http.disconnect":
             self._gone = True
         return message
 
+    async def _receive_or_left(self) -> Message:
+        message: Message = {"type": "http.disconnect"}
+        async with anyio.create_task_group() as either:
+
+            async def left() -> None:
+                await self._left.wait()
+                either.cancel_scope.cancel()
+
+            either.start_soon(left)
+            message = await self._receive()
+            either.cancel_scope.cancel()
+        return message
+
+    def leave(self) -> None:
+        """End a lasting stream from our side, as if the client had left: we stop, or its session is over."""
+        self._left.set()
+
+    def again(self) -> None:
+        """Offer the body once more: the request is served a second time, because the first found no session."""
+        self._unread = True
+
+    # what the SDK says ----------------------------------------------------------------------------------------------
+
     async def open(self) -> None:
         """Begin the answer as an event stream, if nothing has begun it yet."""
         async with self._lock:
-            if self._started:
-                return
-            self._started = self._opened = True
-            await self._send({"type": "http.response.start", "status": 200, "headers": _STREAM})
-            await self._send({"type": "http.response.body", "body": b": waiting\r\n\r\n", "more_body": True})
+            if not self._started:
+                self._started = self._opened = True
+                await self._send({"type": "http.response.start", "status": 200, "headers": _STREAM})
+                await self._put(b": waiting\r\n\r\n")
+            if not self._primed:
+                self._primed = True
+                await self._put(resume.event("", self._next_id()))
+
+    def follow(self, trail: Trail, *, primes: bool) -> None:
+        """From now on events carry the id of this call. `primes`: this client can read an event without data."""
+        self._trail, self._events = trail, trail.seen
+        self._primed = not primes
 
     async def send(self, message: Message) -> None:
         async with self._lock:
@@ -92,8 +141,73 @@ class Exchange:
                     self._wraps = not types.startswith(b"text/event-stream")
                     return
                 self._started = True
-            elif self._wraps and message.get("body"):
-                message = {**message, "body": b"event: message\r\ndata: " + message["body"] + b"\r\n\r\n"}
+            elif message.get("body"):
+                message = {**message, "body": self._marked(message["body"])}
             await self._send(message)
             if message["type"] == "http.response.body" and not message.get("more_body", False):
+                self._ended = True
                 self.delivered = not self._gone
+
+    def _marked(self, body: bytes) -> bytes:
+        if self._wraps:
+            return _EVENT + b"data: " + body + b"\r\n\r\n"
+        if self._trail is not None and body.startswith(_EVENT):
+            return _EVENT + resume.mark(self._next_id()).encode() + body.removeprefix(_EVENT)
+        return body
+
+    # a stream of our own --------------------------------------------------------------------------------------------
+
+    async def put(self, data: str) -> None:
+        """One event on a stream that `open` began."""
+        async with self._lock:
+            await self._put(resume.event(data, self._next_id()))
+
+    def reporter(self, trail: Trail) -> Callable[[str], Awaitable[None]]:
+        """How a stream that was taken up again tells its client how the call stands."""
+
+        async def report(message: str) -> None:
+            if data := trail.report(self._events + 1, message):
+                await self.put(data)
+
+        return report
+
+    async def ping(self) -> None:
+        """Keep a silent stream alive until cancelled."""
+        while True:
+            await anyio.sleep(PING_S)
+            async with self._lock:
+                await self._put(b": ping\r\n\r\n")
+
+    async def watch(self) -> None:
+        """Return when the client has left, or `leave` was called."""
+        while not self.gone:
+            await self.receive()
+
+    @property
+    def gone(self) -> bool:
+        """Has the client left?"""
+        return self._gone
+
+    async def close(self) -> None:
+        """End the answer, however it stands, and whoever still works on it."""
+        self.over = True
+        if self._handling is not None:
+            self._handling.cancel()
+        if self._started and not self._ended:
+            self._ended = True
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    @contextmanager
+    def handling(self) -> Iterator[anyio.CancelScope]:
+        """Work that ends with this exchange: in a session of the older wire, a handler may outlive its request."""
+        with anyio.CancelScope() as self._handling:
+            if self.over:
+                self._handling.cancel()
+            yield self._handling
+
+    def _next_id(self) -> str | None:
+        self._events += 1
+        return self._trail.event_id(self._events) if self._trail is not None else None
+
+    async def _put(self, body: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})

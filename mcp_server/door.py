@@ -1,0 +1,210 @@
+"""The endpoint on one listener, as an ASGI app for its path: it admits, chooses who answers, and the SDK does the rest.
+
+Three kinds of requests come in: revision 2026-07-28, where each stands alone; the older wire inside a session of the
+transport, which this process made; and the older wire without one, because the client has none or we were restarted.
+The last kind is served all the same: calls stand alone, a stream is taken up from the call's row, others idle.
+"""
+
+import anyio
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Message, Receive, Scope, Send
+
+from control.identity import sessions
+from control.identity.principals import Principal
+from control.identity.sessions import Doorkeeper
+from kit import canonical
+from kit.bus import Bus
+from kit.errors import Fault, Invalid, Missing, Unauthorized
+from mcp_server import resume
+from mcp_server.calls import Calls, Waiting
+from mcp_server.exchange import EXCHANGE, MAX_BODY, Exchange, TooLarge, body_of
+from mcp_server.resume import Trail
+
+METHODS = ("GET", "POST", "DELETE")
+SESSION = "mcp-session-id"
+LOOK_S = 60.0
+"""An idle stream asks at least this often whether its session lives."""
+
+
+class McpApp:
+    """`within` keeps sessions of the older wire, `alone` serves what comes without one, and the newest revision."""
+
+    def __init__(
+        self,
+        doorkeeper: Doorkeeper,
+        bus: Bus,
+        calls: Calls,
+        *,
+        within: StreamableHTTPSessionManager,
+        alone: StreamableHTTPSessionManager,
+        security: TransportSecuritySettings,
+    ) -> None:
+        self.managers = (within, alone)
+        self._within = within
+        self._alone = alone
+        self._doorkeeper = doorkeeper
+        self._bus = bus
+        self._calls = calls
+        self._security = TransportSecurityMiddleware(security)
+        self._lasting: set[Exchange] = set()
+
+    def drain(self) -> None:
+        """End the streams that only listen. Safe to repeat."""
+        for exchange in self._lasting:
+            exchange.leave()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        if scope["method"] not in METHODS:
+            await Response(status_code=405, headers={"Allow": ", ".join(METHODS)})(scope, receive, send)
+            return
+        token = _bearer(headers.get("authorization", ""))
+        try:
+            principal = await self._doorkeeper.admit(token)
+            body = await body_of(receive) if scope["method"] == "POST" else b""
+        except Unauthorized as fault:
+            await _problem(fault, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
+            return
+        except TooLarge:
+            await Response(f"more than {MAX_BODY} bytes", status_code=413)(scope, receive, send)
+            return
+        method, unclear = _opened(body) if body else ("", None)
+        lasting = scope["method"] == "GET" and resume.trail(headers.get("last-event-id", "")) is None
+        exchange = Exchange(
+            principal, lambda: self._doorkeeper.admit(token), body, receive, send, unclear, lasting=lasting
+        )
+        try:
+            await self._serve({**scope, EXCHANGE: exchange, "user": _user(principal)}, headers, exchange, method)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await exchange.close()
+                if exchange.answer is not None:
+                    await self._calls.parted(exchange.answer, delivered=exchange.delivered)
+
+    async def _serve(self, scope: Scope, headers: Headers, exchange: Exchange, method: str) -> None:
+        """Who answers: the stream of a call taken up again, a session, or neither."""
+        version = headers.get("mcp-protocol-version")
+        if version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS:
+            await self._alone.handle_request(scope, exchange.receive, exchange.send)
+        elif scope["method"] == "GET" and (trail := resume.trail(headers.get("last-event-id", ""))):
+            await self._take_up(scope, exchange, trail)
+        elif method == "initialize":
+            others = [(name, value) for name, value in scope["headers"] if name != SESSION.encode()]
+            if not await self._in_session({**scope, "headers": others}, exchange):
+                await self._without(scope, exchange)
+        elif SESSION not in headers or not await self._in_session(scope, exchange):
+            await self._without(scope, exchange)
+
+    async def _in_session(self, scope: Scope, exchange: Exchange) -> bool:
+        """Let the session answer; False, with nothing sent, when it is not known or there can't be one more."""
+        refused = {404, 503} | ({409} if scope["method"] == "GET" else set())  # 409: it listens already, or seems to
+        served = True
+
+        async def send(message: Message) -> None:
+            nonlocal served
+            if message["type"] == "http.response.start" and message["status"] in refused:
+                served = False
+            if served:
+                await exchange.send(message)
+
+        async with anyio.create_task_group() as beside:
+            if scope["method"] == "GET":
+                beside.start_soon(self._guard, exchange)
+            await self._within.handle_request(scope, exchange.receive, send)
+            beside.cancel_scope.cancel()
+        return served
+
+    async def _without(self, scope: Scope, exchange: Exchange) -> None:
+        """A request of the older wire that has no session here, or none any more."""
+        if scope["method"] == "POST":
+            exchange.again()
+            await self._alone.handle_request(scope, exchange.receive, exchange.send)
+        elif not any(name == SESSION.encode() for name, _ in scope["headers"]):
+            await Response(status_code=405, headers={"Allow": "POST"})(scope, exchange.receive, exchange.send)
+        elif refusal := await self._security.validate_request(Request(scope)):
+            await refusal(scope, exchange.receive, exchange.send)
+        elif scope["method"] == "DELETE":
+            await Response(status_code=200)(scope, exchange.receive, exchange.send)
+        else:
+            await self._idle(exchange)
+
+    async def _idle(self, exchange: Exchange) -> None:
+        """A stream on which nothing comes: what its client listened to went with the process before us."""
+        await exchange.open()
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(exchange.ping)
+            beside.start_soon(self._guard, exchange)
+            await exchange.watch()
+            beside.cancel_scope.cancel()
+
+    async def _guard(self, exchange: Exchange) -> None:
+        """End a lasting stream when its session ends or we stop."""
+        self._lasting.add(exchange)
+        try:
+            with self._bus.watch(sessions.topic(exchange.principal.session_id)) as watch:
+                while True:
+                    await watch.changed(LOOK_S)
+                    await exchange.admitted()
+        except Unauthorized:
+            exchange.leave()
+        finally:
+            self._lasting.discard(exchange)
+
+    async def _take_up(self, scope: Scope, exchange: Exchange, trail: Trail) -> None:
+        """The rest of a call's stream: that it waits, and in the end its answer under the id the call had."""
+        if refusal := await self._security.validate_request(Request(scope)):
+            await refusal(scope, exchange.receive, exchange.send)
+            return
+        try:
+            row = await self._calls.find(exchange.principal, trail.call)
+        except Missing as fault:
+            await _problem(fault, {})(scope, exchange.receive, exchange.send)
+            return
+        exchange.follow(trail, primes=False)
+        await exchange.open()
+        async with anyio.create_task_group() as beside:
+
+            async def listen() -> None:
+                await exchange.watch()
+                beside.cancel_scope.cancel()
+
+            beside.start_soon(listen)
+            beside.start_soon(exchange.ping)
+            waiting = Waiting(principal=exchange.principal, report=exchange.reporter(trail), admitted=exchange.admitted)
+            exchange.answer = await self._calls.resume(waiting, row)
+            await exchange.put(trail.result(exchange.answer.result))
+            exchange.delivered = not exchange.gone
+            beside.cancel_scope.cancel()
+
+
+def _user(principal: Principal) -> AuthenticatedUser:
+    """Whose session of the transport it is, in the SDK's words: it keeps those of others out."""
+    return AuthenticatedUser(AccessToken(token="", client_id=principal.session_id, scopes=[]))
+
+
+def _bearer(header: str) -> str:
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _opened(body: bytes) -> tuple[str, Invalid | None]:
+    """The message's method, and what makes its text ambiguous: the SDK's parser lets that pass, so a call is told
+    here."""
+    try:
+        message = canonical.parse(body)
+    except Invalid as fault:
+        return "", fault
+    method = message.get("method") if isinstance(message, dict) else None
+    return method if isinstance(method, str) else "", None
+
+
+def _problem(fault: Fault, headers: dict[str, str]) -> Response:
+    body = {"code": fault.code, "message": fault.message, "hint": fault.hint}
+    return JSONResponse(body, status_code=fault.status, headers=headers)

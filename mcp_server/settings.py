@@ -1,7 +1,7 @@
 """What an admin writes about tool servers: `[servers.<name>]` in preloop.toml. Composed in `preloop/settings`."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
@@ -23,27 +23,43 @@ def _seconds(value: object) -> object:
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=3600)]
 ServerName = Annotated[str, Field(pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$", max_length=40)]
 """No double underscore: that is what joins server and tool where two servers have a tool of one name."""
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Pin = Literal["first-use"] | dict[str, Digest]
 
 
 class UpstreamServer(BaseModel):
-    """A tool server over streamable HTTP. Its address may be private: an admin wrote it."""
+    """A tool server: over streamable HTTP at `url`, or a program of this machine that `command` starts and that speaks
+    over its standard streams. The address may be private: an admin wrote it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    url: HttpUrl
+    url: HttpUrl | None = None
+    command: tuple[str, ...] = ()
     timeout: Seconds = 60.0
     """Seconds one tool call may take."""
+    timeouts: dict[str, Seconds] = {}
+    """The same for single tools."""
     headers: dict[str, SecretStr] = {}
     """Sent with every request; credentials belong here, and no agent ever sees them."""
+    env: dict[Variable, SecretStr] = {}
+    """What a `command` gets of our environment."""
+    pin: Pin = {}
+    """Which definitions are accepted without an admin: `first-use` the first one of each tool that is seen, or by tool
+    the digest that `preloop tools list` prints. A changed definition is quarantined either way."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _no_children_yet(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the file says
-        if isinstance(value, dict) and "command" in value:
-            raise PydanticCustomError(
-                "not_supported_yet", "command: tool servers over stdio are not supported yet; give a url"
-            )
-        return value
+    @model_validator(mode="after")
+    def _one_way_to_it(self) -> "UpstreamServer":
+        if (self.url is None) == (not self.command):
+            raise PydanticCustomError("url_or_command", "give either a url or a command")
+        if self.headers and self.url is None:
+            raise PydanticCustomError("headers_without_url", "headers belong to a url; a command takes env")
+        if self.env and not self.command:
+            raise PydanticCustomError("env_without_command", "env belongs to a command; a url takes headers")
+        return self
+
+    def timeout_of(self, tool: str) -> float:
+        return self.timeouts.get(tool, self.timeout)
 
 
 class McpSettings(BaseModel):

@@ -1,51 +1,39 @@
-"""One tool server: a long-lived connection that is supervised and dialled again, its tools, and calls to them.
+"""One tool server: a long-lived connection that is supervised and made again, its tools, and calls to them.
 
 A call ends in one of three values, and the difference matters: `Answered`, `NotSent` (it cannot have happened) and
-`Lost` (it was sent and nobody knows). Results are passed on as they came. Who may call what is not known here.
+`Lost` (it was sent and nobody knows). Results are passed on as they came. Who may call what is not known here, nor
+which definitions are accepted: whoever is told by `learned` decides.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
-import httpx2
 from anyio.abc import TaskStatus
-from mcp.client import Client
-from mcp.client.session import ClientSession
-from mcp.client.streamable_http import streamable_http_client
+from mcp.client.session import IncomingMessage
 from mcp.shared.exceptions import MCPError
-from mcp_types import (
-    CONNECTION_CLOSED,
-    REQUEST_TIMEOUT,
-    CallToolRequest,
-    CallToolRequestParams,
-    Implementation,
-    ListToolsRequest,
-    PaginatedRequestParams,
-)
-from pydantic import RootModel, ValidationError
+from mcp_types import REQUEST_TIMEOUT, ToolListChangedNotification
 
 from kit.errors import Invalid
 from kit.observe import log
-from mcp_server import wire
+from mcp_server.line import Dialler, Line
+from mcp_server.post import Broken, Heard, Message
 from mcp_server.schema import Definition, define
 from mcp_server.settings import UpstreamServer
 
-OPEN_S = 10.0
-"""Each step of connecting and listing the tools."""
 RETRY_S = (0.2, 5.0)
-"""The first and the longest pause before an upstream is dialled again."""
+"""The first and the longest pause before an upstream is dialled again, or its program started."""
+STEADY_S = 10.0
+"""A connection that held this long was a good one: the next pause is the first again."""
 BACK_S = 2.0
 """How long a call waits for an upstream that is being dialled."""
 FIRST_S = 5.0
 """After the start, how long a listing waits for a tool server nobody has seen: a list that lacks it is believed."""
-PAGES = 100
-US = Implementation(name="preloop", version="1")
+RELIST_S = 30.0
+"""How old our list of its tools may be; an upstream that announces a change is asked at once."""
 
-
-class Raw(RootModel[dict[str, Any]]):
-    """A result as it came: the SDK checks its shape and takes nothing away."""
+Learned = Callable[[Sequence[Definition]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,44 +56,40 @@ class Lost:
 Outcome = Answered | NotSent | Lost
 
 
-@dataclass(slots=True, kw_only=True)
-class _Line:
-    """One connection. A broken one takes no new calls and closes when its last call has ended."""
-
-    session: ClientSession
-    calls: int = 0
-    broken: anyio.Event = field(default_factory=anyio.Event)
-    idle: anyio.Event = field(default_factory=anyio.Event)
-
-
 class Upstream:
     """A tool server by its name in the settings. `run` must be running for it to be reachable."""
 
-    def __init__(self, name: str, settings: UpstreamServer) -> None:
+    def __init__(self, name: str, settings: UpstreamServer, learned: Learned | None = None) -> None:
         self.name = name
+        self.settings = settings
         self.timeout_s = settings.timeout
         self.definitions: Mapping[str, Definition] | None = None  # None: never seen
+        self.unusable: Mapping[str, str] = {}
+        """Tools that are left out, and why: nobody could check arguments against them."""
         self.generation = 0
         self.trouble = "it was never reached"
-        self._url = str(settings.url)
-        self._headers = {key: value.get_secret_value() for key, value in settings.headers.items()}
-        self._line: _Line | None = None
+        self._learned = learned
+        self._line: Line | None = None
         self._changed = anyio.Event()
+        self._stale = anyio.Event()
         self._expected_until = 0.0
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
         pause = RETRY_S[0]
         self._expected_until = anyio.current_time() + FIRST_S
-        async with wire.http_client(self._headers) as http, anyio.create_task_group() as lines:
+        async with Dialler(self.name, self.settings) as dialler, anyio.create_task_group() as lines:
             while True:
+                since = anyio.current_time()
                 try:
-                    line: _Line = await lines.start(self._hold, http)
-                    pause = RETRY_S[0]
-                    await line.broken.wait()
+                    line: Line = await lines.start(self._hold, dialler)
+                    await self._watch(line)
+                    self._drop(line)
                 except Exception as error:
                     self.trouble = _reason(error)
                     log.warning("tool server not reached", server=self.name, reason=self.trouble)
+                if anyio.current_time() - since > STEADY_S:
+                    pause = RETRY_S[0]
                 await anyio.sleep(pause)
                 pause = min(pause * 2, RETRY_S[1])
 
@@ -120,66 +104,61 @@ class Upstream:
         """Wait for the first connection, but only in the first seconds after the start: later, down is down."""
         await self.ready(self._expected_until - anyio.current_time())
 
-    async def call(self, tool: str, arguments: Mapping[str, Any]) -> Outcome:
+    async def call(self, tool: str, arguments: Mapping[str, Any], heard: Heard | None = None) -> Outcome:
         """Call a tool once. Only a call that cannot have been sent is tried a second time, on a new connection."""
         outcome: Outcome = NotSent(reason=self.trouble)
         for _ in range(2):
             if not await self.ready(BACK_S):
                 return NotSent(reason=self.trouble)
-            outcome = await self._call(tool, arguments)
+            outcome = await self._call(tool, arguments, heard)
             if not isinstance(outcome, NotSent):
                 break
         return outcome
 
-    async def _call(self, tool: str, arguments: Mapping[str, Any]) -> Outcome:
+    async def ask(self, method: str, params: Message, *, within: float, heard: Heard | None = None) -> Message:
+        """Any other request. The raw result; MCPError is the upstream's refusal, Broken that there was no answer,
+        TimeoutError that it took longer than `within` seconds."""
+        if not await self.ready(BACK_S) or self._line is None:
+            raise Broken(self.trouble, sent=False)
+        return await self._line.ask(method, params, within=within, heard=heard)
+
+    def timeout_of(self, tool: str) -> float:
+        """Seconds one call of this tool may take."""
+        return self.settings.timeout_of(tool)
+
+    async def _call(self, tool: str, arguments: Mapping[str, Any], heard: Heard | None) -> Outcome:
         line = self._line
         if line is None:
             return NotSent(reason=self.trouble)
-        request = CallToolRequest(params=CallToolRequestParams(name=tool, arguments=dict(arguments)))
-        line.calls += 1
+        within = self.timeout_of(tool)
         try:
-            with anyio.fail_after(self.timeout_s):
-                answer = await line.session.send_request(request, Raw, request_read_timeout_seconds=self.timeout_s)
-                return Answered(result=answer.root)
+            result = await line.ask("tools/call", {"name": tool, "arguments": arguments}, within=within, heard=heard)
         except TimeoutError:
-            return self._late()
+            return Lost(reason=f"no answer within {within:g} s")
+        except Broken as error:
+            self._drop(line, error.reason)
+            return Lost(reason=error.reason) if error.sent else NotSent(reason=error.reason)
         except MCPError as error:
-            return self._failed(line, error)
-        except ValidationError:
+            if error.code == REQUEST_TIMEOUT:
+                return Lost(reason=f"no answer within {within:g} s")
+            return Answered(result=_error(error.message))
+        if not _is_result(result):
             return Answered(result=_error("the tool server answered with something that is no tool result"))
-        finally:
-            line.calls -= 1
-            if line.broken.is_set() and not line.calls:
-                line.idle.set()
+        return Answered(result=result)
 
-    def _late(self) -> Lost:
-        return Lost(reason=f"no answer within {self.timeout_s:g} s")
-
-    def _failed(self, line: _Line, error: MCPError) -> Outcome:
-        if error.code == wire.NOT_SENT:
-            self._break(line, error.message)
-            return NotSent(reason=error.message)
-        if error.code == REQUEST_TIMEOUT:
-            return self._late()
-        if error.code in (wire.LOST, CONNECTION_CLOSED):
-            self._break(line, error.message)
-            return Lost(reason=error.message)
-        return Answered(result=_error(error.message))
-
-    def _break(self, line: _Line, reason: str) -> None:
-        self.trouble = reason
-        line.broken.set()
+    def _drop(self, line: Line, reason: str = "") -> None:
+        line.fail(reason)
+        self.trouble = line.why or self.trouble
         if self._line is line:
             self._line = None
 
-    async def _hold(self, http: httpx2.AsyncClient, *, task_status: TaskStatus[_Line]) -> None:
+    async def _hold(self, dialler: Dialler, *, task_status: TaskStatus[Line]) -> None:
         """Open a connection, publish it and its tools, and keep it until it breaks and its calls are over."""
-        line: _Line | None = None
+        line: Line | None = None
         try:
-            transport = streamable_http_client(self._url, http_client=http, max_sse_event_size=wire.MAX_ANSWER)
-            async with Client(transport, client_info=US, cache=None, read_timeout_seconds=OPEN_S) as client:
-                self._learn(await _listing(client.session))
-                line = self._line = _Line(session=client.session)
+            async with dialler.dial(self._announced) as opened:
+                await self._learn(await opened.tools())
+                line = self._line = opened
                 self._changed.set()
                 self._changed = anyio.Event()
                 task_status.started(line)
@@ -189,39 +168,63 @@ class Upstream:
         except Exception as error:
             if line is None:
                 raise
-            self._break(line, _reason(error))
+            self._drop(line, _reason(error))
             log.warning("tool server lost", server=self.name, reason=self.trouble)
 
-    def _learn(self, raws: list[dict[str, Any]]) -> None:
-        """Keep what can be checked; a tool that cannot is left out and named in our log."""
-        learned = {}
+    def _announced(self, message: IncomingMessage) -> None:
+        if isinstance(message, ToolListChangedNotification):
+            self._stale.set()
+
+    async def _watch(self, line: Line) -> None:
+        """Until the line breaks: look again at what the tools are, when it says so and every now and then."""
+        while not line.broken.is_set():
+            with anyio.move_on_after(RELIST_S):
+                await _either(line.broken, self._stale)
+            self._stale = anyio.Event()
+            if not line.broken.is_set():
+                try:
+                    await self._learn(await line.tools())
+                except (TimeoutError, Broken, MCPError) as error:
+                    self._drop(line, _reason(error))
+
+    async def _learn(self, raws: list[dict[str, Any]]) -> None:
+        """Keep what can be checked; a tool that cannot is left out, and why is kept."""
+        learned: dict[str, Definition] = {}
+        unusable: dict[str, str] = {}
         for raw in raws:
             try:
                 definition = define(self.name, raw)
             except Invalid as error:
-                log.warning("tool left out", server=self.name, reason=error.message)
+                unusable[str(raw.get("name"))[:200]] = error.message
                 continue
             learned[definition.tool] = definition
+        for tool in unusable.keys() - self.unusable.keys():
+            log.warning("tool left out", server=self.name, tool=tool, reason=unusable[tool])
         before = self.definitions
         if before is None or {d.digest for d in learned.values()} != {d.digest for d in before.values()}:
+            if self._learned is not None:
+                await self._learned(list(learned.values()))
             self.generation += 1
             self.definitions = learned
+        self.unusable = unusable
 
 
-async def _listing(session: ClientSession) -> list[dict[str, Any]]:
-    """All pages of tools/list, raw."""
-    tools: list[dict[str, Any]] = []
-    cursor: str | None = None
-    for _ in range(PAGES):
-        params = PaginatedRequestParams(cursor=cursor) if cursor else None
-        page = (await session.send_request(ListToolsRequest(params=params), Raw)).root
-        tools += page["tools"]
-        cursor = page.get("nextCursor")
-        if not cursor:
-            break
-    if any("x-mcp-header" in str(tool.get("inputSchema")) for tool in tools):
-        await session.list_tools()  # here the client learns which arguments it must mirror into headers
-    return tools
+async def _either(*events: anyio.Event) -> None:
+    """Wait for whichever comes first."""
+    async with anyio.create_task_group() as waiting:
+
+        async def wait(event: anyio.Event) -> None:
+            await event.wait()
+            waiting.cancel_scope.cancel()
+
+        for event in events:
+            waiting.start_soon(wait, event)
+
+
+def _is_result(result: Message) -> bool:
+    """Has it the shape of a tool's result? What the blocks hold is between the tool and the model."""
+    content = result.get("content")
+    return isinstance(content, list) and all(isinstance(block, dict) and "type" in block for block in content)
 
 
 def _error(text: str) -> dict[str, Any]:

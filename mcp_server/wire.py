@@ -1,4 +1,5 @@
-"""HTTP to one upstream, with three promises the MCP client above relies on.
+"""HTTP to one upstream for the SDK's client, which opens the connection and hears what comes unasked; with three
+promises it relies on. Requests go by `post`.
 
 No failure of one request is raised into the session that all calls share: it comes back as that request's own JSON-RPC
 error, and its code says whether the request can have reached the upstream. No redirect is followed. No answer is longer
@@ -21,10 +22,14 @@ _BEFORE_SENDING = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeou
 
 
 class Wire(httpx2.AsyncBaseTransport):
-    """Wraps a transport of httpx2 and keeps the promises."""
+    """A transport of httpx2 that keeps the promises. `session_id` is the one the upstream gave us last."""
 
-    def __init__(self, inner: httpx2.AsyncBaseTransport) -> None:
-        self._inner = inner
+    def __init__(self) -> None:
+        limits = httpx2.Limits(
+            max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE_S
+        )
+        self._inner = httpx2.AsyncHTTPTransport(limits=limits, trust_env=False)
+        self.session_id: str | None = None
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         try:
@@ -36,6 +41,8 @@ class Wire(httpx2.AsyncBaseTransport):
             return _refusal(request, LOST, f"the connection broke ({str(error) or type(error).__name__})")
 
     async def _judge(self, request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
+        if "mcp-session-id" not in request.headers and "mcp-session-id" in response.headers:
+            self.session_id = response.headers["mcp-session-id"]
         if 300 <= response.status_code < 400:
             await response.aclose()
             return _refusal(request, NOT_SENT, "it redirects, and redirects are not followed")
@@ -69,10 +76,8 @@ def _refusal(request: httpx2.Request, code: int, message: str) -> httpx2.Respons
     return httpx2.Response(503, json=body, request=request)
 
 
-def http_client(headers: dict[str, str]) -> httpx2.AsyncClient:
+def http_client(transport: Wire, headers: dict[str, str]) -> httpx2.AsyncClient:
     """The one client of an upstream. Reading has no limit here: each call brings its own."""
-    limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE_S)
-    inner = httpx2.AsyncHTTPTransport(limits=limits, trust_env=False)
     timeout = httpx2.Timeout(CONNECT_S, read=None)
     plain = {"accept-encoding": "identity"}
-    return httpx2.AsyncClient(transport=Wire(inner), headers=plain | headers, timeout=timeout, trust_env=False)
+    return httpx2.AsyncClient(transport=transport, headers=plain | headers, timeout=timeout, trust_env=False)

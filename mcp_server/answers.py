@@ -7,12 +7,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from control.executions import toolcalls
 from control.executions.toolcalls import REFUSED, Status
 
 SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 """Who answered, in `_meta` of newer results: that is us, whatever the upstream says."""
 CALL = "preloop/call"
 """In `_meta` of our results: the id of the call's durable row."""
+RECEIPT = "preloop/receipt"
+"""In `_meta`: where the record tells how the call ended, {stream, seq, hash}; `preloop audit verify` checks it."""
 TOLD = 2000
 """Characters of one line of the story."""
 
@@ -49,13 +52,23 @@ def unknown(name: str) -> str:
 
 
 def of(row: Mapping[str, Any]) -> Result | None:
-    """The answer a row holds, or None while the call is open. `row` has the columns of `tool_calls`."""
+    """The answer a row holds, or None while the call is open. `row` has the columns that `toolcalls.look` reads."""
     status = Status(row["status"])
     if status in (Status.SUCCEEDED, Status.FAILED):
-        return _recorded(row)
+        return _receipted(_recorded(row), row)
     if status in REFUSED:
-        return error(row["error"] or failed(row["name"], status.value))
-    return error(unknown(row["name"])) if status is Status.UNKNOWN else None
+        return _receipted(error(row["error"] or failed(row["name"], status.value)), row)
+    return _receipted(error(unknown(row["name"])), row) if status is Status.UNKNOWN else None
+
+
+def _receipted(result: Result, row: Mapping[str, Any]) -> Result:
+    """With its receipt, and with a word about arguments that a person changed."""
+    if (receipt := toolcalls.receipt(row)) is not None:
+        result = result | {"_meta": (result.get("_meta") or {}) | {RECEIPT: receipt}}
+    if row.get("approved_args") and row["result"] is not None:
+        note = f"Note: whoever approved this changed the arguments; it ran with {row['approved_args']}."
+        result = result | {"content": [{"type": "text", "text": note}, *(result.get("content") or [])]}
+    return result
 
 
 def _recorded(row: Mapping[str, Any]) -> Result:

@@ -6,6 +6,7 @@ again. Every end has its event, and the row keeps that event's number: the recei
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -220,11 +221,11 @@ async def look(db: Database, call_id: str) -> Row[Any]:
     return (await db.read(joined.where(tool_calls.c.id == call_id)))[0]
 
 
-def receipt(row: Row[Any]) -> dict[str, Any] | None:
-    """Where the record tells how a call ended: {stream, seq, hash}, of a row that `look` read."""
-    if row.receipt_hash is None:
+def receipt(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Where the record tells how a call ended: {stream, seq, hash}, of the columns that `look` reads."""
+    if row.get("receipt_hash") is None:
         return None
-    return {"stream": row.execution_id or row.session_id, "seq": row.receipt_seq, "hash": row.receipt_hash}
+    return {"stream": row["execution_id"] or row["session_id"], "seq": row["receipt_seq"], "hash": row["receipt_hash"]}
 
 
 def result(row: Row[Any]) -> dict[str, Any] | None:

@@ -27,7 +27,7 @@ from control.tables import approvals, tool_calls
 from kit import canonical
 from kit.bus import Bus
 from kit.db import Database, Tx
-from kit.errors import Fault, Invalid, Unauthorized
+from kit.errors import Fault, Invalid, Missing, Unauthorized
 from kit.observe import log
 from mcp_server import answers, facts, schema
 from mcp_server.answers import Result
@@ -38,6 +38,8 @@ LOOK_S = 2.0
 """A waiter reads its row at least this often, woken or not."""
 REPORT_S = 10.0
 """A waiting client hears of it this often."""
+FIRST_S = 1.0
+"""The first time, where nobody is asked: its stream can be taken up again from then on."""
 SLACK_S = 15.0
 """Beyond the upstream's own timeout, until a call that was sent counts as lost."""
 FINISH_S = 3.0
@@ -48,16 +50,23 @@ DRAIN = "mcp:drain"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """One tools/call. `fault` is what was wrong with its raw text, `report` tells a waiting client how it stands,
-    `admitted` raises Unauthorized once the session is over."""
+class Waiting:
+    """Who waits for a call. `report` tells a waiting client how it stands, `admitted` raises Unauthorized once the
+    session is over."""
 
     principal: Principal
+    report: Callable[[str], Awaitable[None]]
+    admitted: Callable[[], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked(Waiting):
+    """One tools/call. `fault` is what was wrong with its raw text, `attached` hears of the durable row."""
+
     name: str
     arguments: dict[str, Any]
     fault: Invalid | None
-    report: Callable[[str], Awaitable[None]]
-    admitted: Callable[[], Awaitable[object]]
+    attached: Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +122,20 @@ class Calls:
             call_id = await self._attach(asked, offer, call)
         except Fault as fault:
             return Answer(result=answers.error(f"{fault.message} {fault.hint}".strip()))
+        asked.attached(call_id)
         return await self._follow(asked, call_id, key)
+
+    async def find(self, principal: Principal, call_id: str) -> Row[Any]:
+        """A call that this session made, perhaps of another process; Missing when there is none."""
+        mine = (tool_calls.c.id == call_id) & (tool_calls.c.session_id == principal.session_id)
+        rows = await self._db.read(sa.select(tool_calls).where(mine, tool_calls.c.account_id == principal.account_id))
+        if not rows:
+            raise Missing("call_unknown", "This session made no such call.", "Call the tool again.")
+        return rows[0]
+
+    async def resume(self, waiting: Waiting, row: Row[Any]) -> Answer:
+        """Go on waiting for a call that `find` found."""
+        return await self._follow(waiting, row.id, (row.session_id, row.server, row.tool, row.digest))
 
     async def parted(self, answer: Answer, *, delivered: bool) -> None:
         """The stream that carried an answer has ended; note whether the answer got through."""
@@ -165,19 +187,19 @@ class Calls:
             self._start(mine)
         return call_id
 
-    async def _follow(self, asked: Asked, call_id: str, key: tuple[str, ...]) -> Answer:
+    async def _follow(self, waiting: Waiting, call_id: str, key: tuple[str, ...]) -> Answer:
         """Watch first, then read, then act on what the row says, until it holds an answer."""
-        topics = (toolcalls.topic(call_id), sessions.topic(asked.principal.session_id), DRAIN)
+        topics = (toolcalls.topic(call_id), sessions.topic(waiting.principal.session_id), DRAIN)
         due: float | None = None
         with self._bus.watch(*topics) as watch:
             while True:
                 row = await toolcalls.look(self._db, call_id)
                 if (result := answers.of(row._asdict())) is not None:
                     return self._final(row, result, key)
-                if (text := await self._hindrance(asked, row)) is not None:
+                if (text := await self._hindrance(waiting, row)) is not None:
                     return Answer(result=answers.error(text))
                 if row.status == Status.READY:
-                    mine = await self._db.write(lambda tx: self._claim(tx, asked.principal, call_id))
+                    mine = await self._db.write(lambda tx: self._claim(tx, waiting.principal, call_id))
                     if mine is not None:
                         self._start(mine)
                     elif await self._still_ready(call_id):
@@ -185,10 +207,10 @@ class Calls:
                     continue
                 now = anyio.current_time()
                 if due is None:
-                    due = now if row.status == Status.WAITING else now + REPORT_S
+                    due = now if row.status == Status.WAITING else now + FIRST_S
                 if now >= due:
                     due = now + REPORT_S
-                    await asked.report(await self._standing(row))
+                    await waiting.report(await self._standing(row))
                 await watch.changed(LOOK_S)
 
     def _final(self, row: Row[Any], result: Result, key: tuple[str, ...]) -> Answer:
@@ -197,12 +219,12 @@ class Calls:
         self._parting.setdefault(key, anyio.Event())
         return Answer(result=result, row=row.id, key=key)
 
-    async def _hindrance(self, asked: Asked, row: Row[Any]) -> str | None:
+    async def _hindrance(self, waiting: Waiting, row: Row[Any]) -> str | None:
         """Why an open call can't be waited for any longer, in the agent's words."""
         if self._draining:
             return answers.RESTARTING
         try:
-            await asked.admitted()
+            await waiting.admitted()
         except Unauthorized:
             return answers.OVER
         if row.status != Status.SENT:

@@ -242,4 +242,10 @@ async def converse(socket: WebSocket) -> None:
             await socket.close(*goodbye)
 
 
-routes = [WebSocketRoute("/api/v1/live", converse)]
+class SocketRoute(WebSocketRoute):
+    """A route that is no operation: it has no HTTP method for the document to describe."""
+
+    methods: frozenset[str] = frozenset()
+
+
+routes = [SocketRoute("/api/v1/live", converse)]

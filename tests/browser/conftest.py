@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import Browser, Page
 
 from control.identity.principals import Role
+from tests.browser.cables import Cables
 from tests.browser.scene import Scene, set_scene
 from tests.web.world import World, open_world, serving
 
@@ -36,9 +37,15 @@ class Stage:
 
 
 @pytest.fixture
-async def stage(browser: Browser, tmp_path: Path) -> AsyncIterator[Stage]:
+def cables() -> Cables:
+    return Cables()
+
+
+@pytest.fixture
+async def stage(browser: Browser, tmp_path: Path, cables: Cables) -> AsyncIterator[Stage]:
     """Runs in every state behind a real server; afterwards the console must be empty."""
     async with open_world(tmp_path) as world:
+        world.app.add_middleware(cables.fit)
         scene = await set_scene(world)
         async with serving(world.app) as url:
             stage = Stage(world=world, scene=scene, url=url, browser=browser, noise=[])

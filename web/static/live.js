@@ -1,7 +1,13 @@
 // A page that changes while one looks at it. The server says what is so; this file asks again and morphs the parts that
-// carry `data-live`, so that focus, selection and open details stay. `refresh` and `readLog` are what a socket calls, too.
+// carry `data-live`, so that focus, selection and open details stay. It asks when the socket says that something changed;
+// while there is no socket it asks every `data-every` milliseconds. Only log lines come by the socket themselves.
+
+import { listen } from "./socket.js";
 
 const SLOWEST = 15000;
+const CALM = 30000; // with a socket, the page looks by itself this often: what no message tells is late, never wrong
+const GAP = 200; // between two questions
+const LINGER = 10000; // after the end, for the last lines of a log
 const main = document.querySelector("main");
 const log = document.querySelector("[data-log]");
 
@@ -66,6 +72,16 @@ async function refresh() {
 let following = true;
 let unread = 0;
 
+// what can't be seen is named, as on the server: U+202E instead of a reversed line
+const UNSEEN = /((?![\n\t])[\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{Cs}\p{Zl}\p{Zp}])/u;
+
+function named(character) {
+  const element = document.createElement("b");
+  element.className = "char";
+  element.textContent = `U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+  return element;
+}
+
 function row(line) {
   const element = document.createElement("div");
   element.id = `L${line.number}`;
@@ -80,9 +96,19 @@ function row(line) {
     level.textContent = line.level.toUpperCase();
     text.append(level, " ");
   }
-  text.append(line.text);
+  text.append(...line.text.split(UNSEEN).map((part, at) => (at % 2 ? named(part) : part)));
   element.append(time, text);
   return element;
+}
+
+// lines by socket and by question may overlap: a number is shown once
+function add(lines) {
+  const fresh = lines.filter((line) => line.number > Number(log.dataset.after));
+  if (!fresh.length) return;
+  log.append(...fresh.map(row));
+  log.dataset.after = fresh.at(-1).number;
+  if (!following) unread += fresh.length;
+  showFollow();
 }
 
 async function readLog() {
@@ -90,12 +116,8 @@ async function readLog() {
     const answer = await fetch(`${log.dataset.log}?after=${log.dataset.after}`);
     if (!answer.ok) throw new Error(`${answer.status}`);
     const { items } = await answer.json();
-    const fresh = items.filter((line) => line.number > Number(log.dataset.after));
-    log.append(...fresh.map(row));
-    if (fresh.length) log.dataset.after = fresh.at(-1).number;
-    if (!following) unread += fresh.length;
-    more = fresh.length >= 500;
-    showFollow();
+    add(items);
+    more = items.length >= 500;
   }
 }
 
@@ -136,7 +158,28 @@ function left(ms) {
   return `${Math.floor(seconds / 3600)} h ${two(Math.floor(seconds / 60) % 60)} min left`;
 }
 
+// as web/format.py writes it
+function duration(ms) {
+  const seconds = Math.floor(ms / 1000);
+  const two = (n) => String(n).padStart(2, "0");
+  if (seconds < 1) return `${Math.floor(ms)} ms`;
+  if (seconds < 60) return `${(Math.floor(ms / 100) / 10).toFixed(1)} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${two(seconds % 60)} s`;
+  const hours = Math.floor(seconds / 3600);
+  return hours < 48 ? `${hours} h ${two(Math.floor(seconds / 60) % 60)} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+// a duration that still grows: what the server said, and when we saw that first
+const grown = new WeakMap();
+
+function grow(element) {
+  const said = element.dataset.growing;
+  if (grown.get(element)?.said !== said) grown.set(element, { said, since: performance.now() });
+  element.textContent = duration(Number(said) + performance.now() - grown.get(element).since);
+}
+
 function tick() {
+  document.querySelectorAll("[data-growing]").forEach(grow);
   for (const element of document.querySelectorAll("[data-until]")) {
     const ms = Date.parse(element.dataset.until) - Date.now();
     element.textContent = ms > 0 ? left(ms) : "time is over";
@@ -157,28 +200,71 @@ async function watchRequest(article) {
 
 // asking again ------------------------------------------------------------------------------------------------------
 
+let connected = false;
+let due = false;
+let wake = () => {};
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+function ask() {
+  due = true;
+  wake();
+}
+
+// asks until the answer is yes; the question hears whether nobody told that it was time. `data-socket` is open once the
+// page shows what is so and waits to be told.
 async function keepAsking(question, every) {
   let wait = every;
   for (;;) {
-    await new Promise((resolve) => setTimeout(resolve, wait));
-    if (document.hidden) continue;
+    if (!due) await Promise.race([pause(connected && wait === every ? CALM : wait), new Promise((now) => (wake = now))]);
+    const told = due;
+    due = false;
+    if (document.hidden && !told) continue;
     try {
-      if (await question()) return;
+      if (await question(!told)) return;
       wait = every;
+      if (connected && !due) main.dataset.socket = "open";
     } catch {
       wait = Math.min(wait * 2, SLOWEST);
     }
+    await pause(GAP);
   }
 }
 
-async function wholePage() {
+async function wholePage(missed) {
   const final = await refresh();
-  if (log) await readLog();
+  if (log && (missed || final || !connected)) await readLog();
   return final;
 }
 
+// the socket --------------------------------------------------------------------------------------------------------
+
+const topics = (main.dataset.topics ?? "").split(" ").filter(Boolean);
+let seq = null; // of the last event; null begins with what comes next
+
+function heard(message) {
+  if (message.seq !== undefined) seq = message.seq;
+  if (message.type !== "log") ask();
+  else if (log) add(message.lines);
+}
+
+function up(yes) {
+  if (connected && !yes) ask();
+  connected = yes;
+  if (!yes) main.dataset.socket = "closed";
+}
+
+const numbers = () => ({ after: seq, log: log ? Number(log.dataset.after) : null });
+const watches = () => topics.map((watch) => ({ watch, ...(watch.startsWith("exe_") && numbers()) }));
+
+async function live(question, every) {
+  const end = topics.length ? listen(watches, { heard, up }) : () => {};
+  await keepAsking(question, every);
+  setTimeout(end, LINGER);
+}
+
 if (log) openLog();
-if (main.dataset.every) keepAsking(wholePage, Number(main.dataset.every));
+if (main.dataset.every) live(wholePage, Number(main.dataset.every));
 const request = document.querySelector("[data-watch]");
-if (request && request.dataset.settled !== "yes") keepAsking(() => watchRequest(request), 2000);
-if (document.querySelector("[data-until]")) setInterval(tick, 1000);
+if (request && request.dataset.settled !== "yes") live(() => watchRequest(request), 2000);
+tick();
+setInterval(tick, 1000);

@@ -5,6 +5,7 @@ the answers and the wake-ups. Decisions go before bulk; bulk takes at most 5 ms 
 """
 
 import asyncio
+import contextlib
 import queue
 import threading
 import time
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 import anyio
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from kit.bus import Bus
@@ -47,7 +49,6 @@ class SqliteDatabase:
             f"sqlite:///{path}", poolclass=sa.StaticPool, connect_args={"check_same_thread": False}
         )
         sa.event.listen(self._engine, "connect", _pragmas)
-        sa.event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
         self._reader = create_async_engine(f"sqlite+aiosqlite:///{path}", pool_size=4, max_overflow=4)
         sa.event.listen(self._reader.sync_engine, "connect", _reader_pragmas)
         self._lanes: dict[Lane, queue.SimpleQueue[_Job]] = {lane: queue.SimpleQueue() for lane in Lane}
@@ -85,8 +86,8 @@ class SqliteDatabase:
     def _work(self) -> None:
         """The writer thread. Should it ever die, whoever waits is told, and nobody waits again."""
         try:
-            with self._engine.connect() as connection:
-                self._serve(connection)
+            with self._engine.connect() as connection:  # "autocommit": it is we who say BEGIN and COMMIT
+                self._serve(connection.execution_options(isolation_level="AUTOCOMMIT"))
         except Exception as error:
             log.exception("the database writer stopped")
             self._closing = True
@@ -114,8 +115,13 @@ class SqliteDatabase:
     def _commit(self, connection: Connection) -> None:
         done: list[_Job] = []
         try:
-            with connection.begin():
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            try:
                 done.extend(job for job in self._group() if _run(connection, job))
+                connection.exec_driver_sql("COMMIT")
+            except BaseException:
+                _roll_back(connection)
+                raise
         except Exception as error:  # no transaction could begin, or the commit failed: none of these happened
             for job in done or list(self._group()):
                 job.answer.set_exception(_failed(error))
@@ -126,14 +132,23 @@ class SqliteDatabase:
 
 def _run(connection: Connection, job: _Job) -> bool:
     """One unit in its savepoint; a failure is its own caller's alone."""
+    connection.exec_driver_sql("SAVEPOINT unit")
     try:
-        with connection.begin_nested():
-            tx = Tx(connection)
-            job.outcome = (job.unit(tx), tx.wakes)
+        tx = Tx(connection)
+        job.outcome = (job.unit(tx), tx.wakes)
     except Exception as error:
         job.answer.set_exception(error)
+        connection.exec_driver_sql("ROLLBACK TO unit")
+        connection.exec_driver_sql("RELEASE unit")
         return False
+    connection.exec_driver_sql("RELEASE unit")
     return True
+
+
+def _roll_back(connection: Connection) -> None:
+    """After a failed COMMIT; a transaction that SQLite has ended by itself is over already."""
+    with contextlib.suppress(DBAPIError):
+        connection.exec_driver_sql("ROLLBACK")
 
 
 def _failed(error: BaseException) -> Exception:

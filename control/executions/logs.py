@@ -27,22 +27,26 @@ class Line:
     text: str
 
 
+_MINE = (streams.c.account_id == sa.bindparam("account")) & (streams.c.id == sa.bindparam("stream"))
+_NUMBER = sa.update(streams).where(_MINE).values(last_seq=streams.c.last_seq + sa.bindparam("count"))
+_NUMBERED = _NUMBER.returning(streams.c.last_seq)
+_APPENDED = sa.insert(log_chunks)
+
+
 def append(
     tx: Tx, account_id: str, execution_id: str, lines: Sequence[tuple[str, str, str, str]], *, cursor: str | None = None
 ) -> int:
     """Store (at, source, level, text) lines as one chunk; returns the number of the first."""
-    stream = f"{execution_id}.log"
-    made = tx.insert(streams).values(account_id=account_id, id=stream, last_seq=0, head="")
-    tx.execute(made.on_conflict_do_nothing())
-    mine = (streams.c.account_id == account_id) & (streams.c.id == stream)
-    taken = sa.update(streams).where(mine).values(last_seq=streams.c.last_seq + len(lines))
-    first = int(tx.execute(taken.returning(streams.c.last_seq)).scalar_one()) - len(lines) + 1
+    stream = {"account": account_id, "stream": f"{execution_id}.log", "count": len(lines)}
+    last = tx.execute(_NUMBERED, stream).scalar()
+    if last is None:  # its first lines
+        made = tx.insert(streams).values(account_id=account_id, id=stream["stream"], last_seq=0, head="")
+        tx.execute(made.on_conflict_do_nothing())
+        last = tx.execute(_NUMBERED, stream).scalar_one()
+    first = int(last) - len(lines) + 1
     row = {"execution_id": execution_id, "first": first, "account_id": account_id, "count": len(lines)}
-    tx.execute(
-        sa.insert(log_chunks).values(
-            row | {"lines": json.dumps(lines, ensure_ascii=False), "cursor": cursor, "at": tx.now()}
-        )
-    )
+    text = json.dumps(lines, ensure_ascii=False)
+    tx.execute(_APPENDED, row | {"lines": text, "cursor": cursor, "at": tx.now()})
     tx.wake(topic(execution_id))
     return first
 

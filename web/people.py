@@ -82,7 +82,7 @@ async def create_token(request: Request, person: Person) -> Token:
         _, flow = catalog.find(tx, person.account_id, asked.flow)
         until = tx.now() + lasts
         session_id, clear = sessions.enroll(
-            tx, person.account_id, name=f"agent:{asked.name}", charter=flow.charter(), until=until
+            tx, person.account_id, name=f"agent:{asked.name}", charter=flow.charter(), until=until, owner=person.user_id
         )
         return Token(token=clear, session_id=session_id)
 

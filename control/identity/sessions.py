@@ -70,12 +70,16 @@ def open_session(
     return session_id
 
 
-def enroll(tx: Tx, account_id: str, *, name: str, charter: Charter, until: datetime) -> tuple[str, str]:
-    """A session for somebody's own agent, without any execution: (session id, its token in clear, shown once)."""
+def enroll(
+    tx: Tx, account_id: str, *, name: str, charter: Charter, until: datetime, owner: str | None = None
+) -> tuple[str, str]:
+    """A session for somebody's own agent, without any execution: (session id, its token in clear, shown once). `owner`
+    is the user who stands behind it."""
     session_id = open_session(tx, account_id, kind="enrolled", principal=name, charter=charter, alive_until=until)
     clear, hash_ = mechanics.mint("ple")
     row = {"id": new_id("tok"), "account_id": account_id, "kind": "enrolled", "hash": hash_, "session_id": session_id}
-    tx.execute(sa.insert(tokens).values(row | {"name": name, "created_at": tx.now(), "expires_at": until}))
+    who = {"name": name, "user_id": owner, "created_at": tx.now(), "expires_at": until}
+    tx.execute(sa.insert(tokens).values(row | who))
     return session_id, clear
 
 

@@ -19,7 +19,7 @@ from control.executions.states import Cause
 from control.executions.toolcalls import Call
 from control.flows import catalog
 from control.identity import accounts, sessions
-from control.identity.charter import Charter
+from control.identity.charter import Charter, Gate, ToolGrant
 from control.identity.principals import Principal
 from control.tables import approvals, executions, tool_calls
 from kit import canonical
@@ -58,8 +58,10 @@ class House:
     @classmethod
     async def build(cls, db: Database, bus: Bus, folder: Path, flow: str = FLOW) -> "House":
         lifecycle = Lifecycle([desks.withdraw, revoke_session])
-        people = {id_: Approver(id=id_, name=id_.title()) for id_ in ("alice", "bob")}
-        desk = Desk(Directory(approvers=people, groups={"finance": ("alice", "bob")}), lifecycle)
+        names = ("alice", "bob", "carol")
+        people = {id_: Approver(id=id_, name=id_.title(), email=f"{id_}@example.com") for id_ in names}
+        groups = {"finance": ("alice", "bob"), "directors": ("carol",), "empty": ()}
+        desk = Desk(Directory(approvers=people, groups=groups), lifecycle)
         house = cls(db=db, bus=bus, sealer=Sealer.open(folder / "seal.key"), lifecycle=lifecycle, desk=desk)
         await db.write(accounts.ensure_default)
         await house.apply(flow)
@@ -73,9 +75,9 @@ class House:
         started = await self.db.write(lambda tx: intake.start(tx, ACCOUNT, flow, PAYLOAD, **given))
         return started.execution_id
 
-    async def running(self, **charter: Any) -> Principal:
+    async def running(self, by: str = "test", **charter: Any) -> Principal:
         """A claimed execution with an open session, as its principal."""
-        execution_id = await self.start()
+        execution_id = await self.start(by=by)
         await self.db.write(lambda tx: queue.claim(tx, "worker"))
         return await self.db.write(lambda tx: self._session(tx, execution_id, charter))
 
@@ -97,6 +99,11 @@ class House:
         return Principal(
             account_id=ACCOUNT, session_id=session_id, execution_id=execution_id, name="flow", charter=charter
         )
+
+    async def gated(self, by: str = "test", on_decline: str = "fail", **gate: Any) -> Principal:
+        """The same, with one gated tool: `pay`."""
+        tools = (ToolGrant(server="payments", tool="pay", approval=Gate(**{"group": "finance"} | gate)),)
+        return await self.running(by=by, tools=tools, on_decline=on_decline)
 
     async def call(self, principal: Principal, tool: str = "pay", **args: Any) -> str:
         """Ask for a tool as the MCP door does; the call's id."""
@@ -125,7 +132,14 @@ class House:
         return (await self.db.read(sa.select(approvals).where(approvals.c.call_id == call_id)))[0]
 
     async def decide(
-        self, call_id: str, *, approver: str = "alice", verdict: str = "approved", reason: str = "", digest: str = ""
+        self,
+        call_id: str,
+        *,
+        approver: str = "alice",
+        verdict: str = "approved",
+        reason: str = "",
+        digest: str = "",
+        **more: Any,
     ) -> desks.Decided:
         approval, call = await self.approval(call_id), await self.call_row(call_id)
         return await self.db.write(
@@ -138,14 +152,24 @@ class House:
                 reason=reason,
                 digest=digest or call.digest,
                 via="test",
+                **more,
             )
         )
+
+    async def age(self, call_id: str, by: timedelta) -> None:
+        """As if a call's approval had been asked for that much earlier."""
+        row = await self.approval(call_id)
+        past = {
+            name: getattr(row, name) - by for name in ("asked_at", "expires_at", "decided_at") if getattr(row, name)
+        }
+        mine = sa.update(approvals).where(approvals.c.id == row.id)
+        await self.db.write(lambda tx: tx.execute(mine.values(past)))
 
     async def claim(self, principal: Principal, call_id: str) -> bool:
         within = timedelta(seconds=60)
         return await self.db.write(lambda tx: self.desk.claim(tx, principal, call_id, within=within))
 
-    async def settle(self, call_id: str, **result: Any) -> bool:
+    async def settle(self, call_id: str, **result: Any) -> int:
         return await self.db.write(lambda tx: self.desk.settle(tx, call_id, result=result, is_error=False, error=None))
 
     async def deliver(self, call_id: str) -> None:

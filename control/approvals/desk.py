@@ -50,6 +50,13 @@ class Decided:
     repeated: bool = False
 
 
+_CONSUME = (
+    sa.update(approvals)
+    .where(approvals.c.call_id == sa.bindparam("call"), approvals.c.status == "approved")
+    .values(status="consumed")
+)
+
+
 class Desk:
     """The approval desk of one process."""
 
@@ -128,8 +135,7 @@ class Desk:
         """Become the one sender of a call that is ready, and consume its yes."""
         if not toolcalls.claim(tx, principal, call_id, within=within):
             return False
-        approved = (approvals.c.call_id == call_id) & (approvals.c.status == "approved")
-        tx.execute(sa.update(approvals).where(approved).values(status="consumed"))
+        tx.execute(_CONSUME, {"call": call_id})
         return True
 
     def settle(self, tx: Tx, call_id: str, *, result: dict[str, Any] | None, is_error: bool, error: str | None) -> int:

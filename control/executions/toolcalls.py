@@ -58,6 +58,34 @@ class Call:
     justification: str | None = None
 
 
+SETTLEMENT = ("status", "settled_at", "is_error", "error", "result")
+
+# built once: to build and to recognise a statement costs ten times what it costs to run it
+_ID = tool_calls.c.id == sa.bindparam("call")
+_RUNNING = (executions.c.id == sa.bindparam("execution")) & (executions.c.state == Stored.RUNNING)
+_TAKE_RUN = sa.update(executions).where(_RUNNING, executions.c.stop_intent.is_(None)).values(state=Stored.RUNNING.value)
+_LIVING = (sessions.c.id == sa.bindparam("session")) & sessions.c.revoked_at.is_(None)
+_TAKE_SESSION = sa.update(sessions).where(_LIVING).values(kind=sessions.c.kind)
+_SAME = (tool_calls.c.session_id == sa.bindparam("session")) & (tool_calls.c.digest == sa.bindparam("digest"))
+_SAME &= (tool_calls.c.server == sa.bindparam("server")) & (tool_calls.c.tool == sa.bindparam("tool"))
+_HELD = tool_calls.c.status.in_([*OPEN, Status.UNKNOWN])
+_UNDELIVERED = tool_calls.c.delivered_at.is_(None) & (tool_calls.c.settled_at > sa.bindparam("since"))
+_KNOWN = sa.select(tool_calls).where(_SAME, _HELD | _UNDELIVERED).order_by(tool_calls.c.asked_at.desc()).limit(1)
+_NEW = sa.insert(tool_calls)
+_SEND = (
+    sa.update(tool_calls)
+    .where(_ID, tool_calls.c.status == Status.READY)
+    .values(status=Status.SENT.value, sent_at=sa.bindparam("now"), send_until=sa.bindparam("until"))
+)
+_CALL = sa.select(tool_calls).where(_ID)
+_SETTLE = sa.update(tool_calls).where(_ID, tool_calls.c.status.in_([Status.SENT, Status.UNKNOWN]))
+_SETTLED = _SETTLE.values({name: sa.bindparam(f"its_{name}") for name in SETTLEMENT})
+_RECEIPT = sa.update(tool_calls).where(_ID).values(receipt_seq=sa.bindparam("seq"))
+_DELIVERED = (
+    sa.update(tool_calls).where(_ID, tool_calls.c.delivered_at.is_(None)).values(delivered_at=sa.bindparam("now"))
+)
+
+
 def topic(call_id: str) -> str:
     """Woken at every change of a call."""
     return f"call:{call_id}"
@@ -65,22 +93,16 @@ def topic(call_id: str) -> str:
 
 def alive(tx: Tx, principal: Principal) -> bool:
     """May this session still act? Takes the session's row, so that an end waits for us or we see it."""
-    if principal.execution_id:
-        running = (executions.c.id == principal.execution_id) & (executions.c.state == Stored.RUNNING)
-        running &= executions.c.stop_intent.is_(None)
-        if not tx.changed(sa.update(executions).where(running).values(state=Stored.RUNNING)):
-            return False
-    living = (sessions.c.id == principal.session_id) & sessions.c.revoked_at.is_(None)
-    return tx.changed(sa.update(sessions).where(living).values(kind=sessions.c.kind))
+    if principal.execution_id and not tx.execute(_TAKE_RUN, {"execution": principal.execution_id}).rowcount:
+        return False
+    return tx.execute(_TAKE_SESSION, {"session": principal.session_id}).rowcount > 0
 
 
 def reattach(tx: Tx, principal: Principal, call: Call) -> Row[Any] | None:
     """The row this call belongs to: an open one, one whose outcome nobody knows, or one that ended lately and whose
     answer nobody got."""
-    undelivered = tool_calls.c.delivered_at.is_(None) & (tool_calls.c.settled_at > tx.now() - REATTACH)
-    held = tool_calls.c.status.in_([*OPEN, Status.UNKNOWN])
-    found = sa.select(tool_calls).where(_same(principal, call), held | undelivered)
-    return tx.one(found.order_by(tool_calls.c.asked_at.desc()).limit(1))
+    same = {"session": principal.session_id, "digest": call.digest, "server": call.server, "tool": call.tool}
+    return tx.execute(_KNOWN, same | {"since": tx.now() - REATTACH}).first()
 
 
 def _same(principal: Principal, call: Call) -> sa.ColumnElement[bool]:
@@ -111,7 +133,8 @@ def record(
     data = {"call": call_id, "server": call.server, "tool": call.tool, "status": status.value, "rule": rule}
     seq = events.append(tx, principal.account_id, principal.stream, "tool.asked", **data)
     tx.execute(
-        sa.insert(tool_calls).values(
+        _NEW,
+        dict(
             id=call_id,
             account_id=principal.account_id,
             session_id=principal.session_id,
@@ -131,7 +154,7 @@ def record(
             settled_at=now if status not in OPEN else None,
             grant_id=grant_id,
             receipt_seq=seq if status not in OPEN else None,
-        )
+        ),
     )
     return call_id
 
@@ -141,9 +164,7 @@ def claim(tx: Tx, principal: Principal, call_id: str, *, within: timedelta) -> b
     if not alive(tx, principal):
         return False
     now = tx.now()
-    ready = (tool_calls.c.id == call_id) & (tool_calls.c.status == Status.READY)
-    sent = sa.update(tool_calls).where(ready).values(status=Status.SENT.value, sent_at=now, send_until=now + within)
-    if not tx.changed(sent):
+    if not tx.execute(_SEND, {"call": call_id, "now": now, "until": now + within}).rowcount:
         return False
     events.append(tx, principal.account_id, principal.stream, "tool.sent", call=call_id)
     tx.wake(topic(call_id))
@@ -153,12 +174,11 @@ def claim(tx: Tx, principal: Principal, call_id: str, *, within: timedelta) -> b
 def settle(tx: Tx, call_id: str, *, result: dict[str, Any] | None, is_error: bool, error: str | None = None) -> int:
     """Store what came back for a call that was sent; the number of its event, 0 when it was settled before. A result
     after the end of the run is stored and marked late."""
-    row = tx.execute(sa.select(tool_calls).where(tool_calls.c.id == call_id)).one()
+    row = tx.execute(_CALL, {"call": call_id}).one()
     status = Status.FAILED if is_error else Status.SUCCEEDED
-    values = {"status": status.value, "settled_at": tx.now(), "is_error": is_error, "error": error}
-    values["result"] = canonical.dumps(result) if result is not None else None
-    sent = (tool_calls.c.id == call_id) & tool_calls.c.status.in_([Status.SENT, Status.UNKNOWN])
-    if not tx.changed(sa.update(tool_calls).where(sent).values(values)):
+    text = canonical.dumps(result) if result is not None else None
+    values = dict(zip(SETTLEMENT, (status.value, tx.now(), is_error, error, text), strict=True))
+    if not tx.execute(_SETTLED, {"call": call_id} | {f"its_{name}": value for name, value in values.items()}).rowcount:
         return 0
     late = bool(row.execution_id) and not tx.one(
         sa.select(executions.c.id).where(executions.c.id == row.execution_id, executions.c.state == Stored.RUNNING)
@@ -170,7 +190,7 @@ def settle(tx: Tx, call_id: str, *, result: dict[str, Any] | None, is_error: boo
 def _ended(tx: Tx, row: Row[Any], type_: str, **data: object) -> int:
     """The event of a call's end, kept as its receipt."""
     seq = events.append(tx, row.account_id, row.execution_id or row.session_id, type_, **data)
-    tx.execute(sa.update(tool_calls).where(tool_calls.c.id == row.id).values(receipt_seq=seq))
+    tx.execute(_RECEIPT, {"call": row.id, "seq": seq})
     tx.wake(topic(row.id))
     return seq
 
@@ -191,8 +211,7 @@ def give_up(tx: Tx, call_id: str, *, at_once: bool = False) -> bool:
 
 def delivered(tx: Tx, call_id: str) -> None:
     """The caller has its answer; an identical call from now on is a new one."""
-    mine = (tool_calls.c.id == call_id) & tool_calls.c.delivered_at.is_(None)
-    tx.execute(sa.update(tool_calls).where(mine).values(delivered_at=tx.now()))
+    tx.execute(_DELIVERED, {"call": call_id, "now": tx.now()})
 
 
 def close(tx: Tx, call_id: str, status: Status, error: str) -> bool:

@@ -2,16 +2,30 @@
 type."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broken:
-    """The first event whose number or link is wrong."""
+    """The first event whose number, link or seal is wrong."""
 
     seq: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a walk over a stream found: how many events, and how many of them the last seal covers."""
+
+    events: int
+    sealed: int
+    broken: Broken | None = None
+
+    @property
+    def unsealed(self) -> int:
+        """Events at the end that no checkpoint vouches for yet."""
+        return max(0, self.events - self.sealed)
 
 
 def link(previous: str, body: str) -> str:
@@ -29,4 +43,14 @@ def verify(rows: Iterable[tuple[int, str, str]], *, after: int = 0, previous: st
         if previous != stored:
             return Broken(seq=seq, reason=f"event {seq} or one before it was changed")
         expected += 1
+    return None
+
+
+def forged(rows: Iterable[tuple[int, str, str]], seals: Mapping[int, str]) -> Broken | None:
+    """The first event that a checkpoint knows with another hash: whoever rewrote the chain could not rewrite that."""
+    for seq, _, stored in rows:
+        if seals.get(seq, stored) != stored:
+            return Broken(
+                seq=seq, reason=f"event {seq} is not the one that was sealed: the chain before it was rewritten"
+            )
     return None

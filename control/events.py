@@ -7,15 +7,16 @@ not events.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
 from control import audit
-from control.tables import events, streams
+from control.tables import checkpoints, events, streams
 from kit import canonical
 from kit.clock import rfc3339
-from kit.db import Database, Tx
+from kit.db import Database, Lane, Tx
 
 ACCOUNT = "account"
 
@@ -79,30 +80,71 @@ async def read(db: Database, account_id: str, stream: str, *, after: int = 0) ->
 
 
 async def streams_of(db: Database, account_id: str) -> list[str]:
-    """The names of the account's event streams."""
+    """The names of the account's event streams, those too of which only a seal is left."""
+    held = sa.select(streams.c.id).where(streams.c.account_id == account_id, streams.c.head != "")
+    known = held.union(sa.select(checkpoints.c.stream).where(checkpoints.c.account_id == account_id)).subquery()
     found: list[str] = []
     while rows := await db.read(
-        sa.select(streams.c.id)
-        .where(streams.c.account_id == account_id, streams.c.id > (found[-1] if found else ""), streams.c.head != "")
-        .order_by(streams.c.id)
+        sa.select(known.c.id).where(known.c.id > (found[-1] if found else "")).order_by(known.c.id)
     ):
         found += [row.id for row in rows]
     return found
 
 
-async def verify(db: Database, account_id: str, stream: str) -> audit.Broken | None:
-    """Walk a whole stream; also notices a missing tail."""
-    mine = (events.c.account_id == account_id) & (events.c.stream == stream)
-    seq, head = 0, ""
-    while rows := await db.read(
-        sa.select(events.c.seq, events.c.body, events.c.hash).where(mine, events.c.seq > seq).order_by(events.c.seq)
-    ):
-        if broken := audit.verify([(r.seq, r.body, r.hash) for r in rows], after=seq, previous=head):
-            return broken
-        seq, head = rows[-1].seq, rows[-1].hash
-    kept = await db.read(
-        sa.select(streams.c.last_seq, streams.c.head).where(streams.c.account_id == account_id, streams.c.id == stream)
+async def seal(db: Database, *, most: int = 500) -> int:
+    """Write the heads of all streams that moved since their last seal into `checkpoints`; returns how many."""
+    last = sa.select(checkpoints.c.seq).where(
+        checkpoints.c.account_id == streams.c.account_id,
+        checkpoints.c.stream == streams.c.id,
+        checkpoints.c.seq == streams.c.last_seq,
     )
-    if kept and (kept[0].last_seq, kept[0].head) != (seq, head):
-        return audit.Broken(seq=seq + 1, reason="the end of the stream is missing")
-    return None
+    moved = sa.select(streams).where(streams.c.head != "", ~last.exists()).limit(most)
+    sealed = 0
+    while rows := await db.read(moved):
+        heads = [{"account_id": r.account_id, "stream": r.id, "seq": r.last_seq, "hash": r.head} for r in rows]
+        await db.write(partial(_seal, heads=heads), lane=Lane.BULK)
+        sealed += len(heads)
+    return sealed
+
+
+def _seal(tx: Tx, heads: list[dict[str, Any]]) -> None:
+    now = tx.now()
+    made = tx.insert(checkpoints).values([head | {"at": now} for head in heads])
+    tx.execute(made.on_conflict_do_nothing())
+
+
+async def inspect(db: Database, account_id: str, stream: str) -> audit.Verdict:
+    """Walk a stream as it stands now, also one that grows meanwhile: its links, its seals, its end."""
+    seals = await _seals(db, account_id, stream)
+    mine = (streams.c.account_id == account_id) & (streams.c.id == stream)
+    kept = await db.read(sa.select(streams.c.last_seq, streams.c.head).where(mine))
+    end, head = (kept[0].last_seq, kept[0].head) if kept else (0, "")
+    sealed = max(seals, default=0)
+    its = (events.c.account_id == account_id) & (events.c.stream == stream) & (events.c.seq <= end)
+    columns = sa.select(events.c.seq, events.c.body, events.c.hash).order_by(events.c.seq)
+    seq, last = 0, ""
+    while rows := await db.read(columns.where(its, events.c.seq > seq)):
+        triples = [(r.seq, r.body, r.hash) for r in rows]
+        if broken := audit.verify(triples, after=seq, previous=last) or audit.forged(triples, seals):
+            return audit.Verdict(events=end, sealed=sealed, broken=broken)
+        seq, last = rows[-1].seq, rows[-1].hash
+    if (seq, last) != (end, head) or sealed > end:
+        cut = audit.Broken(seq=seq + 1, reason=f"event {seq + 1} is missing: the end of the stream was cut off")
+        return audit.Verdict(events=end, sealed=sealed, broken=cut)
+    return audit.Verdict(events=end, sealed=sealed)
+
+
+async def _seals(db: Database, account_id: str, stream: str) -> dict[int, str]:
+    """Every checkpoint of a stream: number → hash."""
+    found: dict[int, str] = {}
+    mine = (checkpoints.c.account_id == account_id) & (checkpoints.c.stream == stream)
+    while rows := await db.read(
+        sa.select(checkpoints).where(mine, checkpoints.c.seq > max(found, default=0)).order_by(checkpoints.c.seq)
+    ):
+        found |= {row.seq: row.hash for row in rows}
+    return found
+
+
+async def verify(db: Database, account_id: str, stream: str) -> audit.Broken | None:
+    """The first thing wrong with a stream, or None."""
+    return (await inspect(db, account_id, stream)).broken

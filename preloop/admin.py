@@ -2,6 +2,8 @@
 chain."""
 
 import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated
 
 import anyio
@@ -11,7 +13,7 @@ from control import audit, events
 from control.identity.accounts import DEFAULT
 from kit.bus import Bus
 from kit.db import Database
-from kit.errors import Fault
+from kit.errors import Fault, Missing
 from preloop import show
 from preloop.client import Client
 from preloop.database import open_database
@@ -122,23 +124,40 @@ def images_list(json_: Json = False) -> None:
 
 
 @chain.command("verify")
-def audit_verify(stream: Annotated[str | None, typer.Argument(help="An execution; all by default.")] = None) -> None:
-    """Walk the hash links of the record; exit 1 names the first broken one."""
-    broken = anyio.run(_verify, load(), stream)
-    for name, problem in broken:
-        show.out.print(f"{name}: {problem.reason}")
-    if broken:
+def audit_verify(
+    stream: Annotated[str | None, typer.Argument(help="An execution; all by default.")] = None, json_: Json = False
+) -> None:
+    """Walk the hash links of the record and compare it with its seals; exit 1 names the first broken link."""
+    found = anyio.run(_verify, load(), stream)
+    if json_:
+        show.as_json([{"stream": name, **asdict(verdict), "unsealed": verdict.unsealed} for name, verdict in found])
+    else:
+        _told(found)
+    if any(verdict.broken for _, verdict in found):
         raise typer.Exit(1)
-    show.out.print("Every stream is whole.")
 
 
-async def _verify(settings: Settings, stream: str | None) -> list[tuple[str, audit.Broken]]:
+def _told(found: Sequence[tuple[str, audit.Verdict]]) -> None:
+    for name, verdict in found:
+        if verdict.broken:
+            show.out.print(f"{name}: {verdict.broken.reason}")
+        elif verdict.unsealed:
+            first, last = verdict.sealed + 1, verdict.events
+            show.talk.print(f"{name}: whole; {first} to {last} are not sealed yet")
+    whole = [verdict for _, verdict in found if not verdict.broken]
+    events_, open_ = sum(v.events for v in whole), sum(v.unsealed for v in whole)
+    told = "Every stream is whole" if len(whole) == len(found) else f"{len(found) - len(whole)} of {len(found)} broken"
+    show.out.print(f"{told}: {len(whole)} whole streams with {events_} events, {open_} of them not sealed yet.")
+
+
+async def _verify(settings: Settings, stream: str | None) -> list[tuple[str, audit.Verdict]]:
     url = settings.database.get_secret_value() if settings.database else None
     db: Database = await open_database(settings.data, url, Bus())
     try:
-        named = [stream] if stream else await events.streams_of(db, DEFAULT)
-        checked = [(name, await events.verify(db, DEFAULT, name)) for name in named]
-        return [(name, problem) for name, problem in checked if problem is not None]
+        named = await events.streams_of(db, DEFAULT)
+        if stream is not None and stream not in named:
+            raise Missing("stream_unknown", f"There is no stream {stream}.", "`preloop executions list` names them.")
+        return [(name, await events.inspect(db, DEFAULT, name)) for name in ([stream] if stream else named)]
     finally:
         await db.close()
 

@@ -8,7 +8,7 @@ import anyio
 from anyio.abc import TaskGroup
 from sqlalchemy.engine import Row
 
-from control import outbox
+from control import events, outbox
 from control.approvals import notices
 from control.approvals.desk import Desk
 from control.approvals.notices import Failure, Notice
@@ -22,6 +22,8 @@ from kit.observe import log
 EVERY_S = 1.0
 CLIMB_S = 5.0
 """How late a reminder may be."""
+SEAL_S = 60.0
+"""How old the last seal of a stream may be."""
 Send = Callable[[Notice], Awaitable[None]]
 """Delivers one notice over one channel; raises a Fault when it did not arrive."""
 
@@ -43,6 +45,7 @@ class Chores:
         """`adopted` is set when this process's worker had its first chance to take over what was lost."""
         tasks.start_soon(self._each, "approval deadlines", self._expire)
         tasks.start_soon(self._each, "reminders", self._climb, CLIMB_S)
+        tasks.start_soon(self._each, "seals", self._seal, SEAL_S)
         tasks.start_soon(self._each, "time limits", self._overdue)
         tasks.start_soon(self._sweep_after, adopted)
         tasks.start_soon(self._notify)
@@ -63,6 +66,9 @@ class Chores:
 
     async def _climb(self) -> None:
         await self._db.write(self._desk.climb)
+
+    async def _seal(self) -> None:
+        await events.seal(self._db)
 
     async def _overdue(self) -> None:
         await self._db.write(queue.overdue)

@@ -1,0 +1,1 @@
+"""Measurements that anyone can rerun, one per claim of docs/claims.md."""

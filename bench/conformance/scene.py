@@ -1,0 +1,117 @@
+"""The scene of a conformance run: fixture servers, a real `preloop up` in front of them, an approver who says yes, and
+the shim the suite talks to."""
+
+import re
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import httpx
+
+from bench.conformance import parts
+from bench.conformance.shim import Shim
+from preloop.demo import decide
+from tests.journeys.plane import Plane, free_port
+from tests.mcp_server.plane import serve
+
+START_S = 60
+GATED = "test_simple_text"
+"""The fixture tool that needs a person's yes in every run."""
+FIXTURES = Path(__file__).with_name("tasks_server.py")
+CONFIG = """
+[models.default]
+provider = "scripted"
+script = "payment"
+
+[servers.everything]
+url = "{everything}"
+{more}
+[approvers.alice]
+name = "Alice"
+notify = ["console"]
+
+[groups]
+finance = ["alice"]
+
+[runner]
+engine = "process"
+
+[server]
+port = {port}
+container_port = {inner}
+"""
+FLOW = f"""
+version: 1
+name: conformance
+agent: {{runtime: scripted, model: default}}
+triggers: [{{type: manual}}]
+prompt: Be tested.
+tools:
+  - {{server: "*", tool: "*"}}
+  - {{server: everything, tool: {GATED}, approval: {{group: finance}}}}
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """Where the suite goes, and what the approver has decided so far."""
+
+    url: str
+    decided: list[str]
+
+
+@asynccontextmanager
+async def scene(folder: Path, more: str = "") -> AsyncIterator[Scene]:
+    """All of it, up inside of this context. `more` is added to the upstream's settings."""
+    port = free_port()
+    words = ["-m", "mcp_everything_server", "--port", str(port), "--log-level", "ERROR"]
+    everything = await anyio.open_process([sys.executable, *words], cwd=parts.everything(), stdout=None, stderr=None)
+    async with AsyncExitStack() as stack:
+        stack.callback(everything.kill)
+        await _listens(port)
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        stack.callback(tasks.cancel_scope.cancel)
+        config = folder / "preloop.toml"
+        settings = {"everything": f"http://127.0.0.1:{port}/mcp", "port": free_port(), "inner": free_port()}
+        config.write_text(CONFIG.format(more=more, **settings))
+        plane = Plane(folder / "data", config, tasks)
+        await plane.start()
+        stack.push_async_callback(plane.kill)
+        token = await _enrolled(plane)
+        decided: list[str] = []
+        tasks.start_soon(_approve, plane, decided)
+        http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, timeout=None))
+        url: str = await tasks.start(serve, Shim(http, f"{plane.found['url']}/mcp/v1", token))
+        yield Scene(url=url, decided=decided)
+
+
+async def _enrolled(plane: Plane) -> str:
+    await plane.apply(FLOW)
+    async with plane.http() as http:
+        answer = await http.post("/api/v1/tokens", json={"name": "suite", "flow": "conformance"})
+        answer.raise_for_status()
+        return str(answer.json()["token"])
+
+
+async def _approve(plane: Plane, decided: list[str]) -> None:
+    """Say yes to whatever is asked."""
+    while True:
+        for line in [line for line in plane.lines if "Approval needed" in line]:
+            found = re.search(r"http\S+", line)
+            if found and found[0] not in decided:
+                decided.append(found[0])
+                await decide(found[0], "approved")
+        await plane.heard.wait()
+
+
+async def _listens(port: int) -> None:
+    with anyio.fail_after(START_S):
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return
+            await anyio.sleep(0.1)

@@ -21,7 +21,22 @@ from kit.db import Database
 from kit.errors import Fault, Missing
 from kit.observe import log
 from kit.secrets import Sealer
-from web import approvals, auth, dashboard, executions, flows, hooks, links, live, openapi, people, sessions, spend
+from web import (
+    approvals,
+    auth,
+    dashboard,
+    executions,
+    flows,
+    grants,
+    hooks,
+    links,
+    live,
+    openapi,
+    people,
+    policy,
+    sessions,
+    spend,
+)
 from web.parts import Check, Parts, parts
 from web.render import BUILD, STATIC, fault_page
 from web.settings import WebSettings
@@ -29,7 +44,7 @@ from web.settings import WebSettings
 READY_S = 2.0
 """How long one check of /readyz may take."""
 PROGRAMS = ("/api/", "/hooks/", "/healthz", "/readyz")
-ROOMS = (dashboard, executions, flows, approvals, spend, sessions, people)
+ROOMS = (dashboard, executions, flows, approvals, grants, policy, spend, sessions, people)
 
 
 def build(

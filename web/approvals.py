@@ -19,6 +19,11 @@ def approver_of(given: Parts, person: Person) -> str | None:
     return next((a.id for a in known if a.email and a.email.lower() == person.email.lower()), None)
 
 
+def came_from(request: Request) -> str:
+    """Where a signed-in decision came from, for the record."""
+    return f"signed in from {request.client.host if request.client else 'unknown'}"
+
+
 def members(given: Parts, group: str) -> list[str]:
     return [member.name for member in given.desk.directory.members(group)]
 
@@ -44,7 +49,6 @@ async def _decide(request: Request, person: Person, verdict: Verdict, reason: st
     approver = approver_of(given, person)
     if approver is None:
         raise Refused("not_an_approver", f"{person.email} is no approver.", "An admin adds approvers to preloop.toml.")
-    via = f"signed in from {request.client.host if request.client else 'unknown'}"
     return await given.db.write(
         lambda tx: given.desk.decide(
             tx,
@@ -54,7 +58,7 @@ async def _decide(request: Request, person: Person, verdict: Verdict, reason: st
             verdict=verdict,
             reason=reason[:2000],
             digest=digest,
-            via=via,
+            via=came_from(request),
         )
     )
 

@@ -164,9 +164,7 @@ class Desk:
         grant: Scope | None = None,
     ) -> Decided:
         """One person's yes or no on exactly the arguments they saw. The first decision stands; a second is told so.
-
-        With `changed` it is these arguments that go upstream; with `grant` the yes also stands for later calls.
-        """
+        With `changed` it is these arguments that go upstream; with `grant` the yes also stands for later calls."""
         row = requests.locked(tx, account_id, approval_id)
         call = _call(tx, row.call_id)
         self._may_decide(row, approver, verdict, reason)

@@ -84,6 +84,9 @@ _RECEIPT = sa.update(tool_calls).where(_ID).values(receipt_seq=sa.bindparam("seq
 _DELIVERED = (
     sa.update(tool_calls).where(_ID, tool_calls.c.delivered_at.is_(None)).values(delivered_at=sa.bindparam("now"))
 )
+_ITS = (recorded.c.account_id == tool_calls.c.account_id) & (recorded.c.seq == tool_calls.c.receipt_seq)
+_ITS &= recorded.c.stream == sa.func.coalesce(tool_calls.c.execution_id, tool_calls.c.session_id)
+_LOOK = sa.select(tool_calls, recorded.c.hash.label("receipt_hash")).outerjoin(recorded, _ITS).where(_ID)
 
 
 def topic(call_id: str) -> str:
@@ -128,8 +131,7 @@ def record(
     grant_id: str | None = None,
 ) -> str:
     """A new row and its event; returns the call's id."""
-    call_id = new_id("tcl")
-    now = tx.now()
+    call_id, now = new_id("tcl"), tx.now()
     data = {"call": call_id, "server": call.server, "tool": call.tool, "status": status.value, "rule": rule}
     seq = events.append(tx, principal.account_id, principal.stream, "tool.asked", **data)
     tx.execute(
@@ -233,11 +235,12 @@ def to_send(row: Row[Any]) -> dict[str, Any]:
 
 async def look(db: Database, call_id: str) -> Row[Any]:
     """The row as it is now, with `receipt_hash`, the hash of the event that tells how it ended."""
-    stream = sa.func.coalesce(tool_calls.c.execution_id, tool_calls.c.session_id)
-    its = (recorded.c.account_id == tool_calls.c.account_id) & (recorded.c.stream == stream)
-    its &= recorded.c.seq == tool_calls.c.receipt_seq
-    joined = sa.select(tool_calls, recorded.c.hash.label("receipt_hash")).outerjoin(recorded, its)
-    return (await db.read(joined.where(tool_calls.c.id == call_id)))[0]
+    return (await db.read(_LOOK, {"call": call_id}))[0]
+
+
+def seen(tx: Tx, call_id: str) -> Row[Any]:
+    """What `look` reads, inside of a unit."""
+    return tx.execute(_LOOK, {"call": call_id}).one()
 
 
 def receipt(row: Mapping[str, Any]) -> dict[str, Any] | None:

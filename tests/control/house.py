@@ -105,13 +105,15 @@ class House:
         tools = (ToolGrant(server="payments", tool="pay", approval=Gate(**{"group": "finance"} | gate)),)
         return await self.running(by=by, tools=tools, on_decline=on_decline)
 
-    async def call(self, principal: Principal, tool: str = "pay", **args: Any) -> str:
+    async def call(
+        self, principal: Principal, tool: str = "pay", facts: dict[str, Any] | None = None, **args: Any
+    ) -> str:
         """Ask for a tool as the MCP door does; the call's id."""
         given = args or {"amount": 1500}
         call = Call(
             server="payments", tool=tool, name=tool, args=canonical.dumps(given), digest=canonical.digest(given)
         )
-        facts = {"args": given}
+        facts = facts or {"args": given}
         grants = policy.matching(principal.charter.tools, "payments", tool)
         verdict = policy.decide(grants, facts, rules.evaluate)
         return await self.db.write(lambda tx: self.desk.attach(tx, principal, call, verdict, context=facts))

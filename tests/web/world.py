@@ -15,7 +15,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from control.approvals import desk as desks
-from control.approvals import links
+from control.approvals import links, rules
 from control.approvals.desk import Desk
 from control.approvals.directory import Approver, Directory
 from control.executions.lifecycle import Lifecycle
@@ -156,7 +156,7 @@ async def open_world(folder: Path, settings: WebSettings | None = None) -> Async
         bus=bus,
         sealer=house.sealer,
         desk=desk,
-        known=Known(models=["default"], servers=["payments"], groups=["finance"]),
+        known=Known(models=["default"], servers=["payments"], groups=["finance"], rule=rules.check),
         checks={"database": _asks(house)},
     )
     try:

@@ -1,0 +1,136 @@
+"""Standing yeses through REST: list them, give one after an approval, take one back."""
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+from starlette.routing import Route
+
+from control.approvals import standing
+from control.approvals.standing import Scope
+from control.identity.principals import Person, Role
+from control.tables import grants
+from kit.db import Database
+from kit.errors import Missing, Refused
+from web import inputs
+from web.approvals import approver_of, came_from
+from web.openapi import Operation
+from web.parts import parts
+from web.shapes import Listed
+
+MOST = 100
+
+
+class Grant(BaseModel):
+    """`live` while it still lets calls pass."""
+
+    id: str
+    session_id: str
+    approval_id: str | None
+    server: str
+    tool: str
+    condition: str | None
+    digest: str | None
+    uses_left: int | None
+    created_by: str
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None
+    live: bool
+
+
+class NewGrant(BaseModel):
+    """After an approval: the same call again (`exact`), or every call of that tool in that session that a CEL condition
+    accepts."""
+
+    approval_id: str
+    exact: bool = True
+    condition: str | None = Field(default=None, max_length=2000)
+    uses: int = Field(default=1, ge=1, le=standing.MOST_USES)
+    minutes: int = Field(default=60, ge=1, le=24 * 60)
+
+
+async def listed(db: Database, account_id: str, now: datetime, *only: sa.ColumnElement[bool]) -> list[Grant]:
+    """Newest first."""
+    rows = await db.read(
+        sa.select(grants).where(grants.c.account_id == account_id, *only).order_by(grants.c.id.desc()).limit(MOST)
+    )
+    return [
+        Grant(
+            **{name: getattr(row, name) for name in Grant.model_fields.keys() - {"live"}},
+            live=row.revoked_at is None and row.expires_at > now and row.uses_left != 0,
+        )
+        for row in rows
+    ]
+
+
+async def list_grants(request: Request, person: Person) -> Listed[Grant]:
+    given, session = parts(request), request.query_params.get("session")
+    only = [grants.c.session_id == session] if session else []
+    return Listed(items=await listed(given.db, person.account_id, given.clock.now(), *only))
+
+
+async def _one(request: Request, person: Person, grant_id: str) -> Grant:
+    given = parts(request)
+    found = await listed(given.db, person.account_id, given.clock.now(), grants.c.id == grant_id)
+    if not found:
+        raise Missing("grant_unknown", f"There is no standing yes {grant_id[:60]}.", "GET /api/v1/grants lists them.")
+    return found[0]
+
+
+async def give_grant(request: Request, person: Person) -> Grant:
+    given, asked = parts(request), await inputs.body(request, NewGrant)
+    approver = approver_of(given, person)
+    if approver is None:
+        raise Refused("not_an_approver", f"{person.email} is no approver.", "An admin adds approvers to preloop.toml.")
+    scope = Scope(exact=asked.exact, condition=asked.condition, uses=asked.uses, lasts=timedelta(minutes=asked.minutes))
+    grant_id = await given.db.write(
+        lambda tx: standing.give(
+            tx,
+            person.account_id,
+            asked.approval_id,
+            approver=approver,
+            scope=scope,
+            directory=given.desk.directory,
+            via=came_from(request),
+        )
+    )
+    return await _one(request, person, grant_id)
+
+
+async def revoke_grant(request: Request, person: Person) -> Grant:
+    grant_id = request.path_params["id"]
+    await parts(request).db.write(lambda tx: standing.revoke(tx, person.account_id, grant_id, by=person.email))
+    return await _one(request, person, grant_id)
+
+
+operations = [
+    Operation(
+        method="GET",
+        path="/grants",
+        summary="Standing yeses, newest first",
+        run=list_grants,
+        answers=Listed[Grant],
+        query=("session",),
+    ),
+    Operation(
+        method="POST",
+        path="/grants",
+        summary="A standing yes that follows an approval",
+        run=give_grant,
+        takes=NewGrant,
+        answers=Grant,
+        role=Role.APPROVER,
+        status=201,
+    ),
+    Operation(
+        method="POST",
+        path="/grants/{id}/revoke",
+        summary="Take a standing yes back",
+        run=revoke_grant,
+        answers=Grant,
+        role=Role.APPROVER,
+    ),
+]
+routes: list[Route] = []

@@ -90,7 +90,7 @@ class Database(Protocol):
     async def write(self, unit: Unit[T], *, lane: Lane = Lane.DECISIONS) -> T:
         """Run a unit in a transaction, commit, then publish its wake-ups. A started write outlives its caller."""
 
-    async def read(self, statement: sa.Executable) -> Sequence[Row[Any]]:
+    async def read(self, statement: sa.Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         """At most 500 rows, from a pool that cannot write."""
 
     async def close(self) -> None:

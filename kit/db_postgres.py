@@ -4,7 +4,7 @@ Serialisation failures and deadlocks (40001, 40P01) get five tries; a connection
 because nobody knows whether it happened. Wake-ups reach this process only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import anyio
@@ -45,9 +45,9 @@ class PostgresDatabase:
             self._bus.publish(topic)
         return value
 
-    async def read(self, statement: sa.Executable) -> Sequence[Row[Any]]:
+    async def read(self, statement: sa.Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         async with self._reader.connect() as connection:
-            return (await connection.execute(statement)).fetchmany(READ_LIMIT)
+            return (await connection.execute(statement, parameters)).fetchmany(READ_LIMIT)
 
     async def close(self) -> None:
         with anyio.CancelScope(shield=True):

@@ -9,8 +9,8 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +19,6 @@ import anyio
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from kit.bus import Bus
 from kit.db import READ_LIMIT, Lane, Tx, Unit
@@ -29,6 +28,8 @@ from kit.observe import log
 T = TypeVar("T")
 GROUP = 64
 BULK_SLICE_S = 0.005
+READERS = 4
+"""Threads that read, each with a connection: one hop a read, where a driver for asyncio makes five."""
 WAITING = {Lane.DECISIONS: 4096, Lane.BULK: 256}
 """Units that may wait per lane; a caller beyond that waits before it enqueues."""
 
@@ -49,8 +50,11 @@ class SqliteDatabase:
             f"sqlite:///{path}", poolclass=sa.StaticPool, connect_args={"check_same_thread": False}
         )
         sa.event.listen(self._engine, "connect", _pragmas)
-        self._reader = create_async_engine(f"sqlite+aiosqlite:///{path}", pool_size=4, max_overflow=4)
-        sa.event.listen(self._reader.sync_engine, "connect", _reader_pragmas)
+        self._reader = sa.create_engine(
+            f"sqlite:///{path}", pool_size=READERS, connect_args={"check_same_thread": False}
+        ).execution_options(isolation_level="AUTOCOMMIT")
+        sa.event.listen(self._reader, "connect", _reader_pragmas)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-reader")
         self._lanes: dict[Lane, queue.SimpleQueue[_Job]] = {lane: queue.SimpleQueue() for lane in Lane}
         self._room = {lane: anyio.Semaphore(limit) for lane, limit in WAITING.items()}
         self._ready = threading.Event()
@@ -71,16 +75,20 @@ class SqliteDatabase:
             self._bus.publish(topic)
         return value  # type: ignore[no-any-return]
 
-    async def read(self, statement: sa.Executable) -> Sequence[Row[Any]]:
-        async with self._reader.connect() as connection:
-            return (await connection.execute(statement)).fetchmany(READ_LIMIT)
+    async def read(self, statement: sa.Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
+        return await asyncio.wrap_future(self._readers.submit(self._read, statement, parameters))
+
+    def _read(self, statement: sa.Executable, parameters: Mapping[str, Any] | None) -> Sequence[Row[Any]]:
+        with self._reader.connect() as connection:
+            return connection.execute(statement, parameters).fetchmany(READ_LIMIT)
 
     async def close(self) -> None:
         self._closing = True
         self._ready.set()
         with anyio.CancelScope(shield=True):
             await asyncio.to_thread(self._thread.join)
-            await self._reader.dispose()
+            await asyncio.to_thread(self._readers.shutdown)
+        self._reader.dispose()
         self._engine.dispose()
 
     def _work(self) -> None:

@@ -8,12 +8,11 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import anyio
 import sqlalchemy as sa
-from anyio.abc import TaskGroup
 from sqlalchemy.engine import Row
 
 from control import events
@@ -28,22 +27,18 @@ from kit import canonical
 from kit.bus import Bus
 from kit.db import Database, Tx
 from kit.errors import Fault, Invalid, Missing, Unauthorized
-from kit.observe import log
 from mcp_server import answers, facts, schema
 from mcp_server.answers import Result
 from mcp_server.catalog import Catalog, Offer
-from mcp_server.upstream import Answered, Lost, NotSent, Outcome
+from mcp_server.lookout import Lookout
+from mcp_server.sends import Sends
 
-LOOK_S = 2.0
-"""A waiter reads its row at least this often, woken or not."""
 REPORT_S = 10.0
 """A waiting client hears of it this often."""
 FIRST_S = 1.0
 """The first time, where nobody is asked: its stream can be taken up again from then on."""
-SLACK_S = 15.0
-"""Beyond the upstream's own timeout, until a call that was sent counts as lost."""
-FINISH_S = 3.0
-"""What sends that are under way get when we stop."""
+LATE_S = 0.1
+"""After the time a call that was sent has for its answer, until we look whether it is lost."""
 PART_S = 5.0
 """How long an identical call waits for the delivery of the one before it to be noted."""
 DRAIN = "mcp:drain"
@@ -87,18 +82,20 @@ class Calls:
         self._desk = desk
         self._catalog = catalog
         self._draining = False
-        self._sends: TaskGroup | None = None
+        self._lookout = Lookout(db, bus)
+        self._sends = Sends(db, desk, catalog, self._lookout)
         self._parting: dict[tuple[str, ...], anyio.Event] = {}
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """Calls can be sent inside of this. On the way out waiters are told, and sends get a moment to finish."""
-        async with anyio.create_task_group() as self._sends:
+        async with anyio.create_task_group() as looking, self._sends.run():
+            looking.start_soon(self._lookout.run)
             try:
                 yield
             finally:
                 self.drain()
-                self._sends.cancel_scope.deadline = anyio.current_time() + FINISH_S
+                looking.cancel_scope.cancel()
 
     def drain(self) -> None:
         """Answer everybody who waits: call again. Safe to repeat."""
@@ -119,11 +116,11 @@ class Calls:
             with anyio.move_on_after(PART_S):
                 await before.wait()
         try:
-            call_id = await self._attach(asked, offer, call)
+            call_id, sent = await self._attach(asked, offer, call)
         except Fault as fault:
             return Answer(result=answers.error(f"{fault.message} {fault.hint}".strip()))
         asked.attached(call_id)
-        return await self._follow(asked, call_id, key)
+        return await self._follow(asked, call_id, key, sent)
 
     async def find(self, principal: Principal, call_id: str) -> Row[Any]:
         """A call that this session made, perhaps of another process; Missing when there is none."""
@@ -165,8 +162,9 @@ class Calls:
         await self._db.write(refuse)
         return Answer(result=answers.error(text))
 
-    async def _attach(self, asked: Asked, offer: Offer, call: Call) -> str:
-        """Decide, and find or make the durable row; what nobody must be asked about is sent at once."""
+    async def _attach(self, asked: Asked, offer: Offer, call: Call) -> tuple[str, Row[Any] | None]:
+        """Decide, and find or make the durable row; what nobody must be asked about is sent at once, then here is its
+        row."""
         who = asked.principal
         arguments = json.loads(call.args)
         seen = await facts.gather(self._db, who, offer.grants, arguments)
@@ -180,28 +178,33 @@ class Calls:
                 if isinstance(verdict, policy.Deny):
                     logs.story(tx, who.account_id, who.execution_id, "error", f"Refused: {verdict.rule}")
             call_id = self._desk.attach(tx, who, call, verdict, context=seen)
-            return call_id, self._claim(tx, who, call_id) if isinstance(verdict, policy.Allow) else None
+            return call_id, self._sends.claim(tx, who, call_id) if isinstance(verdict, policy.Allow) else None
 
         call_id, mine = await self._db.write(attach)
         if mine is not None:
-            self._start(mine)
-        return call_id
+            self._sends.start(mine)
+        return call_id, mine
 
-    async def _follow(self, waiting: Waiting, call_id: str, key: tuple[str, ...]) -> Answer:
-        """Watch first, then read, then act on what the row says, until it holds an answer."""
-        topics = (toolcalls.topic(call_id), sessions.topic(waiting.principal.session_id), DRAIN)
+    async def _follow(
+        self, waiting: Waiting, call_id: str, key: tuple[str, ...], row: Row[Any] | None = None
+    ) -> Answer:
+        """Watch first, then read, then act on what the row says, until it holds an answer. `row` is as it was just
+        now, where that is known."""
+        session_id = waiting.principal.session_id
+        topics = (toolcalls.topic(call_id), sessions.topic(session_id), DRAIN)
         due: float | None = None
-        with self._bus.watch(*topics) as watch:
+        with self._bus.watch(*topics) as watch, self._sends.follow(call_id, session_id):
             while True:
-                row = await toolcalls.look(self._db, call_id)
+                row = row or self._sends.settled(call_id) or await toolcalls.look(self._db, call_id)
+                self._lookout.note(call_id, row.status)
                 if (result := answers.of(row._asdict())) is not None:
                     return self._final(row, result, key)
                 if (text := await self._hindrance(waiting, row)) is not None:
                     return Answer(result=answers.error(text))
                 if row.status == Status.READY:
-                    mine = await self._db.write(lambda tx: self._claim(tx, waiting.principal, call_id))
-                    if mine is not None:
-                        self._start(mine)
+                    row = await self._db.write(lambda tx: self._sends.claim(tx, waiting.principal, call_id))
+                    if row is not None:
+                        self._sends.start(row)
                     elif await self._still_ready(call_id):
                         return Answer(result=answers.error(answers.OVER))
                     continue
@@ -211,7 +214,8 @@ class Calls:
                 if now >= due:
                     due = now + REPORT_S
                     await waiting.report(await self._standing(row))
-                await watch.changed(LOOK_S)
+                await watch.changed(_patience(row, due - anyio.current_time()))
+                row = None
 
     def _final(self, row: Row[Any], result: Result, key: tuple[str, ...]) -> Answer:
         if row.status == Status.UNKNOWN:  # stays undelivered: whoever asks again must hear it again
@@ -247,55 +251,12 @@ class Calls:
         names = ", ".join(member.name for member in self._desk.directory.members(found[0].approver_group))
         return f"Waiting for approval by {names} until {found[0].expires_at:%H:%M:%S} UTC."
 
-    # sending ------------------------------------------------------------------------------------------------------
 
-    def _claim(self, tx: Tx, principal: Principal, call_id: str) -> Row[Any] | None:
-        """Become the one sender: the row, or None when somebody else is or the run may not act any more."""
-        row = tx.execute(sa.select(tool_calls).where(tool_calls.c.id == call_id)).one()
-        upstream = self._catalog.upstreams.get(row.server)
-        within = timedelta(seconds=(upstream.timeout_s if upstream else 0) + SLACK_S)
-        if not self._desk.claim(tx, principal, call_id, within=within):
-            return None
-        logs.story(tx, row.account_id, row.execution_id, "info", "Executing tool...")
-        return row
-
-    def _start(self, row: Row[Any]) -> None:
-        assert self._sends is not None, "calls are sent inside of run()"
-        self._sends.start_soon(self._carry, row)
-
-    async def _carry(self, row: Row[Any]) -> None:
-        """Call the upstream once and settle the row. What is not settled here becomes `unknown` in its time."""
-        upstream = self._catalog.upstreams.get(row.server)
-        try:
-            outcome: Outcome = NotSent(reason="it is not configured any more")
-            if upstream is not None:
-                outcome = await upstream.call(row.tool, toolcalls.to_send(row))
-            if isinstance(outcome, Lost):
-                await self._lose(row, outcome.reason)
-                return
-            await self._db.write(lambda tx: self._settle(tx, row, outcome))
-        except Exception as error:
-            log.exception("tool call not settled", call=row.id, tool=row.tool)
-            await self._lose(row, str(error))
-
-    async def _lose(self, row: Row[Any], reason: str) -> None:
-        log.warning("tool call lost", call=row.id, server=row.server, tool=row.tool, reason=reason)
-        try:
-            await self._db.write(lambda tx: toolcalls.give_up(tx, row.id, at_once=True))
-        except Fault as fault:  # then its deadline says so later
-            log.warning("a lost call could not be marked", call=row.id, error=fault.message)
-
-    def _settle(self, tx: Tx, row: Row[Any], outcome: Answered | NotSent) -> None:
-        """Record what came back, and the story's last line."""
-        if isinstance(outcome, NotSent):
-            result, is_error = None, True
-            error = text = answers.not_reached(row.name, row.server, outcome.reason)
-        else:
-            result, is_error = outcome.result, bool(outcome.result.get("isError"))
-            error = answers.said(row.tool, result)
-            text = f"Tool '{row.name}' failed with error: {error}" if is_error else f"Tool result: {error}"
-        if self._desk.settle(tx, row.id, result=result, is_error=is_error, error=error if is_error else None):
-            logs.story(tx, row.account_id, row.execution_id, "error" if is_error else "info", text)
+def _patience(row: Row[Any], left_s: float) -> float:
+    """Seconds until something is to be done for a waiter, woken or not."""
+    if row.send_until is not None:
+        left_s = min(left_s, (row.send_until - datetime.now(UTC)).total_seconds() + LATE_S)
+    return max(left_s, 0.0)
 
 
 def _read(offer: Offer, asked: Asked) -> Call:

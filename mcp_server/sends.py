@@ -1,0 +1,115 @@
+"""Sending a call upstream, once, and recording what came back: in a task of its own, whether or not anybody listens.
+
+Whoever waits in this process gets the settled row from here; everybody else reads it.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+from sqlalchemy.engine import Row
+
+from control.approvals.desk import Desk
+from control.executions import logs, toolcalls
+from control.identity.principals import Principal
+from kit.db import Database, Tx
+from kit.errors import Fault
+from kit.observe import log
+from mcp_server import answers
+from mcp_server.catalog import Catalog
+from mcp_server.lookout import Lookout
+from mcp_server.upstream import Answered, Lost, NotSent, Outcome
+
+SLACK_S = 15.0
+"""Beyond the upstream's own timeout, until a call that was sent counts as lost."""
+FINISH_S = 3.0
+"""What sends that are under way get when we stop."""
+
+
+class Sends:
+    """The calls that one process has sent and not settled yet."""
+
+    def __init__(self, db: Database, desk: Desk, catalog: Catalog, lookout: Lookout) -> None:
+        self._db = db
+        self._desk = desk
+        self._catalog = catalog
+        self._lookout = lookout
+        self._tasks: TaskGroup | None = None
+        self._settled: dict[str, Row[Any]] = {}
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Calls can be sent inside of this. On the way out they get a moment to finish."""
+        async with anyio.create_task_group() as self._tasks:
+            try:
+                yield
+            finally:
+                self._tasks.cancel_scope.deadline = anyio.current_time() + FINISH_S
+
+    def claim(self, tx: Tx, principal: Principal, call_id: str) -> Row[Any] | None:
+        """Become the one sender: the row as it is then, or None when somebody else is or the run may not act any more.
+        Whoever gets a row must `start` it."""
+        row = toolcalls.seen(tx, call_id)
+        upstream = self._catalog.upstreams.get(row.server)
+        within = timedelta(seconds=(upstream.timeout_of(row.tool) if upstream else 0) + SLACK_S)
+        if not self._desk.claim(tx, principal, call_id, within=within):
+            return None
+        logs.story(tx, row.account_id, row.execution_id, "info", "Executing tool...")
+        return toolcalls.seen(tx, call_id)
+
+    def start(self, row: Row[Any]) -> None:
+        assert self._tasks is not None, "calls are sent inside of run()"
+        self._tasks.start_soon(self._carry, row)
+
+    @contextmanager
+    def follow(self, call_id: str, session_id: str) -> Iterator[None]:
+        """Somebody waits for this call inside of this context."""
+        with self._lookout.follow(call_id, session_id):
+            try:
+                yield
+            finally:
+                self._settled.pop(call_id, None)
+
+    def settled(self, call_id: str) -> Row[Any] | None:
+        """The row of a call that ended here since somebody asked; given once."""
+        return self._settled.pop(call_id, None)
+
+    async def _carry(self, row: Row[Any]) -> None:
+        """Call the upstream once and settle the row. What is not settled here becomes `unknown` in its time."""
+        upstream = self._catalog.upstreams.get(row.server)
+        try:
+            outcome: Outcome = NotSent(reason="it is not configured any more")
+            if upstream is not None:
+                outcome = await upstream.call(row.tool, toolcalls.to_send(row))
+            if isinstance(outcome, Lost):
+                await self._lose(row, outcome.reason)
+                return
+            ended = await self._db.write(lambda tx: self._settle(tx, row, outcome))
+            if self._lookout.follows(row.id):
+                self._settled[row.id] = ended
+        except Exception as error:
+            log.exception("tool call not settled", call=row.id, tool=row.tool)
+            await self._lose(row, str(error))
+
+    async def _lose(self, row: Row[Any], reason: str) -> None:
+        log.warning("tool call lost", call=row.id, server=row.server, tool=row.tool, reason=reason)
+        try:
+            await self._db.write(lambda tx: toolcalls.give_up(tx, row.id, at_once=True))
+        except Fault as fault:  # then its deadline says so later
+            log.warning("a lost call could not be marked", call=row.id, error=fault.message)
+
+    def _settle(self, tx: Tx, row: Row[Any], outcome: Answered | NotSent) -> Row[Any]:
+        """Record what came back, and the story's last line; returns the row."""
+        if isinstance(outcome, NotSent):
+            result, is_error = None, True
+            error = text = answers.not_reached(row.name, row.server, outcome.reason)
+        else:
+            result, is_error = outcome.result, bool(outcome.result.get("isError"))
+            error = answers.said(row.tool, result)
+            text = f"Tool '{row.name}' failed with error: {error}" if is_error else f"Tool result: {error}"
+        if self._desk.settle(tx, row.id, result=result, is_error=is_error, error=error if is_error else None):
+            logs.story(tx, row.account_id, row.execution_id, "error" if is_error else "info", text)
+        return toolcalls.seen(tx, row.id)

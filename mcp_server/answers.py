@@ -76,13 +76,16 @@ def _recorded(row: Mapping[str, Any]) -> Result:
     if row["result"] is None:
         return error(row["error"] or failed(row["name"], "no answer"))
     result: Result = json.loads(row["result"])
-    result.pop("resultType", None)
+    if result.get("resultType") == "complete":
+        del result["resultType"]
     meta = {key: value for key, value in (result.get("_meta") or {}).items() if key != SERVER_INFO}
     return result | {"_meta": meta | {CALL: row["id"]}}
 
 
 def said(tool: str, result: Result) -> str:
     """An upstream's result as one line: its structure where it has one, else its text."""
+    if result.get("resultType") == "input_required":
+        return "the tool asks for input: " + shorten(", ".join(result.get("inputRequests") or {}))
     if "structuredContent" in result:
         return shorten(json.dumps(result["structuredContent"], ensure_ascii=False))
     texts = [str(block.get("text", f"[{block.get('type')}]")) for block in result.get("content") or []]

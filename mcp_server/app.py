@@ -13,8 +13,8 @@ import anyio
 from mcp.server import Server, ServerRequestContext
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
+from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolRequestParams, PaginatedRequestParams
-from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from control.approvals.desk import Desk
 from control.identity import sessions
@@ -22,13 +22,14 @@ from control.identity.sessions import Doorkeeper, Listener
 from kit.bus import Bus
 from kit.db import Database
 from mcp_server import answers
+from mcp_server.answers import Result
 from mcp_server.calls import Asked, Calls
 from mcp_server.catalog import Catalog
 from mcp_server.door import McpApp
-from mcp_server.exchange import EXCHANGE, Exchange
+from mcp_server.hearing import Hearing, exchange_of, is_older
 from mcp_server.resume import Trail
 from mcp_server.settings import McpSettings
-from mcp_server.upstream import Upstream
+from mcp_server.upstream import PROTOCOL_ERROR, Upstream
 
 VERSION = "0.1.0"
 FRESH_MS = 5_000
@@ -54,6 +55,7 @@ class McpEndpoint:
         self.calls = Calls(db, bus, desk, self.catalog)
         self._apps: list[McpApp] = []
         self._listed: set[str] = set()
+        self._levels: dict[str, str] = {}
         self._server: Server[Any] = Server(
             "preloop", version=VERSION, instructions=INSTRUCTIONS, get_tool_input_schema=self.catalog.schema_of
         )
@@ -99,7 +101,7 @@ class McpEndpoint:
             app.drain()
 
     async def _list_tools(self, ctx: ServerRequestContext[Any, Any], params: PaginatedRequestParams) -> dict[str, Any]:
-        principal = _exchange(ctx).principal
+        principal = exchange_of(ctx).principal
         offers = await self.catalog.offers(principal)
         if principal.session_id not in self._listed:
             await self._db.write(lambda tx: sessions.mark_used(tx, principal.session_id, tools=True))
@@ -108,17 +110,11 @@ class McpEndpoint:
         return COMPLETE | {"tools": tools, "ttlMs": FRESH_MS, "cacheScope": "private"}
 
     async def _call_tool(self, ctx: ServerRequestContext[Any, Any], params: CallToolRequestParams) -> dict[str, Any]:
-        exchange = _exchange(ctx)
-        reports = 0
-
-        async def report(message: str) -> None:
-            nonlocal reports
-            reports += 1
-            await exchange.open()
-            await ctx.session.report_progress(reports, message=message)
+        exchange = exchange_of(ctx)
+        hearing = Hearing(ctx, self._levels)
 
         def attached(call_id: str) -> None:
-            if ctx.protocol_version in HANDSHAKE_PROTOCOL_VERSIONS and ctx.request_id is not None:
+            if is_older(ctx) and ctx.request_id is not None:
                 trail = Trail(call=call_id, request_id=ctx.request_id, progress=(ctx.meta or {}).get("progress_token"))
                 exchange.follow(trail, primes=ctx.protocol_version >= PRIMED)
 
@@ -129,19 +125,24 @@ class McpEndpoint:
                     name=params.name,
                     arguments=params.arguments or {},
                     fault=exchange.fault,
-                    report=report,
+                    report=hearing.report,
                     admitted=exchange.admitted,
                     attached=attached,
+                    manner=hearing.manner(),
                 )
             )
             if exchange.over:
                 await self.calls.parted(answer, delivered=False)
             exchange.answer = answer
-            return COMPLETE | answer.result
+            return COMPLETE | told(answer.result, older=is_older(ctx))
         return COMPLETE | answers.error("Nobody listens any more.")  # and nobody reads this
 
 
-def _exchange(ctx: ServerRequestContext[Any, Any]) -> Exchange:
-    found = ctx.request.scope[EXCHANGE] if ctx.request is not None else None
-    assert isinstance(found, Exchange)
-    return found
+def told(result: Result, *, older: bool) -> Result:
+    """A result as this wire has it: errors of the protocol are raised, the older one has none that asks for input."""
+    error = (result.get("_meta") or {}).get(PROTOCOL_ERROR)
+    if isinstance(error, dict):
+        raise MCPError(code=error["code"], message=error["message"], data=error["data"])
+    if older and result.get("resultType") == "input_required":
+        return answers.error("The tool asks for input that this client cannot give.")
+    return result

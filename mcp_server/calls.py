@@ -31,6 +31,7 @@ from mcp_server import answers, facts, schema
 from mcp_server.answers import Result
 from mcp_server.catalog import Catalog, Offer
 from mcp_server.lookout import Lookout
+from mcp_server.manner import PLAIN, Manner
 from mcp_server.sends import Sends
 
 REPORT_S = 10.0
@@ -47,11 +48,12 @@ DRAIN = "mcp:drain"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
     """Who waits for a call. `report` tells a waiting client how it stands, `admitted` raises Unauthorized once the
-    session is over."""
+    session is over, `manner` is how its call goes upstream."""
 
     principal: Principal
     report: Callable[[str], Awaitable[None]]
     admitted: Callable[[], Awaitable[object]]
+    manner: Manner = PLAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +184,7 @@ class Calls:
 
         call_id, mine = await self._db.write(attach)
         if mine is not None:
-            self._sends.start(mine)
+            self._sends.start(mine, asked.manner)
         return call_id, mine
 
     async def _follow(
@@ -193,7 +195,7 @@ class Calls:
         session_id = waiting.principal.session_id
         topics = (toolcalls.topic(call_id), sessions.topic(session_id), DRAIN)
         due: float | None = None
-        with self._bus.watch(*topics) as watch, self._sends.follow(call_id, session_id):
+        with self._bus.watch(*topics) as watch, self._sends.follow(call_id, session_id, waiting.manner.heard):
             while True:
                 row = row or self._sends.settled(call_id) or await toolcalls.look(self._db, call_id)
                 self._lookout.note(call_id, row.status)
@@ -204,7 +206,7 @@ class Calls:
                 if row.status == Status.READY:
                     row = await self._db.write(lambda tx: self._sends.claim(tx, waiting.principal, call_id))
                     if row is not None:
-                        self._sends.start(row)
+                        self._sends.start(row, waiting.manner)
                     elif await self._still_ready(call_id):
                         return Answer(result=answers.error(answers.OVER))
                     continue

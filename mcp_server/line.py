@@ -38,6 +38,7 @@ from pydantic import RootModel
 from mcp_server import wire
 from mcp_server.child import child
 from mcp_server.post import Broken, Heard, Message, Post, http_session
+from mcp_server.private import private
 from mcp_server.settings import UpstreamServer
 
 OPEN_S = 10.0
@@ -80,15 +81,23 @@ class Line:
         if not self.calls:
             self.idle.set()
 
-    async def ask(self, method: str, params: Message, *, within: float = OPEN_S, heard: Heard | None = None) -> Message:
-        """The raw result; TimeoutError after `within` seconds."""
+    async def ask(
+        self,
+        method: str,
+        params: Message,
+        *,
+        within: float = OPEN_S,
+        heard: Heard | None = None,
+        offered: Message | None = None,
+    ) -> Message:
+        """The raw result; TimeoutError after `within` seconds. `offered` are the capabilities of whoever it is for."""
         self.calls += 1
         try:
             with anyio.fail_after(within):
                 if self._post is None:
                     return await self._through_session(method, params, within)
-                params, headers = self._stamped(method, params)
-                return _result(await self._post.ask(method, params, headers=headers, heard=heard))
+                params, headers = self._stamped(method, params, offered or {})
+                return result_of(await self._post.ask(method, params, headers=headers, heard=heard))
         finally:
             self.calls -= 1
             if self.broken.is_set() and not self.calls:
@@ -120,7 +129,7 @@ class Line:
             raise
         return answer.root
 
-    def _stamped(self, method: str, params: Message) -> tuple[Message, dict[str, str]]:
+    def _stamped(self, method: str, params: Message, offered: Message) -> tuple[Message, dict[str, str]]:
         """The envelope a revision wants: headers built from the body, never those that came in."""
         headers = {MCP_PROTOCOL_VERSION_HEADER: self.revision}
         if self.revision not in MODERN_PROTOCOL_VERSIONS:
@@ -128,7 +137,7 @@ class Line:
         stamps = {
             PROTOCOL_VERSION_META_KEY: self.revision,
             CLIENT_INFO_META_KEY: {"name": US.name, "version": US.version},
-            CLIENT_CAPABILITIES_META_KEY: {},
+            CLIENT_CAPABILITIES_META_KEY: offered,
         }
         headers[MCP_METHOD_HEADER] = method
         name = params.get(NAME_BEARING_METHODS.get(method, ""))
@@ -139,7 +148,7 @@ class Line:
         return params | {"_meta": (params.get("_meta") or {}) | stamps}, headers
 
 
-def _result(message: Message) -> Message:
+def result_of(message: Message) -> Message:
     error = message.get("error")
     if isinstance(error, dict):
         raise MCPError(
@@ -170,6 +179,15 @@ class Dialler:
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
+
+    @asynccontextmanager
+    async def private(self, offered: Message) -> AsyncIterator[Post | None]:
+        """A session of the older wire of its own, None where there can be none: a program has one client."""
+        if self._http is None:
+            yield None
+            return
+        async with private(self._http, str(self._settings.url), offered, US) as post:
+            yield post
 
     @asynccontextmanager
     async def dial(self, announced: Announced) -> AsyncIterator[Line]:

@@ -6,20 +6,17 @@ refused unless somebody hears it. An event stream that breaks off is taken up ag
 """
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import aiohttp
 import anyio
 from aiohttp.http_exceptions import LineTooLong
 from mcp_types import METHOD_NOT_FOUND
 
+from mcp_server.manner import Heard, Message
 from mcp_server.wire import CONNECT_S, CONNECTIONS, IDLE_S, MAX_ANSWER
 
-Message = dict[str, Any]
-Heard = Callable[[Message], Awaitable[Message | None]]
-"""Takes what an upstream tells on the way to its answer: progress, log messages. A message with an id asks something
-of the client: what is returned for it ({"result": …} or {"error": …}) is its answer, None refuses it."""
+__all__ = ["Broken", "Heard", "Message", "Post", "http_session"]
 AGAIN = 5
 """How often a broken event stream is taken up again."""
 PAUSE_S = 1.0
@@ -58,6 +55,8 @@ class Post:
         self._url = url
         self._headers = dict(headers)
         self._last = 0
+        self.session_id: str | None = None
+        """The session an answer named last."""
 
     async def ask(
         self, method: str, params: Message, *, headers: Mapping[str, str], heard: Heard | None = None
@@ -71,6 +70,7 @@ class Post:
                 self._url, data=said, headers=self._headers | dict(headers), allow_redirects=False
             ) as response:
                 _judge(response, self._headers)
+                self.session_id = response.headers.get("mcp-session-id", self.session_id)
                 if response.content_type != "text/event-stream":
                     return _answer(await _whole(response), response.status)
                 stream = _Stream(response)
@@ -81,6 +81,10 @@ class Post:
             raise Broken(f"no connection ({str(error) or type(error).__name__})", sent=False) from error
         except aiohttp.ClientError as error:
             raise Broken(f"the connection broke ({str(error) or type(error).__name__})", sent=True) from error
+
+    async def tell(self, method: str) -> None:
+        """A notification without parameters."""
+        await self._send({"jsonrpc": "2.0", "method": method})
 
     async def _hear(self, stream: "_Stream", heard: Heard | None) -> Message | None:
         """The answer in a stream, or None when it ended before."""
@@ -109,7 +113,11 @@ class Post:
     async def _reply(self, asked: Message, said: Message | None) -> None:
         """Nobody hears it: then an upstream has nothing to ask of us, neither models nor files nor people."""
         refused = {"error": {"code": METHOD_NOT_FOUND, "message": f"{asked['method']} is not offered here"}}
-        body = json.dumps({"jsonrpc": "2.0", "id": asked["id"]} | (said or refused)).encode()
+        await self._send({"jsonrpc": "2.0", "id": asked["id"]} | (said or refused))
+
+    async def _send(self, message: Message) -> None:
+        """Something that has no answer."""
+        body = json.dumps(message).encode()
         async with self._http.post(self._url, data=body, headers=self._headers, allow_redirects=False):
             pass
 

@@ -5,7 +5,9 @@ Whoever waits in this process gets the settled row from here; everybody else rea
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import anyio
@@ -21,6 +23,7 @@ from kit.observe import log
 from mcp_server import answers
 from mcp_server.catalog import Catalog
 from mcp_server.lookout import Lookout
+from mcp_server.manner import Heard, Manner, Message
 from mcp_server.upstream import Answered, Lost, NotSent, Outcome
 
 SLACK_S = 15.0
@@ -39,6 +42,7 @@ class Sends:
         self._lookout = lookout
         self._tasks: TaskGroup | None = None
         self._settled: dict[str, Row[Any]] = {}
+        self._hearing: dict[str, Heard] = {}
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
@@ -60,30 +64,39 @@ class Sends:
         logs.story(tx, row.account_id, row.execution_id, "info", "Executing tool...")
         return toolcalls.seen(tx, call_id)
 
-    def start(self, row: Row[Any]) -> None:
+    def start(self, row: Row[Any], manner: Manner) -> None:
         assert self._tasks is not None, "calls are sent inside of run()"
-        self._tasks.start_soon(self._carry, row)
+        self._tasks.start_soon(self._carry, row, replace(manner, heard=partial(self._heard, row.id)))
 
     @contextmanager
-    def follow(self, call_id: str, session_id: str) -> Iterator[None]:
-        """Somebody waits for this call inside of this context."""
+    def follow(self, call_id: str, session_id: str, heard: Heard | None) -> Iterator[None]:
+        """Somebody waits for this call inside of this context, and hears what the upstream says meanwhile; the last
+        one to come does."""
+        if heard is not None:
+            self._hearing[call_id] = heard
         with self._lookout.follow(call_id, session_id):
             try:
                 yield
             finally:
                 self._settled.pop(call_id, None)
+                if self._hearing.get(call_id) == heard:
+                    self._hearing.pop(call_id, None)
+
+    async def _heard(self, call_id: str, message: Message) -> Message | None:
+        listener = self._hearing.get(call_id)
+        return await listener(message) if listener is not None else None
 
     def settled(self, call_id: str) -> Row[Any] | None:
         """The row of a call that ended here since somebody asked; given once."""
         return self._settled.pop(call_id, None)
 
-    async def _carry(self, row: Row[Any]) -> None:
+    async def _carry(self, row: Row[Any], manner: Manner) -> None:
         """Call the upstream once and settle the row. What is not settled here becomes `unknown` in its time."""
         upstream = self._catalog.upstreams.get(row.server)
         try:
             outcome: Outcome = NotSent(reason="it is not configured any more")
             if upstream is not None:
-                outcome = await upstream.call(row.tool, toolcalls.to_send(row))
+                outcome = await upstream.call(row.tool, toolcalls.to_send(row), manner, token=row.id)
             if isinstance(outcome, Lost):
                 await self._lose(row, outcome.reason)
                 return

@@ -44,6 +44,8 @@ class UpstreamServer(BaseModel):
     """Sent with every request; credentials belong here, and no agent ever sees them."""
     env: dict[Variable, SecretStr] = {}
     """What a `command` gets of our environment."""
+    may_ask: frozenset[Literal["sampling", "roots", "elicitation"]] = frozenset()
+    """What it may ask of an agent's client in the middle of a call, where that client offers it."""
     pin: Pin = {}
     """Which definitions are accepted without an admin: `first-use` the first one of each tool that is seen, or by tool
     the digest that `preloop tools list` prints. A changed definition is quarantined either way."""

@@ -13,12 +13,13 @@ import anyio
 from anyio.abc import TaskStatus
 from mcp.client.session import IncomingMessage
 from mcp.shared.exceptions import MCPError
-from mcp_types import REQUEST_TIMEOUT, ToolListChangedNotification
+from mcp_types import MISSING_REQUIRED_CLIENT_CAPABILITY, REQUEST_TIMEOUT, ToolListChangedNotification
 
 from kit.errors import Invalid
 from kit.observe import log
-from mcp_server.line import Dialler, Line
-from mcp_server.post import Broken, Heard, Message
+from mcp_server.line import Dialler, Line, result_of
+from mcp_server.manner import PLAIN, Manner, Message, asks
+from mcp_server.post import Broken
 from mcp_server.schema import Definition, define
 from mcp_server.settings import UpstreamServer
 
@@ -30,6 +31,8 @@ BACK_S = 2.0
 """How long a call waits for an upstream that is being dialled."""
 FIRST_S = 5.0
 """After the start, how long a listing waits for a tool server nobody has seen: a list that lacks it is believed."""
+PROTOCOL_ERROR = "preloop/error"
+"""In `_meta` of a result: it was a JSON-RPC error and goes to the client as one."""
 RELIST_S = 30.0
 """How old our list of its tools may be; an upstream that announces a change is asked at once."""
 
@@ -70,6 +73,7 @@ class Upstream:
         self.trouble = "it was never reached"
         self._learned = learned
         self._line: Line | None = None
+        self._dialler: Dialler | None = None
         self._changed = anyio.Event()
         self._stale = anyio.Event()
         self._expected_until = 0.0
@@ -79,6 +83,7 @@ class Upstream:
         pause = RETRY_S[0]
         self._expected_until = anyio.current_time() + FIRST_S
         async with Dialler(self.name, self.settings) as dialler, anyio.create_task_group() as lines:
+            self._dialler = dialler
             while True:
                 since = anyio.current_time()
                 try:
@@ -104,35 +109,44 @@ class Upstream:
         """Wait for the first connection, but only in the first seconds after the start: later, down is down."""
         await self.ready(self._expected_until - anyio.current_time())
 
-    async def call(self, tool: str, arguments: Mapping[str, Any], heard: Heard | None = None) -> Outcome:
-        """Call a tool once. Only a call that cannot have been sent is tried a second time, on a new connection."""
+    async def call(
+        self, tool: str, arguments: Mapping[str, Any], manner: Manner = PLAIN, *, token: str = "call"
+    ) -> Outcome:
+        """Call a tool once. Only a call that cannot have been sent is tried a second time, on a new connection.
+        `token` names its progress."""
+        params = {"name": tool, "arguments": arguments, **manner.rounds}
+        if meta := manner.meta(token):
+            params["_meta"] = meta
         outcome: Outcome = NotSent(reason=self.trouble)
         for _ in range(2):
             if not await self.ready(BACK_S):
                 return NotSent(reason=self.trouble)
-            outcome = await self._call(tool, arguments, heard)
+            outcome = await self._call(tool, params, manner)
             if not isinstance(outcome, NotSent):
                 break
         return outcome
 
-    async def ask(self, method: str, params: Message, *, within: float, heard: Heard | None = None) -> Message:
+    async def ask(self, method: str, params: Message, *, within: float, manner: Manner = PLAIN) -> Message:
         """Any other request. The raw result; MCPError is the upstream's refusal, Broken that there was no answer,
         TimeoutError that it took longer than `within` seconds."""
         if not await self.ready(BACK_S) or self._line is None:
             raise Broken(self.trouble, sent=False)
-        return await self._line.ask(method, params, within=within, heard=heard)
+        offered = manner.offered(self.settings.may_ask)
+        return await self._line.ask(
+            method, {**params, **manner.rounds}, within=within, heard=manner.heard, offered=offered
+        )
 
     def timeout_of(self, tool: str) -> float:
         """Seconds one call of this tool may take."""
         return self.settings.timeout_of(tool)
 
-    async def _call(self, tool: str, arguments: Mapping[str, Any], heard: Heard | None) -> Outcome:
+    async def _call(self, tool: str, params: Message, manner: Manner) -> Outcome:
         line = self._line
         if line is None:
             return NotSent(reason=self.trouble)
         within = self.timeout_of(tool)
         try:
-            result = await line.ask("tools/call", {"name": tool, "arguments": arguments}, within=within, heard=heard)
+            result = await self._asked(line, params, manner, within)
         except TimeoutError:
             return Lost(reason=f"no answer within {within:g} s")
         except Broken as error:
@@ -141,10 +155,24 @@ class Upstream:
         except MCPError as error:
             if error.code == REQUEST_TIMEOUT:
                 return Lost(reason=f"no answer within {within:g} s")
-            return Answered(result=_error(error.message))
+            return Answered(result=_refused(error, manner))
         if not _is_result(result):
             return Answered(result=_error("the tool server answered with something that is no tool result"))
         return Answered(result=result)
+
+    async def _asked(self, line: Line, params: Message, manner: Manner, within: float) -> Message:
+        """On the shared connection, or on one of its own where the client can be asked back in mid-call."""
+        offered = manner.offered(self.settings.may_ask)
+
+        async def heard(message: Message) -> Message | None:
+            return await manner.heard(message) if manner.heard and asks(message, offered) else None
+
+        if manner.older and offered and self._dialler is not None:
+            async with self._dialler.private(offered) as post:
+                if post is not None:
+                    with anyio.fail_after(within):
+                        return result_of(await post.ask("tools/call", params, headers={}, heard=heard))
+        return await line.ask("tools/call", params, within=within, heard=heard, offered=offered)
 
     def _drop(self, line: Line, reason: str = "") -> None:
         line.fail(reason)
@@ -223,12 +251,23 @@ async def _either(*events: anyio.Event) -> None:
 
 def _is_result(result: Message) -> bool:
     """Has it the shape of a tool's result? What the blocks hold is between the tool and the model."""
+    if result.get("resultType") == "input_required":
+        return True
     content = result.get("content")
     return isinstance(content, list) and all(isinstance(block, dict) and "type" in block for block in content)
 
 
 def _error(text: str) -> dict[str, Any]:
     return {"content": [{"type": "text", "text": text}], "isError": True}
+
+
+def _refused(error: MCPError, manner: Manner) -> dict[str, Any]:
+    """An upstream's protocol error as a result that a model can read. What its client must act on itself (a missing
+    capability, a state that was tampered with) is kept beside it."""
+    result = _error(error.message)
+    if error.code == MISSING_REQUIRED_CLIENT_CAPABILITY or manner.rounds:
+        result["_meta"] = {PROTOCOL_ERROR: {"code": error.code, "message": error.message, "data": error.data}}
+    return result
 
 
 def _reason(error: BaseException) -> str:

@@ -29,7 +29,8 @@ script = "payment"
 
 [servers.everything]
 url = "{everything}"
-{more}
+pin = "first-use"
+may_ask = ["elicitation", "roots", "sampling"]
 [approvers.alice]
 name = "Alice"
 notify = ["console"]
@@ -65,8 +66,8 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(folder: Path, more: str = "") -> AsyncIterator[Scene]:
-    """All of it, up inside of this context. `more` is added to the upstream's settings."""
+async def scene(folder: Path) -> AsyncIterator[Scene]:
+    """All of it, up inside of this context."""
     port = free_port()
     words = ["-m", "mcp_everything_server", "--port", str(port), "--log-level", "ERROR"]
     everything = await anyio.open_process([sys.executable, *words], cwd=parts.everything(), stdout=None, stderr=None)
@@ -77,7 +78,7 @@ async def scene(folder: Path, more: str = "") -> AsyncIterator[Scene]:
         stack.callback(tasks.cancel_scope.cancel)
         config = folder / "preloop.toml"
         settings = {"everything": f"http://127.0.0.1:{port}/mcp", "port": free_port(), "inner": free_port()}
-        config.write_text(CONFIG.format(more=more, **settings))
+        config.write_text(CONFIG.format(**settings))
         plane = Plane(folder / "data", config, tasks)
         await plane.start()
         stack.push_async_callback(plane.kill)

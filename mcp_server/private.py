@@ -1,0 +1,65 @@
+"""A session of the older wire with an upstream, for one request of one client that may be asked back in mid-call.
+
+Shared connections declare nothing; here the client's own capabilities are declared, and what the upstream asks can be
+for nobody else. It costs three requests more, so it is made only where the settings let an upstream ask at all.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import anyio
+from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
+from mcp_types import Implementation
+from mcp_types.version import LATEST_HANDSHAKE_VERSION
+
+from mcp_server.post import Broken, Message, Post
+
+OPEN_S = 10.0
+CLOSE_S = 2.0
+
+
+@asynccontextmanager
+async def private(
+    http: aiohttp.ClientSession, url: str, capabilities: Mapping[str, Any], us: Implementation
+) -> AsyncIterator[Post]:
+    """Open inside of this context; Broken (never sent) when there is none to be had."""
+    with anyio.fail_after(OPEN_S):
+        headers = await _open(http, url, capabilities, us)
+    try:
+        yield Post(http, url, headers)
+    finally:
+        with anyio.move_on_after(CLOSE_S, shield=True):
+            await _close(http, url, headers)
+
+
+async def _open(
+    http: aiohttp.ClientSession, url: str, capabilities: Mapping[str, Any], us: Implementation
+) -> dict[str, str]:
+    """The headers of a new session."""
+    opening = Post(http, url, {})
+    params: Message = {
+        "protocolVersion": LATEST_HANDSHAKE_VERSION,
+        "capabilities": dict(capabilities),
+        "clientInfo": {"name": us.name, "version": us.version},
+    }
+    try:
+        answer = await opening.ask("initialize", params, headers={})
+    except Broken as error:
+        raise Broken(error.reason, sent=False) from error
+    if "result" not in answer:
+        raise Broken("it opens no session of the older protocol", sent=False)
+    headers = {MCP_PROTOCOL_VERSION_HEADER: str(answer["result"].get("protocolVersion"))}
+    if opening.session_id:
+        headers["mcp-session-id"] = opening.session_id
+    await Post(http, url, headers).tell("notifications/initialized")
+    return headers
+
+
+async def _close(http: aiohttp.ClientSession, url: str, headers: dict[str, str]) -> None:
+    try:
+        async with http.delete(url, headers=headers, allow_redirects=False):
+            pass
+    except aiohttp.ClientError:
+        pass  # it forgets the session in its own time

@@ -4,6 +4,7 @@ Private, loopback and link-local addresses only when the host was named by an ad
 size.
 """
 
+import asyncio
 import ipaddress
 import socket
 from collections.abc import Collection, Mapping
@@ -62,6 +63,22 @@ class Outbound:
             return Answer(status=response.status_code, body=answer[:MAX_ANSWER])
         finally:
             await response.aclose()
+
+    async def dial(self, host: str, port: int) -> socket.socket:
+        """A connected socket for a protocol that is not HTTP; whoever takes it closes it."""
+        address = await self._checked(host, port)
+        sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        try:
+            with anyio.fail_after(LIMIT_S):
+                await asyncio.get_running_loop().sock_connect(sock, (address, port))
+        except BaseException as error:
+            sock.close()
+            if isinstance(error, TimeoutError | OSError):
+                why = str(error) or type(error).__name__
+                raise Unavailable("outbound_failed", f"{host} could not be reached: {why}.") from error
+            raise
+        return sock
 
     async def _checked(self, host: str, port: int) -> str:
         try:

@@ -83,10 +83,10 @@ class Chores:
     async def _notify(self) -> None:
         with self._bus.watch(outbox.TOPIC) as due:
             while True:
-                await self._try("notices", self._send_due)
+                await self._try("notices", self.send_due)
                 await due.changed(EVERY_S)
 
-    async def _send_due(self) -> None:
+    async def send_due(self) -> None:
         while row := await self._db.write(outbox.take):
             await self._attempt(row)
 

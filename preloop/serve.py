@@ -15,16 +15,14 @@ from anyio.abc import TaskGroup
 
 from control.approvals.notices import Notice
 from control.identity import accounts
-from kit import webhooks
-from kit.clock import Clock
 from kit.db import Tx
-from kit.errors import Unavailable
 from kit.tokens import write_private
-from preloop.chores import Chores, Send
+from preloop.channels import open_channels
+from preloop.chores import Chores
 from preloop.doors import open_doors
 from preloop.house import Console, House, Place, Say, open_engine, open_house
 from preloop.listen import bind, listening, port_of
-from preloop.settings import CONSOLE, Channel, Settings
+from preloop.settings import Settings
 from runner import images
 from runner.docker import DockerEngine
 from runner.run import Parts
@@ -122,7 +120,7 @@ def _start_work(tasks: TaskGroup, house: House, place: Place | str, port: int) -
         house.bus,
         desk=house.desk,
         lifecycle=house.lifecycle,
-        channels=_channels(house),
+        channels=open_channels(house),
         public_url=house.settings.server.url,
     )
     chores.start(tasks, adopted)
@@ -145,31 +143,3 @@ async def _announce(house: House, path: Path) -> str:
 def _print_link(say: Say, notice: Notice) -> None:
     data = notice.data
     say(f"Approval needed from {data['approver']}: {data['tool']} ({data['flow']}) {notice.link}")
-
-
-def _channels(house: House) -> dict[str, Send]:
-    async def console(notice: Notice) -> None:
-        house.console(notice)
-
-    found: dict[str, Send] = {CONSOLE: console}
-    for name, channel in house.settings.notify.channels.items():
-        found[name] = _webhook(house, channel)
-    return found
-
-
-def _webhook(house: House, channel: Channel) -> Send:
-    async def post(notice: Notice) -> None:
-        now = Clock().now()
-        body = json.dumps({"type": notice.topic, "data": notice.data | {"link": notice.link}}).encode()
-        signed = webhooks.sign(
-            channel.secret.get_secret_value(),
-            message_id=notice.message_id,
-            timestamp=int(now.timestamp()),
-            body=body,
-        )
-        headers = {"content-type": "application/json"} | signed
-        answer = await house.outbound.post(channel.url, body=body, headers=headers)
-        if not 200 <= answer.status < 300:
-            raise Unavailable("notice_refused", f"The webhook answered {answer.status}.")
-
-    return post

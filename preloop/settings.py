@@ -8,9 +8,9 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -24,6 +24,15 @@ from runner.settings import RunnerSettings
 from web.settings import WebSettings
 
 CONSOLE = "console"
+
+
+HttpUrl = Annotated[str, Field(pattern=r"^https?://")]
+
+
+def _is_http(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("http://", "https://")):
+        raise ValueError("not an http address")
+    return url
 
 
 class ServerSettings(WebSettings):
@@ -44,12 +53,44 @@ class ApproverSettings(Strict):
     notify: tuple[str, ...] = (CONSOLE,)
 
 
-class Channel(Strict):
-    """`[notify.channels.<name>]`: a signed webhook (Standard Webhooks)."""
+class WebhookChannel(Strict):
+    """`[notify.channels.<name>] type = "webhook"`: a signed webhook (Standard Webhooks)."""
 
     type: Literal["webhook"]
-    url: str = Field(pattern=r"^https?://")
+    url: HttpUrl
     secret: SecretStr
+
+
+class SlackChannel(Strict):
+    """`type = "slack"`: an incoming webhook of Slack, Mattermost or whatever takes their messages; the address is the
+    secret."""
+
+    type: Literal["slack"]
+    url: Annotated[SecretStr, AfterValidator(_is_http)]
+
+
+class NtfyChannel(Strict):
+    """`type = "ntfy"`: `url` is the server's address and the topic, https://ntfy.example.com/approvals."""
+
+    type: Literal["ntfy"]
+    url: Annotated[SecretStr, AfterValidator(_is_http)]
+    token: SecretStr | None = None
+
+
+class SmtpChannel(Strict):
+    """`type = "smtp"`: mail to an approver's own address."""
+
+    type: Literal["smtp"]
+    host: str
+    port: int = Field(default=587, ge=1, le=65535)
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    """`none` sends in clear, for a relay on this machine."""
+    sender: str = Field(pattern=r"^[^@\s]+@[^@\s]+$")
+    username: str | None = None
+    password: SecretStr | None = None
+
+
+Channel = Annotated[WebhookChannel | SlackChannel | NtfyChannel | SmtpChannel, Field(discriminator="type")]
 
 
 class NotifySettings(Strict):
@@ -86,12 +127,16 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Settings":
+        channels = self.notify.channels
         for group, members in self.groups.items():
             if unknown := set(members) - set(self.approvers):
                 raise ValueError(f"groups.{group} names {', '.join(sorted(unknown))}, who is not under [approvers]")
         for name, approver in self.approvers.items():
-            if unknown := set(approver.notify) - {CONSOLE} - set(self.notify.channels):
+            if unknown := set(approver.notify) - {CONSOLE} - set(channels):
                 raise ValueError(f"approvers.{name}.notify names {', '.join(sorted(unknown))}, no such channel")
+            mails = {n for n in approver.notify if n in channels and channels[n].type == "smtp"}
+            if mails and not approver.email:
+                raise ValueError(f"approvers.{name}.notify names {', '.join(sorted(mails))}, which needs an email")
         return self
 
     @classmethod

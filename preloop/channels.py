@@ -1,0 +1,150 @@
+"""The ways a notice reaches an approver: the console, mail, Slack-compatible and signed webhooks, ntfy.
+
+A notice names tool, flow and deadline and carries one link; never an argument. A channel that says no for good raises
+Refused, one that may say yes later Unavailable.
+"""
+
+import json
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from control.approvals import notices
+from control.approvals.directory import Directory
+from control.approvals.notices import Notice
+from kit import mail, webhooks
+from kit.clock import Clock
+from kit.errors import Refused, Unavailable
+from kit.mail import MailServer
+from kit.outbound import Answer, Outbound
+from preloop.chores import Send
+from preloop.house import House
+from preloop.settings import CONSOLE, Channel, NtfyChannel, SlackChannel, SmtpChannel, WebhookChannel
+from preloop.show import clean
+
+JSON = {"content-type": "application/json"}
+LATER = frozenset({408, 425, 429})
+"""Of the 4xx, those that another attempt may not get."""
+TITLES = {
+    notices.REQUESTED: "Approval needed",
+    notices.REMINDED: "Reminder: approval needed",
+    notices.ESCALATED: "Nobody decided yet: approval needed",
+}
+
+
+def open_channels(house: House) -> dict[str, Send]:
+    """Every channel by its name in preloop.toml, and the console."""
+
+    async def console(notice: Notice) -> None:
+        house.console(notice)
+
+    directory = house.settings.directory()
+    found: dict[str, Send] = {CONSOLE: console}
+    for name, channel in house.settings.notify.channels.items():
+        found[name] = sender(channel, house.outbound, directory)
+    return found
+
+
+def sender(channel: Channel, outbound: Outbound, directory: Directory) -> Send:
+    """What delivers over one configured channel."""
+    if isinstance(channel, SmtpChannel):
+        return _smtp(channel, outbound, directory)
+    if isinstance(channel, SlackChannel):
+        return _slack(channel, outbound)
+    return _ntfy(channel, outbound) if isinstance(channel, NtfyChannel) else _webhook(channel, outbound)
+
+
+def title(notice: Notice) -> str:
+    return f"{TITLES[notice.topic]}: {_plain(notice.data['tool'])}"
+
+
+def sentence(notice: Notice) -> str:
+    """What is asked, and until when."""
+    data = notice.data
+    until = datetime.fromisoformat(data["expires_at"])
+    asks = f"{_plain(data['flow'])} asks to run {_plain(data['tool'])} on {_plain(data['server'])}."
+    return f"{asks} Decide before {until:%Y-%m-%d %H:%M} UTC; after that it counts as declined."
+
+
+def _plain(text: object) -> str:
+    """A name that an upstream chose, on one line and without what turns or hides text."""
+    return " ".join(clean(str(text)).split())[:200]
+
+
+def _webhook(channel: WebhookChannel, outbound: Outbound) -> Send:
+    async def post(notice: Notice) -> None:
+        body = json.dumps({"type": notice.topic, "data": notice.data | {"link": notice.link}}).encode()
+        signed = webhooks.sign(
+            channel.secret.get_secret_value(),
+            message_id=notice.message_id,
+            timestamp=int(Clock().now().timestamp()),
+            body=body,
+        )
+        _accepted(await outbound.post(channel.url, body=body, headers=JSON | signed), "webhook")
+
+    return post
+
+
+def _slack(channel: SlackChannel, outbound: Outbound) -> Send:
+    async def post(notice: Notice) -> None:
+        text = f"*{_escaped(title(notice))}*\n{_escaped(sentence(notice))}\n<{notice.link}|Look and decide>"
+        body = json.dumps({"text": text, "unfurl_links": False, "unfurl_media": False}).encode()
+        _accepted(await outbound.post(channel.url.get_secret_value(), body=body, headers=JSON), "Slack webhook")
+
+    return post
+
+
+def _escaped(text: str) -> str:
+    """Slack's own three, and no emphasis out of a tool's name (api.slack.com/reference/surfaces/formatting)."""
+    safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return safe.translate(str.maketrans("*~`", "∗∼'"))
+
+
+def _ntfy(channel: NtfyChannel, outbound: Outbound) -> Send:
+    address = urlsplit(channel.url.get_secret_value())
+    root, topic = address._replace(path="/", query="").geturl(), address.path.strip("/")
+    token = {"authorization": f"Bearer {channel.token.get_secret_value()}"} if channel.token else {}
+
+    async def post(notice: Notice) -> None:
+        urgent = 4 if notice.topic == notices.REQUESTED else 5
+        told = {"topic": topic, "title": title(notice), "message": sentence(notice), "priority": urgent}
+        body = json.dumps(told | {"click": notice.link, "tags": ["raised_hand"]}).encode()
+        _accepted(await outbound.post(root, body=body, headers=JSON | token), "ntfy server")
+
+    return post
+
+
+def _smtp(channel: SmtpChannel, outbound: Outbound, directory: Directory) -> Send:
+    server = MailServer(
+        host=channel.host,
+        port=channel.port,
+        security=channel.security,
+        sender=channel.sender,
+        username=channel.username,
+        password=channel.password.get_secret_value() if channel.password else None,
+    )
+
+    async def post(notice: Notice) -> None:
+        approver = directory.approvers.get(notice.target)
+        if approver is None or not approver.email:
+            raise Refused("no_address", f"{notice.target} has no mail address.", "Set approvers.<id>.email.")
+        text = f"{sentence(notice)}\n\n{notice.link}\n\n{MAIL_END}\n"
+        message = mail.compose(
+            sender=channel.sender,
+            to=approver.email,
+            subject=title(notice),
+            text=text,
+            message_id=notice.message_id,
+        )
+        await mail.send(outbound, server, message)
+
+    return post
+
+
+MAIL_END = "The link is yours alone: whoever has it can decide in your name. Opening it decides nothing."
+
+
+def _accepted(answer: Answer, what: str) -> None:
+    if 200 <= answer.status < 300:
+        return
+    kind = Refused if 400 <= answer.status < 500 and answer.status not in LATER else Unavailable
+    raise kind("notice_refused", f"The {what} answered {answer.status}.", "Look at [notify] in preloop.toml.")

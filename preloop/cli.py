@@ -117,9 +117,10 @@ def run_async(work: Any, *args: Any) -> Any:  # noqa: ANN401 - any coroutine fun
 def main() -> None:
     """The entry point: every Fault becomes a sentence, a hint and its exit code."""
     try:
-        code = app(standalone_mode=False) or 0
+        code = app(prog_name="preloop", standalone_mode=False) or 0
     except typer.TyperException as misused:
-        show.talk.print(f"Error: {misused.format_message()}", style="red", markup=False)
+        if told := misused.format_message():
+            show.talk.print(f"Error: {told}", style="red", markup=False)
         code = 2
     except (KeyboardInterrupt, typer.Abort):
         code = 130

@@ -22,11 +22,13 @@ from control import events
 from control.approvals.notices import Notice
 from control.events import Event
 from control.executions import lifecycle, toolcalls
+from control.executions.states import Cause, Stored
 from control.flows import catalog
 from control.identity.accounts import DEFAULT
 from control.tables import executions
 from kit import webhooks
 from kit.clock import Clock
+from kit.db import Tx
 from kit.errors import Unavailable
 from kit.ids import new_id
 from ledger import money, reports
@@ -67,7 +69,13 @@ class Demo:
                 self._preface(running)
                 await self._prepare(running)
                 execution_id = await _trigger(running)
-                state = await self._watch(running, execution_id)
+                try:
+                    state = await self._watch(running, execution_id)
+                except BaseException:
+                    with anyio.CancelScope(shield=True):  # broken off: nothing of it runs on
+                        await running.house.db.write(lambda tx: _give_up(tx, running))
+                        await _tidied(running, execution_id)
+                    raise
                 await self._close(running, execution_id, state)
                 await _tidied(running, execution_id)
                 if self._person:
@@ -96,6 +104,7 @@ class Demo:
         source = (EXAMPLES / "flows" / "process-payment.yaml").read_text()
         house = running.house
         await house.db.write(lambda tx: catalog.apply(tx, DEFAULT, source, sealer=house.sealer, by="demo"))
+        await house.db.write(lambda tx: _give_up(tx, running))  # a demo that was broken off holds the flow's one slot
 
     # live lines ---------------------------------------------------------------------------------------------------
 
@@ -133,8 +142,8 @@ class Demo:
             _line("asked", f"{data['tool']} {call['arguments']}, waits for {', '.join(data['asked'])}")
             tasks.start_soon(self._approve, running)
         elif event.type == "approval.closed":
-            name = running.house.desk.directory.approvers[data["by"]].name
-            _line(data["status"], f"by {name} on the approval page")
+            approver = running.house.desk.directory.approvers.get(data["by"] or "")
+            _line(data["status"], f"by {approver.name}" if approver else "nobody decided")
         elif event.type == "tool.settled":
             call = await _call(running, data["call"])
             _line("result", f"{data['tool']} {data['status']}: {call['result']}")
@@ -145,12 +154,17 @@ class Demo:
             await decide(self._link, "approved")
             return
         show.out.print(f"Approve it there: {self._link}", soft_wrap=True)
-        show.out.print("or here, y and Enter: ", end="")
+        show.out.print("or here, y or n and Enter: ", end="")
         while True:
             await anyio.wait_readable(sys.stdin)
-            if sys.stdin.readline().strip().lower() in ("y", "yes"):
-                await decide(self._link, "approved")
+            typed = sys.stdin.readline()
+            if typed.strip().lower() in ("y", "yes"):
+                return await decide(self._link, "approved")
+            if typed.strip().lower() in ("n", "no"):
+                return await decide(self._link, "declined", "no, at the demo's prompt")
+            if not typed:  # the terminal's input is closed: the link remains
                 return
+            show.out.print("y or n: ", end="")
 
     async def _close(self, running: Plane, execution_id: str, state: str) -> None:
         db = running.house.db
@@ -223,6 +237,13 @@ async def _call(running: Plane, call_id: str) -> dict[str, Any]:
     row = await toolcalls.look(running.house.db, call_id)
     result = (toolcalls.result(row) or {}).get("structuredContent", row.error)
     return {"arguments": row.args, "result": json.dumps(result)}
+
+
+def _give_up(tx: Tx, running: Plane) -> None:
+    """Cancel what is not final in the demo's own folder, whoever held it."""
+    open_ = sa.select(executions.c.id).where(executions.c.state.in_([Stored.PENDING, Stored.RUNNING]))
+    for execution_id in tx.execute(open_).scalars().all():
+        running.house.lifecycle.end(tx, execution_id, Cause.CANCELLED, message="The demo was broken off.")
 
 
 async def _tidied(running: Plane, execution_id: str) -> None:

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from control.identity.principals import Person, Role
+from kit.errors import Invalid
 from web import auth, shapes
 
 Answer = BaseModel | Response
@@ -42,6 +43,9 @@ def _endpoint(op: Operation) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         someone = await auth.person(request)
         auth.need(someone, op.role)
+        if unknown := sorted(set(request.query_params) - set(op.query)):
+            known = ", ".join(op.query) or "none"
+            raise Invalid("query_unknown", f"{op.path} knows no {unknown[0][:40]!r}.", f"It takes: {known}.")
         answer = await op.run(request, someone)
         if isinstance(answer, Response):
             return answer

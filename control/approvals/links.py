@@ -57,7 +57,7 @@ def nonce(clear: str) -> str:
 
 
 def same_nonce(clear: str, given: str) -> bool:
-    return hmac.compare_digest(nonce(clear), given)
+    return hmac.compare_digest(nonce(clear).encode(), given.encode(errors="replace"))
 
 
 def revoke(tx: Tx, approval_id: str) -> None:

@@ -112,8 +112,13 @@ async def list_tools() -> list[dict[str, Any]]:
 async def call(name: str, arguments: dict[str, Any]) -> str:
     """The tool's answer as the model is to read it."""
 
+    told = ""
+
     async def report(progress: float, total: float | None, message: str | None) -> None:
-        say(message or f"Waiting for {name}.")
+        nonlocal told
+        if (news := message or f"Waiting for {name}.") != told:
+            told = news
+            say(news)
 
     async def ask() -> CallToolResult:
         async with dial() as client:

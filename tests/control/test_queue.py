@@ -71,6 +71,15 @@ async def test_a_lost_lease_is_adopted_with_the_next_epoch_and_the_old_owner_is_
     assert await house.db.write(lambda tx: house.lifecycle.end(tx, execution_id, None, epoch=adopted.epoch))
 
 
+async def test_a_worker_that_adopted_its_own_lost_run_fences_its_former_self(house: House) -> None:
+    execution_id = await house.start()
+    row = await claim(house, "w1")
+    await backdate(house, execution_id, lease_until=queue.LEASE + timedelta(seconds=1))
+    assert await house.db.write(lambda tx: queue.adopt(tx, "w1", ["process:x"]))
+    assert await house.db.write(lambda tx: queue.heartbeat(tx, execution_id, "w1", row.epoch)) is None
+    assert await house.db.write(lambda tx: queue.heartbeat(tx, execution_id, "w1", row.epoch + 1))
+
+
 async def test_nobody_adopts_what_runs_on_an_engine_they_can_t_reach(house: House) -> None:
     execution_id = await house.start()
     await claim(house)

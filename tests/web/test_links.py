@@ -183,3 +183,26 @@ async def test_a_link_leaves_no_trace_in_the_log(asked: Asked, capsys: pytest.Ca
     written = capsys.readouterr()
     assert "/a/…" in written.out + written.err
     assert asked.link not in written.out + written.err
+
+
+async def test_a_link_decides_its_own_approval_and_no_other(asked: Asked) -> None:
+    house = asked.world.house
+    other = await house.call(asked.principal, amount=900)
+    theirs = (await house.approval(other)).id
+    digest = (await house.call_row(other)).digest
+    form = {"nonce": links.nonce(asked.link), "digest": digest, "verdict": "approved", "reason": ""}
+    async with asked.world.client() as http:
+        http.cookies.set("preloop_visit", asked.link)
+        assert (await http.get(f"/a/{asked.approval}")).status_code == 200
+        looked = await http.get(f"/a/{theirs}")
+        decided = await http.post(f"/a/{theirs}", data=form)
+    assert (looked.status_code, decided.status_code) == (404, 404)
+    assert (await house.approval(other)).status == "pending"
+
+
+async def test_a_form_of_odd_bytes_is_refused_and_not_an_error_of_ours(asked: Asked) -> None:
+    async with asked.world.client() as http:
+        fields = await asked.open(http)
+        answer = await http.post(f"/a/{asked.approval}", data=fields | {"nonce": "é", "verdict": "approved"})
+    assert answer.status_code == 403
+    assert await asked.status() == "pending"

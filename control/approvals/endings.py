@@ -91,3 +91,26 @@ def unheard(tx: Tx, lifecycle_: Lifecycle, row: Row[Any]) -> None:
     if row.execution_id:
         lifecycle.waiting(tx, row.execution_id, row.account_id, opened=False)
     unreachable(tx, lifecycle_, row.account_id, row.execution_id, call.tool, UNHEARD)
+
+
+def void(tx: Tx, account_id: str, server: str, tool: str, reason: str) -> int:
+    """The tool is not what people were asked about: its open requests and unused yeses are worth nothing, its calls
+    that were not sent are answered so. Returns how many requests."""
+    open_ = approvals.c.status.in_(["pending", "approved"])
+    its = (tool_calls.c.server == server) & (tool_calls.c.tool == tool) & (tool_calls.c.account_id == account_id)
+    asked = sa.select(approvals.c.id).join(tool_calls, tool_calls.c.id == approvals.c.call_id).where(its, open_)
+    ids = tx.execute(asked).scalars().all()
+    for row in [requests.locked(tx, account_id, id_) for id_ in ids]:
+        values = {"status": "void", "decided_at": tx.now(), "reason": reason}
+        if not tx.changed(sa.update(approvals).where(approvals.c.id == row.id, open_).values(values)):
+            continue
+        data = {"approval": row.id, "status": "void", "by": None, "reason": reason}
+        events.append(tx, account_id, row.execution_id or row.session_id, "approval.closed", **data)
+        if row.execution_id and row.status == "pending":
+            lifecycle.waiting(tx, row.execution_id, account_id, opened=False)
+        logs.story(tx, account_id, row.execution_id, "warning", reason)
+    unsent = sa.select(tool_calls.c.id).where(its, tool_calls.c.status.in_([Status.READY, Status.WAITING]))
+    for call_id in tx.execute(unsent).scalars().all():
+        toolcalls.close(tx, call_id, Status.WITHDRAWN, reason)
+    tx.wake(requests.TOPIC)
+    return len(ids)

@@ -27,8 +27,11 @@ from mcp_server.calls import Asked, Calls
 from mcp_server.catalog import Catalog
 from mcp_server.door import McpApp
 from mcp_server.hearing import Hearing, exchange_of, is_older
+from mcp_server.news import News
+from mcp_server.passthrough import Passthrough
 from mcp_server.resume import Trail
 from mcp_server.settings import McpSettings
+from mcp_server.trust import Trust
 from mcp_server.upstream import PROTOCOL_ERROR, Upstream
 
 VERSION = "0.1.0"
@@ -50,8 +53,9 @@ class McpEndpoint:
     def __init__(self, db: Database, bus: Bus, desk: Desk, settings: McpSettings) -> None:
         self._db = db
         self._bus = bus
-        self._upstreams = [Upstream(name, server) for name, server in settings.servers.items()]
-        self.catalog = Catalog(self._upstreams)
+        self._trust = trust = Trust(db, bus)
+        self._upstreams = [Upstream(name, its, trust.learner(name, its)) for name, its in settings.servers.items()]
+        self.catalog = Catalog(self._upstreams, trust)
         self.calls = Calls(db, bus, desk, self.catalog)
         self._apps: list[McpApp] = []
         self._listed: set[str] = set()
@@ -61,6 +65,10 @@ class McpEndpoint:
         )
         self._server.add_request_handler("tools/list", PaginatedRequestParams, self._list_tools)
         self._server.add_request_handler("tools/call", CallToolRequestParams, self._call_tool)
+        passthrough = Passthrough(self.catalog, self._levels)
+        passthrough.register(self._server)
+        self._news = News(passthrough)
+        self._news.register(self._server)
 
     def app(self, listener: Listener, *, hosts: Sequence[str], origins: Sequence[str] = ()) -> "McpApp":
         """The endpoint on one listener. `hosts` are the Host headers it answers to; `name:*` takes any port."""
@@ -80,8 +88,10 @@ class McpEndpoint:
     async def run(self) -> AsyncIterator[None]:
         """Connect the upstreams and answer requests inside of this. An upstream that is down does not keep us."""
         async with anyio.create_task_group() as supervised, AsyncExitStack() as stack:
+            supervised.start_soon(self._trust.run)
             for upstream in self._upstreams:
                 supervised.start_soon(upstream.run)
+            supervised.start_soon(self._news.run, self._upstreams)
             for app in self._apps:
                 for manager in app.managers:
                     await stack.enter_async_context(manager.run())

@@ -147,7 +147,9 @@ class Calls:
                 event.set()
 
     def _unlisted(self, asked: Asked) -> str:
-        """The page's sentence; only where the list itself is missing, that the tool server can't be reached."""
+        """The page's sentence; only where the tool waits for an admin, or the list itself is missing, that."""
+        if held := self._catalog.held(asked.principal, asked.name):
+            return held
         for upstream in self._catalog.unseen(asked.principal):
             if policy.matching(asked.principal.charter.tools, upstream.name, asked.name):
                 return answers.not_reached(asked.name, upstream.name, upstream.trouble)

@@ -1,6 +1,7 @@
 """The tools of one principal: what its charter grants, out of what the upstreams publish.
 
-Listing and calling ask the same question here, so what is not shown cannot be called.
+Listing and calling ask the same question here, so what is not shown cannot be called. A definition that nobody accepted
+is not shown either: its text would reach the model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,11 +14,12 @@ from control.approvals.policy import matching
 from control.identity.charter import ToolGrant
 from control.identity.principals import Principal
 from mcp_server.schema import Definition, advertise, names
+from mcp_server.trust import Trust
 from mcp_server.upstream import Upstream
 
 KEPT = 1000
 
-_Key = tuple[tuple[ToolGrant, ...], tuple[int, ...]]
+_Key = tuple[tuple[ToolGrant, ...], tuple[int, ...], int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +35,11 @@ class Offer:
 
 
 class Catalog:
-    """Knows every upstream. Offers are kept per charter until an upstream's tools change."""
+    """Knows every upstream. Offers are kept per charter until an upstream's tools change, or which are accepted."""
 
-    def __init__(self, upstreams: Sequence[Upstream]) -> None:
+    def __init__(self, upstreams: Sequence[Upstream], trust: Trust) -> None:
         self.upstreams: Mapping[str, Upstream] = {upstream.name: upstream for upstream in upstreams}
+        self._trust = trust
         self._kept: dict[_Key, dict[str, Offer]] = {}
 
     async def offers(self, principal: Principal) -> Mapping[str, Offer]:
@@ -45,12 +48,26 @@ class Catalog:
             async with anyio.create_task_group() as waiting:
                 for upstream in unseen:
                     waiting.start_soon(upstream.first)
-        key = (principal.charter.tools, tuple(upstream.generation for upstream in self.upstreams.values()))
+        generations = tuple(upstream.generation for upstream in self.upstreams.values())
+        key = (principal.charter.tools, generations, self._trust.generation)
         if key not in self._kept:
             if len(self._kept) >= KEPT:
                 self._kept.clear()
             self._kept[key] = self._resolve(principal.charter.tools)
         return self._kept[key]
+
+    def held(self, principal: Principal, name: str) -> str | None:
+        """Why a tool that the charter lists is not offered, for the agent that calls it all the same."""
+        for upstream in self.upstreams.values():
+            tool = name.removeprefix(f"{upstream.name}__")
+            if not matching(principal.charter.tools, upstream.name, tool):
+                continue
+            definition = (upstream.definitions or {}).get(tool)
+            if definition is not None and not self._trust.serves(definition):
+                return self._trust.refusal(name, definition)
+            if why := upstream.unusable.get(tool):
+                return f"Tool '{name}' was not called: it is quarantined. {why}"
+        return None
 
     def unseen(self, principal: Principal) -> list[Upstream]:
         """Upstreams of this charter whose tools nobody knows yet, because they were never reached."""
@@ -73,10 +90,11 @@ class Catalog:
             for tool, definition in (upstream.definitions or {}).items()
             if (found := matching(grants, upstream.name, tool))
         }
-        visible = names([definition for definition, _ in allowed.values()])
+        visible = names([definition for definition, _ in allowed.values()])  # the held ones too: names stay as they are
         return {
             name: Offer(name=name, definition=definition, grants=allowed[definition.server, definition.tool][1])
             for name, definition in visible.items()
+            if self._trust.serves(definition)
         }
 
 

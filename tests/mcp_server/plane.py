@@ -151,7 +151,7 @@ async def plane(folder: Path, **servers: UpstreamServer) -> AsyncIterator[Plane]
     desk = Desk(
         Directory(approvers={"alice": alice}, groups={"finance": ("alice",)}), Lifecycle([desks.withdraw, _revoke])
     )
-    endpoint = McpEndpoint(db, bus, desk, McpSettings(servers=servers))
+    endpoint = McpEndpoint(db, bus, desk, McpSettings(servers={name: _trusting(its) for name, its in servers.items()}))
     apps = {listener: endpoint.app(listener, hosts=["127.0.0.1:*"]) for listener in Listener}
     try:
         async with endpoint.run(), anyio.create_task_group() as listening:
@@ -161,6 +161,11 @@ async def plane(folder: Path, **servers: UpstreamServer) -> AsyncIterator[Plane]
             listening.cancel_scope.cancel()
     finally:
         await db.close()
+
+
+def _trusting(server: UpstreamServer) -> UpstreamServer:
+    """Tools are accepted when they are first seen, unless the test says how."""
+    return server if "pin" in server.model_fields_set else server.model_copy(update={"pin": "first-use"})
 
 
 async def serve(app: ASGIApp, *, task_status: anyio.abc.TaskStatus[str]) -> None:

@@ -71,8 +71,10 @@ class McpEndpoint:
         self._news.register(self._server)
 
     def app(self, listener: Listener, *, hosts: Sequence[str], origins: Sequence[str] = ()) -> "McpApp":
-        """The endpoint on one listener. `hosts` are the Host headers it answers to; `name:*` takes any port."""
-        security = TransportSecuritySettings(allowed_hosts=list(hosts), allowed_origins=list(origins))
+        """The endpoint on one listener. `hosts` are the Host headers it answers to; `name:*` takes any port. Pages of
+        the same names may call it, and those of `origins`: they need a token like everybody."""
+        own = [f"{scheme}://{host}" for host in hosts for scheme in ("http", "https")]
+        security = TransportSecuritySettings(allowed_hosts=list(hosts), allowed_origins=[*own, *origins])
         made = McpApp(
             Doorkeeper(self._db, self._bus, listener),
             self._bus,

@@ -5,6 +5,9 @@ transport, which this process made; and the older wire without one, because the 
 The last kind is served all the same: calls stand alone, a stream is taken up from the call's row, others idle.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import anyio
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
@@ -77,6 +80,7 @@ class McpApp:
             return
         method, unclear = _opened(body) if body else ("", None)
         lasting = scope["method"] == "GET" and resume.trail(headers.get("last-event-id", "")) is None
+        lasting |= method == "subscriptions/listen"
         exchange = Exchange(
             principal, lambda: self._doorkeeper.admit(token), body, receive, send, unclear, lasting=lasting
         )
@@ -92,7 +96,8 @@ class McpApp:
         """Who answers: the stream of a call taken up again, a session, or neither."""
         version = headers.get("mcp-protocol-version")
         if version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS:
-            await self._alone.handle_request(scope, exchange.receive, exchange.send)
+            async with self._guarded(exchange):
+                await self._alone.handle_request(scope, exchange.receive, exchange.send)
         elif scope["method"] == "GET" and (trail := resume.trail(headers.get("last-event-id", ""))):
             await self._take_up(scope, exchange, trail)
         elif method == "initialize":
@@ -114,11 +119,8 @@ class McpApp:
             if served:
                 await exchange.send(message)
 
-        async with anyio.create_task_group() as beside:
-            if scope["method"] == "GET":
-                beside.start_soon(self._guard, exchange)
+        async with self._guarded(exchange):
             await self._within.handle_request(scope, exchange.receive, send)
-            beside.cancel_scope.cancel()
         return served
 
     async def _without(self, scope: Scope, exchange: Exchange) -> None:
@@ -138,10 +140,20 @@ class McpApp:
     async def _idle(self, exchange: Exchange) -> None:
         """A stream on which nothing comes: what its client listened to went with the process before us."""
         await exchange.open()
-        async with anyio.create_task_group() as beside:
+        async with self._guarded(exchange), anyio.create_task_group() as beside:
             beside.start_soon(exchange.ping)
-            beside.start_soon(self._guard, exchange)
             await exchange.watch()
+            beside.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def _guarded(self, exchange: Exchange) -> AsyncIterator[None]:
+        """A stream that only listens ends, inside of this, with its session and with us; others are left alone."""
+        if not exchange.lasting:
+            yield
+            return
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(self._guard, exchange)
+            yield
             beside.cancel_scope.cancel()
 
     async def _guard(self, exchange: Exchange) -> None:

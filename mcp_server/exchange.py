@@ -65,7 +65,7 @@ class Exchange:
         self.answer: Answer | None = None
         self.delivered = False
         self.over = False
-        self._lasting = lasting
+        self.lasting = lasting
         self._body = body
         self._unread = True
         self._receive = receive
@@ -89,7 +89,7 @@ class Exchange:
         if self._unread:
             self._unread = False
             return {"type": "http.request", "body": self._body, "more_body": False}
-        message = await (self._receive_or_left() if self._lasting else self._receive())
+        message = await (self._receive_or_left() if self.lasting else self._receive())
         if message["type"] == "http.disconnect":
             self._gone = True
         return message

@@ -199,6 +199,10 @@ class Upstream:
             self._drop(line, _reason(error))
             log.warning("tool server lost", server=self.name, reason=self.trouble)
 
+    def look_again(self) -> None:
+        """Its tools may have changed."""
+        self._stale.set()
+
     def _announced(self, message: IncomingMessage) -> None:
         if isinstance(message, ToolListChangedNotification):
             self._stale.set()

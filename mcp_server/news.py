@@ -1,0 +1,196 @@
+"""Subscriptions: what upstreams announce reaches the sessions whose charter names them.
+
+Each upstream is listened to once, for everybody: changes of its lists, and the resources somebody asked about. On
+2026-07-28 a client listens by a request of its own; on the older wire it subscribes in its session of the transport.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+from mcp.server import Server
+from mcp.server.session import ServerSession
+from mcp.server.subscriptions import ListenHandler
+from mcp.shared.exceptions import MCPError
+from mcp.shared.subscriptions import (
+    PromptsListChanged,
+    ResourcesListChanged,
+    ResourceUpdated,
+    ServerEvent,
+    ToolsListChanged,
+)
+from mcp_types import (
+    SubscribeRequestParams,
+    SubscriptionsListenRequestParams,
+    SubscriptionsListenResult,
+    UnsubscribeRequestParams,
+)
+
+from kit.observe import log
+from mcp_server.hearing import Context, exchange_of, session_of
+from mcp_server.manner import Manner, Message
+from mcp_server.passthrough import Passthrough
+from mcp_server.post import Broken
+from mcp_server.upstream import Upstream
+
+Listener = Callable[[ServerEvent], None]
+FOREVER_S = 86_400.0
+PAUSE_S = 5.0
+"""Before an upstream that broke off is listened to again."""
+SUBSCRIBED = 10_000
+"""Subscriptions of the older wire that are kept; the oldest go first."""
+_CHANGED: dict[str, ServerEvent] = {
+    "notifications/tools/list_changed": ToolsListChanged(),
+    "notifications/prompts/list_changed": PromptsListChanged(),
+    "notifications/resources/list_changed": ResourcesListChanged(),
+}
+
+
+class News:
+    """What comes from upstreams unasked, and who hears it."""
+
+    def __init__(self, passthrough: Passthrough) -> None:
+        self._passthrough = passthrough
+        self._listeners: dict[object, tuple[frozenset[str], Listener]] = {}
+        self._wanted: Counter[str] = Counter()
+        self._revised = anyio.Event()
+        self._older: OrderedDict[tuple[str, str], Callable[[], None]] = OrderedDict()
+        self._telling: TaskGroup | None = None
+
+    def register(self, server: Server[Any]) -> None:
+        server.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, self._listen)
+        server.add_request_handler("resources/subscribe", SubscribeRequestParams, self._subscribe)
+        server.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, self._unsubscribe)
+
+    async def run(self, upstreams: list[Upstream]) -> None:
+        """Listen until cancelled."""
+        async with anyio.create_task_group() as self._telling:
+            for upstream in upstreams:
+                self._telling.start_soon(self._follow, upstream)
+
+    def tell(self, server: str, event: ServerEvent) -> None:
+        """Something changed at an upstream."""
+        for servers, listener in list(self._listeners.values()):
+            if server in servers:
+                listener(event)
+
+    # upstream -------------------------------------------------------------------------------------------------------
+
+    async def _follow(self, upstream: Upstream) -> None:
+        while True:
+            revised = self._revised
+            async with anyio.create_task_group() as listening:
+                listening.start_soon(self._hear, upstream)
+                await revised.wait()
+                listening.cancel_scope.cancel()
+
+    async def _hear(self, upstream: Upstream) -> None:
+        """Hear one upstream out, again and again; one that knows no subscriptions is left in peace."""
+
+        async def heard(message: Message) -> None:
+            if event := _event(message):
+                if isinstance(event, ToolsListChanged):
+                    upstream.look_again()
+                self.tell(upstream.name, event)
+
+        kinds = {name: True for name in ("toolsListChanged", "promptsListChanged", "resourcesListChanged")}
+        asked = {"notifications": kinds | {"resourceSubscriptions": sorted(self._wanted)}}
+        while True:
+            try:
+                await upstream.ready(FOREVER_S)
+                await upstream.ask("subscriptions/listen", asked, within=FOREVER_S, manner=Manner(heard=heard))
+            except MCPError as error:
+                log.debug("no subscriptions", server=upstream.name, reason=error.message)
+                return
+            except (Broken, TimeoutError):
+                pass
+            await anyio.sleep(PAUSE_S)
+
+    # clients of 2026-07-28 ------------------------------------------------------------------------------------------
+
+    async def _listen(self, ctx: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
+        servers = frozenset(upstream.name for upstream in self._passthrough.allowed(exchange_of(ctx).principal))
+        with self._want(params.notifications.resource_subscriptions or []):
+            return await ListenHandler(_Scoped(self, servers))(ctx, params)
+
+    def listen(self, servers: frozenset[str], listener: Listener) -> Callable[[], None]:
+        """Hear of these servers until the returned function is called."""
+        key = object()
+        self._listeners[key] = (servers, listener)
+        return lambda: self._listeners.pop(key, None) and None
+
+    @contextmanager
+    def _want(self, uris: list[str]) -> Iterator[None]:
+        self._ask_for(uris, 1)
+        try:
+            yield
+        finally:
+            self._ask_for(uris, -1)
+
+    def _ask_for(self, uris: list[str], by: int) -> None:
+        before = set(self._wanted)
+        for uri in uris:
+            self._wanted[uri] += by
+        self._wanted = +self._wanted
+        if set(self._wanted) != before:
+            self._revised.set()
+            self._revised = anyio.Event()
+
+    # clients of the older wire --------------------------------------------------------------------------------------
+
+    async def _subscribe(self, ctx: Context, params: SubscribeRequestParams) -> Message:
+        uri = str(params.uri)
+        servers = frozenset(upstream.name for upstream in self._passthrough.allowed(exchange_of(ctx).principal))
+        key = (session_of(ctx), uri)
+        if key[0] and key not in self._older:
+            self._ask_for([uri], 1)
+            stop = self.listen(servers, partial(self._updated, ctx.session, uri))
+            self._older[key] = stop
+            if len(self._older) > SUBSCRIBED:
+                self._forget(next(iter(self._older)))
+        return {}
+
+    async def _unsubscribe(self, ctx: Context, params: UnsubscribeRequestParams) -> Message:
+        self._forget((session_of(ctx), str(params.uri)))
+        return {}
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        if stop := self._older.pop(key, None):
+            stop()
+            self._ask_for([key[1]], -1)
+
+    def _updated(self, session: ServerSession, uri: str, event: ServerEvent) -> None:
+        if isinstance(event, ResourceUpdated) and event.uri == uri and self._telling is not None:
+            self._telling.start_soon(_send, session, uri)
+
+
+class _Scoped:
+    """The SDK's bus of events, as one listener sees it."""
+
+    def __init__(self, news: News, servers: frozenset[str]) -> None:
+        self._news = news
+        self._servers = servers
+
+    async def publish(self, event: ServerEvent) -> None:
+        raise NotImplementedError("news come from upstreams")
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        return self._news.listen(self._servers, listener)
+
+
+def _event(message: Message) -> ServerEvent | None:
+    method = str(message.get("method"))
+    if method == "notifications/resources/updated":
+        return ResourceUpdated(uri=str((message.get("params") or {}).get("uri")))
+    return _CHANGED.get(method)
+
+
+async def _send(session: ServerSession, uri: str) -> None:
+    try:
+        await session.send_resource_updated(uri)
+    except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+        log.debug("subscriber gone", uri=uri)

@@ -13,7 +13,7 @@ from control import audit, events
 from control.identity.accounts import DEFAULT
 from kit.bus import Bus
 from kit.db import Database
-from kit.errors import Fault, Missing
+from kit.errors import Fault, Invalid, Missing
 from preloop import show
 from preloop.client import Client
 from preloop.database import open_database
@@ -63,6 +63,24 @@ def tokens_create(
     show.as_json(made) if json_ else show.out.print(made["token"])
 
 
+@tokens.command("list")
+def tokens_list(json_: Json = False) -> None:
+    """Tokens of programs and of agents of your own, without their secrets."""
+    found = list(Client.find().items("/tokens"))
+    if json_:
+        show.as_json(found)
+        return
+    rows = ((t["id"], t["kind"], t["name"], show.ago(t["created_at"]), show.ago(t["revoked_at"])) for t in found)
+    show.table(("ID", "KIND", "NAME", "MADE", "REVOKED"), rows, empty="None yet: `preloop tokens create NAME`.")
+
+
+@tokens.command("revoke")
+def tokens_revoke(id_: Id, json_: Json = False) -> None:
+    """End a token; it is worth nothing at once."""
+    found = Client.find().post(f"/tokens/{id_}/revoke")
+    show.as_json(found) if json_ else show.out.print(f"{id_} is revoked")
+
+
 @sessions.command("list")
 def sessions_list(json_: Json = False) -> None:
     """Sessions, newest first."""
@@ -75,10 +93,10 @@ def sessions_list(json_: Json = False) -> None:
 
 
 @sessions.command("revoke")
-def sessions_revoke(id_: Id) -> None:
+def sessions_revoke(id_: Id, json_: Json = False) -> None:
     """End a session; its token is worth nothing at once."""
-    Client.find().post(f"/sessions/{id_}/revoke")
-    show.out.print(f"{id_} is revoked")
+    found = Client.find().post(f"/sessions/{id_}/revoke")
+    show.as_json(found) if json_ else show.out.print(f"{id_} is revoked")
 
 
 @webhooks.command("rotate")
@@ -88,14 +106,21 @@ def webhooks_rotate(flow: Id, json_: Json = False) -> None:
     printed(made, json_)
 
 
-def spend(by: Annotated[str, typer.Option(help="flow, alias, execution, …")] = "flow", json_: Json = False) -> None:
-    """What model calls cost today."""
-    found = Client.find().get("/spend", by=by)
+def spend(
+    by: Annotated[str, typer.Option(help="flow, alias, execution, …")] = "flow",
+    since: Annotated[str, typer.Option(help="How far back: 1d, 7d, 30d.")] = "30d",
+    json_: Json = False,
+) -> None:
+    """What model calls cost."""
+    days = since.removesuffix("d")
+    if not days.isdecimal() or not int(days):
+        raise Invalid("since_invalid", f"{since!r} is not a number of days.", "Write 7d.")
+    found = Client.find().get("/spend", by=by, days=int(days))
     if json_:
         show.as_json(found)
         return
     rows = ((line["name"], line["calls"], line["cost_usd"] or "unpriced") for line in found["items"])
-    show.table((by.upper(), "CALLS", "USD"), rows, empty="Nothing was spent today.")
+    show.table((by.upper(), "CALLS", "USD"), rows, empty=f"Nothing was spent in {since}.")
 
 
 @images.command("build")
@@ -162,21 +187,24 @@ async def _verify(settings: Settings, stream: str | None) -> list[tuple[str, aud
         await db.close()
 
 
-def doctor() -> None:
+def doctor(json_: Json = False) -> None:
     """What this machine has of what Preloop can use, and how to get the rest; exit 1 when something is missing."""
     settings = load()
     rows = [("data folder", str(settings.data.resolve()), ""), anyio.run(_engine, settings)]
     for program, why in (("node", "builds agent images"), ("chromium", "runs the browser tests")):
         found = shutil.which(program)
         rows.append((program, found or "missing", "" if found else f"apt-get install {program}: {why}"))
-    show.table(("PART", "FOUND", "HOW TO GET IT"), rows, empty="")
+    if json_:
+        show.as_json([{"part": part, "found": found, "hint": hint} for part, found, hint in rows])
+    else:
+        show.table(("PART", "FOUND", "HOW TO GET IT"), rows, empty="")
     if any(hint for *_, hint in rows):
         raise typer.Exit(1)
 
 
 async def _engine(settings: Settings) -> tuple[str, str, str]:
     try:
-        async with open_engine(settings, "doctor") as place:
+        async with open_engine(settings) as place:
             return ("engine", place if isinstance(place, str) else place.engine.name, "")
     except Fault as fault:
         return ("engine", fault.message, fault.hint)

@@ -81,8 +81,8 @@ def run(
 
 
 @app.command(name="settings")
-def settings_(config: Config = None) -> None:
-    """Print the settings that are in force, secrets masked."""
+def settings_(config: Config = None, json_: Json = True) -> None:
+    """Print the settings that are in force as JSON, secrets masked."""
     show.as_json(load(config=config).model_dump(mode="json"))
 
 

@@ -1,7 +1,10 @@
 """The data folder and the database in it: checked, migrated, opened. Whatever is wrong is said before anything is
 made."""
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio.to_thread
@@ -43,6 +46,21 @@ def prepare_folder(path: Path) -> None:
             f"The data folder {path} can't be written: {error.strerror or error}.",
             "Give it to the user that runs preloop, or set PRELOOP_DATA to another folder.",
         ) from error
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Be the one control plane of a data folder while this is open; the lock dies with its process."""
+    with (path / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Unsuitable(
+                "data_in_use",
+                f"Another control plane runs in the data folder {path}.",
+                "Stop it, or give this one a folder of its own with PRELOOP_DATA.",
+            ) from error
+        yield
 
 
 def filesystem(path: Path, mounts: Path = Path("/proc/mounts")) -> str:

@@ -24,7 +24,7 @@ from kit.observe import log
 from kit.outbound import Outbound
 from kit.secrets import Sealer
 from kit.tokens import Signer, write_private
-from preloop.database import open_database, prepare_folder
+from preloop.database import held, open_database, prepare_folder
 from preloop.settings import Settings
 from runner.docker import DockerEngine
 from runner.engine import Engine
@@ -62,6 +62,7 @@ async def open_house(settings: Settings, say: Say, console: Console) -> AsyncIte
     bus = Bus()
     url = settings.database.get_secret_value() if settings.database else None
     async with AsyncExitStack() as stack:
+        stack.enter_context(held(settings.data))
         db = await open_database(settings.data, url, bus)
         stack.push_async_callback(db.close)
         outbound = Outbound(private_hosts=settings.notify.private_hosts)
@@ -109,23 +110,22 @@ def _instance(folder: Path) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where agents run. `id` says which engine exactly: only a worker that reaches the same one can adopt."""
+    """Where agents run."""
 
     engine: Engine
-    id: str
     gateway: str | None = None
     """The host's address on the containers' network; None when agents are processes of this machine."""
 
 
 @asynccontextmanager
-async def open_engine(settings: Settings, instance: str) -> AsyncIterator[Place | str]:
+async def open_engine(settings: Settings) -> AsyncIterator[Place | str]:
     """The engine that settings name; for `auto` Docker if it answers, else the reason why there is none."""
     choice = settings.runner.engine
     async with AsyncExitStack() as stack:
         if choice == "process":
             root = settings.data / "runs"
             engine = await stack.enter_async_context(ProcessEngine(root))
-            yield Place(engine=engine, id=f"process:{instance}")
+            yield Place(engine=engine)
             return
         docker = DockerEngine(settings.runner.docker_socket, subnet=settings.runner.network)
         try:
@@ -136,4 +136,4 @@ async def open_engine(settings: Settings, instance: str) -> AsyncIterator[Place 
             log.warning("no engine", why=fault.message)
             yield f"no engine: {fault.message}"
             return
-        yield Place(engine=docker, id=f"docker:{instance}", gateway=docker.network.gateway)
+        yield Place(engine=docker, gateway=docker.network.gateway)

@@ -76,10 +76,18 @@ def flows_show(name: Id, json_: Json = False) -> None:
 
 
 @flows.command("export")
-def flows_export(name: Id) -> None:
+def flows_export(name: Id, json_: Json = False) -> None:
     """A flow as a file that `flows apply` takes."""
     body = Client.find().get(f"/flows/{name}")["body"]
+    if json_:
+        return show.as_json(body)
     show.out.print(yaml.safe_dump(body, sort_keys=False, allow_unicode=True), end="", markup=False)
+
+
+@flows.command("render", hidden=True)
+def flows_render(name: Id) -> None:
+    """The prompt of a flow for an event."""
+    raise Invalid("not_supported_yet", "`preloop flows render` is not built yet.", "CHANGELOG.md lists what is.")
 
 
 @executions.command("list")
@@ -150,10 +158,10 @@ def follow_to_end(client: Client, execution_id: str, *, json_wanted: bool = Fals
 
 
 @executions.command("cancel")
-def executions_cancel(id_: Id) -> None:
+def executions_cancel(id_: Id, json_: Json = False) -> None:
     """Stop an execution; its agent is stopped at once."""
-    Client.find().post(f"/executions/{id_}/cancel")
-    show.out.print(f"{id_} is being cancelled")
+    found = Client.find().post(f"/executions/{id_}/cancel")
+    show.as_json(found) if json_ else show.out.print(f"{id_} is being cancelled")
 
 
 @executions.command("rerun")
@@ -183,22 +191,26 @@ def approvals_show(id_: Id, json_: Json = False) -> None:
 
 
 @approvals.command("approve")
-def approvals_approve(id_: Id, reason: Annotated[str, typer.Option(help="Why; optional.")] = "") -> None:
+def approvals_approve(
+    id_: Id, reason: Annotated[str, typer.Option(help="Why; optional.")] = "", json_: Json = False
+) -> None:
     """Say yes to exactly the arguments that `approvals show` prints."""
-    _decide(id_, "approved", reason)
+    _decide(id_, "approved", reason, json_)
 
 
 @approvals.command("decline")
-def approvals_decline(id_: Id, reason: Annotated[str, typer.Option(help="Why; the agent reads it.")]) -> None:
+def approvals_decline(
+    id_: Id, reason: Annotated[str, typer.Option(help="Why; the agent reads it.")], json_: Json = False
+) -> None:
     """Say no."""
-    _decide(id_, "declined", reason)
+    _decide(id_, "declined", reason, json_)
 
 
-def _decide(id_: str, verdict: str, reason: str) -> None:
+def _decide(id_: str, verdict: str, reason: str, json_wanted: bool) -> None:
     client = Client.find()
     digest = client.get(f"/approvals/{id_}")["digest"]
     decided = client.post(f"/approvals/{id_}/decide", {"verdict": verdict, "reason": reason, "digest": digest})
-    show.out.print(decided["status"])
+    show.as_json(decided) if json_wanted else show.out.print(decided["status"])
 
 
 GROUPS = {"flows": flows, "executions": executions, "approvals": approvals}

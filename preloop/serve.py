@@ -49,8 +49,8 @@ async def plane(settings: Settings, say: Say = print, console: Console | None = 
         for sock in (people, inner):
             stack.callback(sock.close)
         settings = _placed(settings, people, inner)
+        place = await stack.enter_async_context(open_engine(settings))  # a dead engine leaves no folder behind
         house = await stack.enter_async_context(open_house(settings, say, console or partial(_print_link, say)))
-        place = await stack.enter_async_context(open_engine(settings, house.instance))
         sockets = [inner]
         if isinstance(place, Place) and place.gateway:
             sockets.append(bind(place.gateway, port_of(inner)))
@@ -105,7 +105,7 @@ def _start_work(tasks: TaskGroup, house: House, place: Place | str, port: int) -
             blobs=house.blobs,
             lifecycle=house.lifecycle,
             engine=place.engine,
-            engine_id=place.id,
+            engine_id=f"{place.engine.name}:{house.instance}",
             instance=house.instance,
             plane_url=f"http://{'preloop' if place.gateway else '127.0.0.1'}:{port}",
             settings=house.settings.runner,

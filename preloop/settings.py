@@ -125,6 +125,13 @@ class Settings(BaseSettings):
     notify: NotifySettings = NotifySettings()
     runner: RunnerSettings = RunnerSettings()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _known_by_name(cls, given: Any) -> Any:  # noqa: ANN401 - whatever the sources say
+        if isinstance(given, dict) and (early := sorted({"budgets", "plans", "retention"} & set(given))):
+            raise ValueError(f"[{early[0]}] is known but not built yet (not_supported_yet); leave it out for now")
+        return given
+
     @model_validator(mode="after")
     def _names_exist(self) -> "Settings":
         channels = self.notify.channels

@@ -46,7 +46,7 @@ class ProcessEngine:
         await self.close()
 
     async def open(self) -> None:
-        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Nothing to reach; folders are made with their jobs."""
 
     async def close(self) -> None:
         """Nothing is held: jobs run on."""

@@ -1,9 +1,9 @@
 """Adopt, claim, run: the loop of a runner. Without an engine it claims nothing and says why.
 
-A stop on purpose gives the leases back; the agents go on and the next worker adopts them.
+A stop on purpose gives the leases back; the agents go on and the next worker adopts them. After a crash the next one of
+this instance need not wait for the lease either: the data folder's lock says that the one before is dead.
 """
 
-import socket
 from typing import Any
 
 import anyio
@@ -30,13 +30,14 @@ class Worker:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self.owner = f"{socket.gethostname()}:{new_id('wrk')}"
+        self.owner = f"{parts.instance}:{new_id('wrk')}"
         self.adopted = anyio.Event()
         """Set when everything that could be adopted at the start was."""
         self._running: set[str] = set()
 
     async def work(self) -> None:
         """Until cancelled."""
+        await self._parts.db.write(lambda tx: queue.release(tx, f"{self._parts.instance}:%"))
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._reap)

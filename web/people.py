@@ -1,6 +1,6 @@
 """People and tokens through REST: users, API tokens, and tokens for agents that somebody enrolled."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from pydantic import BaseModel, Field
@@ -9,8 +9,9 @@ from starlette.routing import Route
 
 from control.flows import catalog
 from control.identity import accounts, sessions
+from control.identity import tokens as identity
 from control.identity.principals import Person, Role
-from control.tables import users
+from control.tables import tokens, users
 from kit.db import Tx
 from web import inputs
 from web.openapi import Operation
@@ -44,6 +45,17 @@ class NewToken(BaseModel):
     name: str = Field(min_length=1, max_length=200)
     flow: str | None = None
     days: int = Field(default=30, ge=1, le=365)
+
+
+class KnownToken(BaseModel):
+    """A token without its secret, which nobody has but its holder."""
+
+    id: str
+    kind: str
+    name: str
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
 
 
 class Token(BaseModel):
@@ -89,7 +101,36 @@ async def create_token(request: Request, person: Person) -> Token:
     return await given.db.write(unit)
 
 
+async def list_tokens(request: Request, person: Person) -> Listed[KnownToken]:
+    """Those of programs and of enrolled agents, newest first."""
+    mine = (tokens.c.account_id == person.account_id) & tokens.c.kind.in_(["api", "enrolled"])
+    rows = await parts(request).db.read(sa.select(tokens).where(mine).order_by(tokens.c.created_at.desc()))
+    return Listed(items=[KnownToken.model_validate(row._mapping) for row in rows])
+
+
+async def revoke_token(request: Request, person: Person) -> Listed[KnownToken]:
+    id_ = request.path_params["id"]
+    await parts(request).db.write(lambda tx: identity.revoke_token(tx, person.account_id, id_))
+    return await list_tokens(request, person)
+
+
 operations = [
+    Operation(
+        method="GET",
+        path="/tokens",
+        summary="Tokens of programs and enrolled agents",
+        run=list_tokens,
+        answers=Listed[KnownToken],
+        role=Role.OPERATOR,
+    ),
+    Operation(
+        method="POST",
+        path="/tokens/{id}/revoke",
+        summary="End a token, and the session of an enrolled agent with it",
+        run=revoke_token,
+        answers=Listed[KnownToken],
+        role=Role.OPERATOR,
+    ),
     Operation(method="GET", path="/users", summary="People", run=list_users, answers=Listed[User], role=Role.ADMIN),
     Operation(
         method="POST",

@@ -92,8 +92,11 @@ def adopt(tx: Tx, owner: str, engines: Sequence[str]) -> Row[Any] | None:
 
 
 def release(tx: Tx, owner: str) -> int:
-    """Give up every lease of a worker that stops on purpose, so that the next one adopts at once."""
-    mine = (executions.c.lease_owner == owner) & (executions.c.state == Stored.RUNNING)
+    """Give up the leases of a worker that stops or is known to be dead, so that the next one adopts at once.
+
+    `owner` may end in `%`: all workers of one instance.
+    """
+    mine = executions.c.lease_owner.like(owner) & (executions.c.state == Stored.RUNNING)
     return tx.execute(sa.update(executions).where(mine).values(lease_until=tx.now())).rowcount
 
 

@@ -13,7 +13,7 @@ import typer
 
 from kit import canonical, observe
 from kit.errors import Fault, Invalid
-from preloop import admin, nouns, policy, show
+from preloop import admin, nouns, policy, show, tools
 from preloop.client import Client
 from preloop.settings import DemoSettings, load
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="An open control plane for agents: gated tools, metered models, people who approve.",
 )
-for name, group in {**nouns.GROUPS, **policy.GROUPS, **admin.GROUPS}.items():
+for name, group in {**nouns.GROUPS, **policy.GROUPS, **admin.GROUPS, **tools.GROUPS}.items():
     app.add_typer(group, name=name)
 app.command()(admin.spend)
 app.command()(admin.doctor)
@@ -33,7 +33,6 @@ Config = Annotated[Path | None, typer.Option(help="The settings file; default pr
 Data = Annotated[Path | None, typer.Option(help="The data folder; default ./.preloop.")]
 NOT_YET = {
     "serve": "separate roles",
-    "tools": "pins",
     "models": "checks",
     "budgets": "lists",
 }

@@ -36,6 +36,7 @@ from web import (
     policy,
     sessions,
     spend,
+    tools,
 )
 from web.parts import Check, Parts, parts
 from web.render import BUILD, STATIC, fault_page
@@ -44,7 +45,7 @@ from web.settings import WebSettings
 READY_S = 2.0
 """How long one check of /readyz may take."""
 PROGRAMS = ("/api/", "/hooks/", "/healthz", "/readyz")
-ROOMS = (dashboard, executions, flows, approvals, grants, policy, spend, sessions, people)
+ROOMS = (dashboard, executions, flows, approvals, grants, policy, spend, sessions, tools, people)
 
 
 def build(

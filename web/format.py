@@ -50,6 +50,11 @@ APPROVALS = {
     "withdrawn": Look(label="Withdrawn", tone="quiet", icon="stop"),
     "void": Look(label="Void", tone="quiet", icon="stop"),
 }
+PINS = {
+    "seen": Look(label="Waiting for an admin", tone="waiting", icon="hand"),
+    "accepted": Look(label="Served", tone="good", icon="check"),
+    "quarantined": Look(label="Quarantined", tone="bad", icon="shield"),
+}
 MODELS = {
     "answered": Look(label="Answered", tone="good", icon="check"),
     "failed": Look(label="Failed", tone="bad", icon="cross"),

@@ -13,6 +13,7 @@ from control import tables
 from control.approvals import desk, pins
 from control.identity.charter import Gate, ToolGrant
 from kit import canonical
+from kit.errors import Conflict
 from mcp_server import upstream as upstreams
 from mcp_server.settings import UpstreamServer
 from tests.mcp_server.fake import SCHEMA, Fake, fake
@@ -81,7 +82,7 @@ async def test_a_pinned_digest_is_served_and_no_other(tmp_path: Path) -> None:
         server.tools = [CHANGED]
         [row] = await status(house, "quarantined")
         assert "not what preloop.toml pins" in await call(house, token)
-        with pytest.raises(pins.Conflict, match="preloop.toml pins 'whole'"):
+        with pytest.raises(Conflict, match=r"preloop\.toml pins 'whole'"):
             await house.db.write(lambda tx: pins.accept(tx, ACCOUNT, "fake", "whole", digest=row.digest, by="alice"))
 
 
@@ -121,7 +122,7 @@ async def test_accepting_what_was_not_looked_at_is_a_conflict(tmp_path: Path) ->
         await status(house, "accepted")
         server.tools = [CHANGED]
         await status(house, "quarantined")
-        with pytest.raises(pins.Conflict):
+        with pytest.raises(Conflict):
             await house.db.write(lambda tx: pins.accept(tx, ACCOUNT, "fake", "whole", digest="0" * 64, by="alice"))
         [accepted] = await status(house, "accepted")
         assert accepted.digest == canonical.digest(WHOLE)

@@ -63,6 +63,13 @@ async def test_what_a_person_can_get_wrong_against_a_running_plane(tmp_path: Pat
         await nothing_was_made(running)
 
 
+async def test_a_second_plane_in_the_same_folder_is_exit_5_and_the_first_stays_whole(shared_plane: Plane) -> None:
+    ports = {"PRELOOP_SERVER__PORT": str(free_port()), "PRELOOP_SERVER__CONTAINER_PORT": str(free_port())}
+    done = preloop("up", "--config", str(shared_plane.config), data=shared_plane.folder, **ports)
+    told(done, 5, "Another control plane", "PRELOOP_DATA")
+    assert preloop("flows", "list", data=shared_plane.folder).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -96,6 +103,7 @@ def test_a_dead_docker_socket_is_exit_5(tmp_path: Path) -> None:
         settings.read_text().replace('engine = "docker"', 'engine = "docker"\ndocker_socket = "unix:///nowhere.sock"')
     )
     told(preloop("up", "--config", str(settings), data=tmp_path / "data"), 5, "Docker", "/nowhere.sock")
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_port_in_use_is_exit_5_and_never_another_port(tmp_path: Path) -> None:

@@ -18,10 +18,13 @@ from jsonschema.validators import validator_for
 from control.identity.charter import Justification, ToolGrant
 from kit import canonical
 from kit.errors import Invalid
+from mcp_server import patterns
 
 JUSTIFICATION = "justification"
 MAX_BYTES = 256 * 1024
 """The largest definition we accept, as canonical JSON."""
+MAX_ARGUMENTS = 256 * 1024
+"""The largest arguments of one call, as canonical JSON."""
 TOLD = 3
 """How many of the things wrong with some arguments an agent is told at once."""
 SHOWN = 200
@@ -60,11 +63,22 @@ def define(server: str, raw: Mapping[str, Any]) -> Definition:
     if far := next(_elsewhere(schema), None):
         raise Invalid("tool_schema_remote", f"The schema of '{name}' refers to {far}, outside of itself.")
     kind = validator_for(schema, default=Draft202012Validator)
+    patterns.check(name, _patterns(schema), unevaluated="unevaluatedProperties" in text)
     try:
         kind.check_schema(schema)
     except SchemaError as error:
         raise Invalid("tool_schema_invalid", f"The schema of '{name}' is not valid: {error.message}") from error
-    return Definition(server=server, tool=name, raw=raw, digest=canonical.digest(raw), validator=kind(schema))
+    validator = patterns.linear(kind)(schema)
+    return Definition(server=server, tool=name, raw=raw, digest=canonical.digest(raw), validator=validator)
+
+
+def _patterns(schema: object) -> Iterator[str]:
+    """Every pattern of a schema."""
+    for node, _ in _objects(schema):
+        if isinstance(node.get("pattern"), str):
+            yield node["pattern"]
+        if isinstance(node.get("patternProperties"), dict):
+            yield from node["patternProperties"]
 
 
 def _elsewhere(schema: object) -> Iterator[str]:
@@ -86,6 +100,8 @@ def _objects(value: object, depth: int = 0) -> Iterator[tuple[dict[str, Any], in
 
 def complaints(definition: Definition, arguments: Mapping[str, Any]) -> str:
     """What is wrong with the arguments in a sentence for the model, '' when nothing is."""
+    if len(canonical.dumps(arguments).encode()) > MAX_ARGUMENTS:
+        return f"its arguments are larger than {MAX_ARGUMENTS // 1024} KB"
     return "; ".join(_say(error) for error in islice(definition.validator.iter_errors(arguments), TOLD))
 
 

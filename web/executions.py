@@ -95,7 +95,7 @@ async def execution_page(request: Request, person: Person) -> Response:
     run = await get_execution(request, person)
     calls = await reading.tool_calls_of(given.db, person.account_id, run.id, given.clock.now())
     live = request.query_params.get("part") is not None
-    lines = [] if live else await logs.read(given.db, person.account_id, run.id)
+    lines = [] if live else await logs.tail(given.db, person.account_id, run.id, TAIL)
     return page(
         request,
         "execution.html",
@@ -107,7 +107,7 @@ async def execution_page(request: Request, person: Person) -> Response:
         approvers=given.desk.directory,
         models=await costs.model_calls(given.db, person.account_id, run.id),
         parts_=charts.split(queued=run.queued_ms, active=run.active_ms, waiting=run.waited_ms),
-        lines=lines[-TAIL:],
+        lines=lines,
         may_cancel=person.may(Role.OPERATOR) and not run.final,
     )
 

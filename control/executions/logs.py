@@ -7,8 +7,10 @@ in the unit of what they tell. Numbers are taken from the execution's log stream
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Row
 
 from control.events import topic
 from control.tables import log_chunks, streams
@@ -66,20 +68,31 @@ def cursor(tx: Tx, execution_id: str) -> str:
     return tx.execute(stored.order_by(log_chunks.c.first.desc()).limit(1)).scalar() or ""
 
 
+CHUNKS = 64
+"""Chunks one look may return: at most 4 MB of lines."""
+
+
 async def read(db: Database, account_id: str, execution_id: str, *, after: int = 0) -> list[Line]:
-    """Lines after a number, from up to 500 chunks."""
-    rows = await db.read(
-        sa.select(log_chunks)
-        .where(
-            log_chunks.c.account_id == account_id,
-            log_chunks.c.execution_id == execution_id,
-            log_chunks.c.first + log_chunks.c["count"] > after + 1,
-        )
-        .order_by(log_chunks.c.first)
-    )
-    lines = []
-    for row in rows:
-        for offset, (at, source, level, text) in enumerate(json.loads(row.lines)):
-            if row.first + offset > after:
-                lines.append(Line(number=row.first + offset, at=at, source=source, level=level, text=text))
-    return lines
+    """Lines after a number, in order, from the next chunks; an empty list says there are no more."""
+    more = log_chunks.c.first + log_chunks.c["count"] > after + 1
+    rows = await db.read(_chunks(account_id, execution_id).where(more).order_by(log_chunks.c.first).limit(CHUNKS))
+    return [line for line in _lines(rows) if line.number > after]
+
+
+async def tail(db: Database, account_id: str, execution_id: str, count: int) -> list[Line]:
+    """The last lines, in order."""
+    last = _chunks(account_id, execution_id).order_by(log_chunks.c.first.desc()).limit(CHUNKS)
+    return _lines((await db.read(last))[::-1])[-count:]
+
+
+def _chunks(account_id: str, execution_id: str) -> sa.Select[Any]:
+    mine = (log_chunks.c.account_id == account_id) & (log_chunks.c.execution_id == execution_id)
+    return sa.select(log_chunks.c.first, log_chunks.c.lines).where(mine)
+
+
+def _lines(rows: Sequence[Row[Any]]) -> list[Line]:
+    return [
+        Line(number=row.first + offset, at=at, source=source, level=level, text=text)
+        for row in rows
+        for offset, (at, source, level, text) in enumerate(json.loads(row.lines))
+    ]

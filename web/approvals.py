@@ -1,31 +1,26 @@
 """Approvals for people who are signed in: the inbox, one request, and deciding it as the approver one is."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from control.approvals.desk import Decided, Verdict
+from control.approvals import requests
+from control.approvals.desk import Verdict
+from control.approvals.directory import Approver
 from control.identity.principals import Person, Role
-from kit.errors import Fault, Refused
-from web import arguments, auth, inputs, reading, shapes
+from control.tables import grants as standing
+from kit.errors import Fault
+from web import arguments, auth, grants, inputs, reading, shapes, verdicts
 from web.openapi import Operation
 from web.parts import Parts, parts
 from web.render import page
+from web.verdicts import Pressed
 
-
-def approver_of(given: Parts, person: Person) -> str | None:
-    """The approver of preloop.toml that this person is, by e-mail address."""
-    known = given.desk.directory.approvers.values()
-    return next((a.id for a in known if a.email and a.email.lower() == person.email.lower()), None)
-
-
-def came_from(request: Request) -> str:
-    """Where a signed-in decision came from, for the record."""
-    return f"signed in from {request.client.host if request.client else 'unknown'}"
-
-
-def members(given: Parts, group: str) -> list[str]:
-    return [member.name for member in given.desk.directory.members(group)]
+NONE: Mapping[str, str] = MappingProxyType({})
+"""A form that nobody has filled in yet."""
 
 
 async def list_approvals(request: Request, person: Person) -> shapes.Listed[shapes.Approval]:
@@ -40,27 +35,18 @@ async def get_approval(request: Request, person: Person) -> shapes.ApprovalDetai
 
 async def decide_approval(request: Request, person: Person) -> shapes.ApprovalDetail:
     asked = await inputs.body(request, shapes.Verdict)
-    await _decide(request, person, Verdict(asked.verdict), asked.reason, asked.digest)
+    verdict = Verdict(asked.verdict)
+    await _decide(
+        request, person, Pressed(verdict=verdict, reason=asked.reason, digest=asked.digest, arguments=asked.arguments)
+    )
     return await get_approval(request, person)
 
 
-async def _decide(request: Request, person: Person, verdict: Verdict, reason: str, digest: str) -> Decided:
+async def _decide(request: Request, person: Person, pressed: Pressed) -> None:
     given, id_ = parts(request), request.path_params["id"]
-    approver = approver_of(given, person)
-    if approver is None:
-        raise Refused("not_an_approver", f"{person.email} is no approver.", "An admin adds approvers to preloop.toml.")
-    return await given.db.write(
-        lambda tx: given.desk.decide(
-            tx,
-            person.account_id,
-            id_,
-            approver=approver,
-            verdict=verdict,
-            reason=reason[:2000],
-            digest=digest,
-            via=came_from(request),
-        )
-    )
+    approver = verdicts.approver_of(given, person)
+    via = verdicts.came_from(request, "signed in")
+    await verdicts.decide(given, person.account_id, id_, pressed, approver=approver.id, via=via)
 
 
 async def approvals_page(request: Request, person: Person) -> Response:
@@ -72,53 +58,62 @@ async def approvals_page(request: Request, person: Person) -> Response:
 
 
 async def approval_page(request: Request, person: Person) -> Response:
-    return await _approval_page(request, person, fault=None, reason="")
+    return await _approval_page(request, person)
 
 
-async def _approval_page(request: Request, person: Person, *, fault: Fault | None, reason: str) -> Response:
+async def _approval_page(
+    request: Request, person: Person, *, fault: Fault | None = None, fields: Mapping[str, str] = NONE
+) -> Response:
     given = parts(request)
     asked = await get_approval(request, person)
-    mine = approver_of(given, person)
-    member = mine in {a.id for a in given.desk.directory.members(asked.approver_group)}
+    me = verdicts.known_approver(given, person) if person.may(Role.APPROVER) else None
     return page(
         request,
         "approval.html",
         person,
         status=fault.status if fault else 200,
-        **await facts(given, person.account_id, asked),
+        **await facts(given, person.account_id, asked, me),
         fault=fault,
-        reason=reason,
+        fields=fields,
         nonce="",
-        may_decide=member and person.may(Role.APPROVER),
         full=True,
     )
 
 
-async def facts(given: Parts, account_id: str, asked: shapes.ApprovalDetail) -> dict[str, object]:
-    """What both approval pages show of a request."""
-    now = given.clock.now()
+async def facts(given: Parts, account_id: str, asked: shapes.ApprovalDetail, me: Approver | None) -> dict[str, object]:
+    """What both approval pages show of a request, to somebody who may be an approver."""
+    now, directory = given.clock.now(), given.desk.directory
     run = await reading.execution(given.db, account_id, asked.execution_id, now) if asked.execution_id else None
     calls = await reading.tool_calls_of(given.db, account_id, asked.execution_id, now) if asked.execution_id else []
-    decider = given.desk.directory.approvers.get(asked.decided_by or "")
+    decider = directory.approvers.get(asked.decided_by or "")
+    people = directory.asked(asked.approver_group, asked.escalate_to if asked.escalated_at else None)
+    said = {vote.approver: vote.verdict for vote in asked.votes}
+    mine = bool(me and asked.four_eyes and requests.is_requester(me, asked.started_by))
     return {
         "asked": asked,
         "rows": arguments.rows(asked.whole_arguments),
+        "editable": arguments.editable(asked.whole_arguments),
+        "changes": arguments.differences(asked.whole_arguments, asked.whole_approved) if asked.whole_approved else [],
         "run": run,
         "before": [call for call in calls if call.id != asked.call_id],
-        "members": members(given, asked.approver_group),
+        "people": [(member.name, said.get(member.id)) for member in people],
         "decider": decider.name if decider else asked.decided_by,
         "open": asked.status == "pending" and asked.expires_at > now,
+        "approver": me.name if me else "",
+        "may_decide": me in people,
+        "voted": bool(me and me.id in said),
+        "mine": mine,
+        "alone": asked.quorum == 1 and not mine,
+        "grants": await grants.listed(given.db, account_id, now, standing.c.approval_id == asked.id),
     }
 
 
 async def pressed(request: Request, person: Person) -> Response:
     fields = await inputs.form(request)
-    reason = fields.get("reason", "")
     try:
-        verdict = inputs.choice(fields.get("verdict", ""), Verdict)
-        await _decide(request, person, verdict, reason, fields.get("digest", ""))
+        await _decide(request, person, verdicts.read(fields))
     except Fault as fault:
-        return await _approval_page(request, person, fault=fault, reason=reason)
+        return await _approval_page(request, person, fault=fault, fields=fields)
     return RedirectResponse(f"/approvals/{request.path_params['id']}", 303)
 
 

@@ -12,12 +12,12 @@ from control.approvals.standing import Scope
 from control.identity.principals import Person, Role
 from control.tables import grants
 from kit.db import Database
-from kit.errors import Missing, Refused
+from kit.errors import Missing
 from web import inputs
-from web.approvals import approver_of, came_from
 from web.openapi import Operation
 from web.parts import parts
 from web.shapes import Listed
+from web.verdicts import approver_of, came_from
 
 MOST = 100
 
@@ -81,19 +81,17 @@ async def _one(request: Request, person: Person, grant_id: str) -> Grant:
 
 async def give_grant(request: Request, person: Person) -> Grant:
     given, asked = parts(request), await inputs.body(request, NewGrant)
-    approver = approver_of(given, person)
-    if approver is None:
-        raise Refused("not_an_approver", f"{person.email} is no approver.", "An admin adds approvers to preloop.toml.")
+    approver, via = approver_of(given, person), came_from(request, "signed in")
     scope = Scope(exact=asked.exact, condition=asked.condition, uses=asked.uses, lasts=timedelta(minutes=asked.minutes))
     grant_id = await given.db.write(
         lambda tx: standing.give(
             tx,
             person.account_id,
             asked.approval_id,
-            approver=approver,
+            approver=approver.id,
             scope=scope,
             directory=given.desk.directory,
-            via=came_from(request),
+            via=via,
         )
     )
     return await _one(request, person, grant_id)

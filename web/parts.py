@@ -12,6 +12,7 @@ from control.identity.accounts import DEFAULT
 from kit.bus import Bus
 from kit.clock import Clock
 from kit.db import Database
+from kit.limits import Pace
 from kit.secrets import Sealer
 from web.settings import WebSettings
 
@@ -31,6 +32,12 @@ class Parts:
     desk: Desk
     checks: Mapping[str, Check] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
+    looks: Pace = field(default_factory=lambda: Pace(burst=600, every_s=0.2))
+    """How often one address may look at one approval through its link,"""
+    guesses: Pace = field(default_factory=lambda: Pace(burst=30, every_s=2.0))
+    """how often one may come with a link that is none,"""
+    decisions: Pace = field(default_factory=lambda: Pace(burst=20, every_s=3.0))
+    """and how often a form may be sent for one approval."""
     account_id: str = DEFAULT
     """Where webhooks and sign-ins belong: there is one account in v1."""
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 from sqlalchemy.engine import Row
 
-from control.executions import states
+from control.executions import states, toolcalls
 from control.executions.states import Shown, Stored
 from control.flows import flow as flows
 from control.tables import approvals, executions, flow_versions, sessions, tool_calls, votes
@@ -168,10 +168,18 @@ async def approval(db: Database, account_id: str, approval_id: str) -> shapes.Ap
         raise Missing("approval_unknown", f"There is no approval {approval_id[:60]}.", "/approvals lists them.")
     row = rows[0]
     said = await db.read(sa.select(votes).where(votes.c.approval_id == approval_id).order_by(votes.c.at))
+    receipt = toolcalls.receipt((await toolcalls.look(db, row.call_id))._asdict())
     return shapes.ApprovalDetail(
         **_approval(row).model_dump(),
         arguments=masked(json.loads(row.args)),
         whole_arguments=json.loads(row.args),
+        approved_arguments=masked(json.loads(row.approved_args)) if row.approved_args else None,
+        whole_approved=json.loads(row.approved_args) if row.approved_args else None,
+        started_by=row.started_by,
+        four_eyes=row.four_eyes,
+        escalate_to=row.escalate_to,
+        escalated_at=row.escalated_at,
+        receipt=shapes.Receipt(**receipt) if receipt else None,
         digest=row.digest,
         justification=row.justification,
         call_status=row.call_status,
@@ -184,8 +192,9 @@ async def approval(db: Database, account_id: str, approval_id: str) -> shapes.Ap
 def _approvals(account_id: str) -> sa.Select[Any]:
     call = tool_calls.c
     columns = (call.server, call.tool, call.args, call.digest, call.justification, call.result, call.error)
+    more = (call.approved_args, call.status.label("call_status"), approvals.c.requester.label("started_by"))
     return (
-        sa.select(approvals, *columns, call.status.label("call_status"), sessions.c.principal, executions.c.flow_name)
+        sa.select(approvals, *columns, *more, sessions.c.principal, executions.c.flow_name)
         .join(tool_calls, tool_calls.c.id == approvals.c.call_id)
         .join(sessions, sessions.c.id == approvals.c.session_id)
         .outerjoin(executions, executions.c.id == approvals.c.execution_id)

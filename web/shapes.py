@@ -137,10 +137,27 @@ class Approval(BaseModel):
     reason: str | None
 
 
+class Receipt(BaseModel):
+    """Where the record tells how a call ended; `preloop audit verify` walks that stream."""
+
+    stream: str
+    seq: int
+    hash: str
+
+
 class ApprovalDetail(Approval):
     arguments: Any
     """With secrets masked, as everywhere."""
     whole_arguments: Any = Field(exclude=True)
+    approved_arguments: Any
+    """What an approver changed them to, and what went upstream; None when nothing was changed."""
+    whole_approved: Any = Field(exclude=True)
+    started_by: str | None
+    """The person behind the run, who can't be the only vote under `four_eyes`."""
+    four_eyes: bool
+    escalate_to: str | None
+    escalated_at: datetime | None
+    receipt: Receipt | None
     digest: str
     justification: str | None
     call_status: str
@@ -234,6 +251,8 @@ class Verdict(BaseModel):
     verdict: Literal["approved", "declined"]
     reason: str = Field(default="", max_length=2000)
     digest: str = ""
+    arguments: dict[str, Any] | None = None
+    """Approve, but with these arguments: a mask stands for the secret that was there."""
 
 
 class Session(BaseModel):

@@ -22,3 +22,8 @@ class Directory:
     def members(self, group: str) -> tuple[Approver, ...]:
         """The approvers of a group; empty when nobody is in it."""
         return tuple(self.approvers[id_] for id_ in self.groups.get(group, ()))
+
+    def asked(self, group: str, further: str | None) -> tuple[Approver, ...]:
+        """The members of a group, and of the one that was asked too; nobody twice."""
+        first = self.members(group)
+        return first + tuple(member for member in self.members(further or "") if member not in first)

@@ -102,9 +102,7 @@ def requester(tx: Tx, principal: Principal) -> str | None:
 
 def asked(directory: Directory, row: Row[Any]) -> tuple[Approver, ...]:
     """Who may decide: the group, and the next one too once it was asked."""
-    first = directory.members(row.approver_group)
-    second = directory.members(row.escalate_to) if row.escalated_at and row.escalate_to else ()
-    return first + tuple(member for member in second if member not in first)
+    return directory.asked(row.approver_group, row.escalate_to if row.escalated_at else None)
 
 
 def is_requester(approver: Approver, email: str | None) -> bool:

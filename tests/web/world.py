@@ -145,8 +145,10 @@ async def open_world(folder: Path, settings: WebSettings | None = None) -> Async
     people = {
         "alice": Approver(id="alice", name="Alice Moreau", email="alice@example.com"),
         "bob": Approver(id="bob", name="Bob Okafor", email="bob@example.com"),
+        "carol": Approver(id="carol", name="Carol", email="carol@example.com"),
     }
-    desk = Desk(Directory(approvers=people, groups={"finance": ("alice", "bob")}), lifecycle)
+    groups = {"finance": ("alice", "bob"), "alone": ("carol",)}
+    desk = Desk(Directory(approvers=people, groups=groups), lifecycle)
     house = House(db=db, bus=bus, sealer=Sealer.open(folder / "seal.key"), lifecycle=lifecycle, desk=desk)
     await db.write(accounts.ensure_default)
     await house.apply(FLOW)

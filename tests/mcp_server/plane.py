@@ -108,7 +108,7 @@ class Plane:
         return await self.rows(tables.approvals, desks.TOPIC, count, tables.approvals.c.status == "pending")
 
     async def rows(self, table: sa.Table, topic: str, count: int, *where: sa.ColumnElement[bool]) -> Sequence[Row[Any]]:
-        with self.bus.watch(topic) as watch, anyio.fail_after(10):
+        with self.bus.watch(topic) as watch, anyio.fail_after(30):
             while len(found := await self.db.read(sa.select(table).where(*where))) < count:
                 await watch.changed(1)
             return found
@@ -191,7 +191,7 @@ def text_of(result: CallToolResult) -> str:
 
 def _key(tx: Tx, signer: Signer) -> None:
     row = {"kid": signer.kid, "account_id": ACCOUNT, "public_pem": signer.public_pem, "created_at": tx.now()}
-    tx.execute(sa.insert(tables.signing_keys).values(row))
+    tx.execute(tx.insert(tables.signing_keys).values(row).on_conflict_do_nothing())
 
 
 def _run(tx: Tx, charter: Charter, until: datetime) -> tuple[str, str]:

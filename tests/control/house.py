@@ -20,8 +20,8 @@ from control.executions.toolcalls import Call
 from control.flows import catalog
 from control.identity import accounts, sessions
 from control.identity.charter import Charter, Gate, ToolGrant
-from control.identity.principals import Principal
-from control.tables import approvals, executions, tool_calls
+from control.identity.principals import Principal, Role
+from control.tables import approvals, executions, tool_calls, users
 from kit import canonical
 from kit.bus import Bus
 from kit.db import Database, Tx
@@ -104,6 +104,19 @@ class House:
         """The same, with one gated tool: `pay`."""
         tools = (ToolGrant(server="payments", tool="pay", approval=Gate(**{"group": "finance"} | gate)),)
         return await self.running(by=by, tools=tools, on_decline=on_decline)
+
+    async def enroll(self, like: Principal, name: str = "agent:x") -> Principal:
+        """An agent of somebody's own with the same tools; Alice stands behind it."""
+
+        def unit(tx: Tx) -> str:
+            email = "alice@example.com"
+            known = tx.execute(sa.select(users.c.id).where(users.c.email == email)).scalar()
+            owner = known or accounts.add_user(tx, ACCOUNT, email=email, name="Alice", role=Role.APPROVER)
+            until = tx.now() + timedelta(days=1)
+            return sessions.enroll(tx, ACCOUNT, name=name, charter=like.charter, until=until, owner=owner)[0]
+
+        session_id = await self.db.write(unit)
+        return Principal(account_id=ACCOUNT, session_id=session_id, execution_id=None, name=name, charter=like.charter)
 
     async def call(
         self, principal: Principal, tool: str = "pay", facts: dict[str, Any] | None = None, **args: Any

@@ -9,10 +9,7 @@ from control import events
 from control.approvals import requests
 from control.approvals.notices import Failure
 from control.executions import toolcalls
-from control.identity import accounts, sessions
-from control.identity.principals import Principal, Role
 from control.tables import approvals, outbox
-from kit.db import Tx
 from tests.control.house import ACCOUNT, House
 
 
@@ -104,23 +101,9 @@ async def test_the_next_group_is_asked_before_anybody_gives_up(house: House) -> 
     assert (await house.call_row(call)).status == "ready"
 
 
-async def enrolled(house: House, principal: Principal) -> Principal:
-    """An agent of somebody's own with the same tools."""
-
-    def unit(tx: Tx) -> str:
-        user = accounts.add_user(tx, ACCOUNT, email="alice@example.com", name="Alice", role=Role.OPERATOR)
-        until = tx.now() + timedelta(days=1)
-        return sessions.enroll(tx, ACCOUNT, name="agent:x", charter=principal.charter, until=until, owner=user)[0]
-
-    session_id = await house.db.write(unit)
-    return Principal(
-        account_id=ACCOUNT, session_id=session_id, execution_id=None, name="agent:x", charter=principal.charter
-    )
-
-
 async def test_a_yes_that_nobody_used_lapses_also_for_enrolled_agents(house: House) -> None:
     run = await house.gated()
-    for principal in (run, await enrolled(house, run)):
+    for principal in (run, await house.enroll(run)):
         call = await house.call(principal)
         await house.decide(call)
         await house.db.write(house.desk.expire)

@@ -15,7 +15,6 @@ from control.identity.charter import Gate, ToolGrant
 from control.tables import outbox
 from kit.errors import Fault, Invalid, Refused
 from tests.control.house import ACCOUNT, House
-from tests.control.test_bounds import enrolled
 
 
 async def told(house: House, topic: str) -> list[str]:
@@ -61,7 +60,7 @@ async def test_under_four_eyes_anybody_else_is_enough(house: House) -> None:
 
 
 async def test_an_enrolled_agent_acts_for_whoever_enrolled_it(house: House) -> None:
-    principal = await enrolled(house, await house.gated(four_eyes=True))
+    principal = await house.enroll(await house.gated(four_eyes=True))
     call = await house.call(principal)
     assert (await house.approval(call)).requester == "alice@example.com"
     assert (await house.decide(call, approver="alice")).open

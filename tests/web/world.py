@@ -137,10 +137,10 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(folder: Path, settings: WebSettings | None = None) -> AsyncIterator[World]:
-    """Everything real but the agents; the database is a file in `folder`."""
+async def open_world(folder: Path, settings: WebSettings | None = None, url: str | None = None) -> AsyncIterator[World]:
+    """Everything real but the agents; the database is a file in `folder`, or PostgreSQL at `url`."""
     bus = Bus()
-    db = await open_database(folder, None, bus)
+    db = await open_database(folder, url, bus)
     lifecycle = Lifecycle([desks.withdraw, revoke_session])
     people = {
         "alice": Approver(id="alice", name="Alice Moreau", email="alice@example.com"),

@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,11 +34,20 @@ WAITING = {Lane.DECISIONS: 4096, Lane.BULK: 256}
 """Units that may wait per lane; a caller beyond that waits before it enqueues."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Job:
+    """A unit that waits for the writer. What came of it goes back to the loop that waits, once for a whole group."""
+
     unit: Unit[Any]
-    answer: "Future[tuple[Any, list[str]]]"
+    answer: "asyncio.Future[tuple[Any, list[str]]]"
     outcome: tuple[Any, list[str]] = (None, [])
+    error: Exception | None = None
+
+    def settle(self) -> None:
+        if self.error is not None:
+            self.answer.set_exception(self.error)
+        else:
+            self.answer.set_result(self.outcome)
 
 
 class SqliteDatabase:
@@ -66,11 +75,11 @@ class SqliteDatabase:
         async with self._room[lane]:
             if self._closing:
                 raise Unavailable("database_closed", "The database is closing.", "Try again in a moment.")
-            job = _Job(unit, Future())
+            job = _Job(unit, asyncio.get_running_loop().create_future())
             self._lanes[lane].put(job)
             self._ready.set()
             with anyio.CancelScope(shield=True):
-                value, wakes = await asyncio.wrap_future(job.answer)
+                value, wakes = await job.answer
         for topic in wakes:
             self._bus.publish(topic)
         return value  # type: ignore[no-any-return]
@@ -99,8 +108,7 @@ class SqliteDatabase:
         except Exception as error:
             log.exception("the database writer stopped")
             self._closing = True
-            for job in self._group():
-                job.answer.set_exception(_failed(error))
+            _answer(list(self._group()), error)
 
     def _serve(self, connection: Connection) -> None:
         while True:
@@ -121,36 +129,51 @@ class SqliteDatabase:
                 yield self._lanes[lane].get_nowait()
 
     def _commit(self, connection: Connection) -> None:
-        done: list[_Job] = []
+        jobs: list[_Job] = []
         try:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             try:
-                done.extend(job for job in self._group() if _run(connection, job))
+                for job in self._group():
+                    jobs.append(job)
+                    _run(connection, job)
                 connection.exec_driver_sql("COMMIT")
             except BaseException:
                 _roll_back(connection)
                 raise
         except Exception as error:  # no transaction could begin, or the commit failed: none of these happened
-            for job in done or list(self._group()):
-                job.answer.set_exception(_failed(error))
+            _answer(jobs or list(self._group()), error)
             return
-        for job in done:
-            job.answer.set_result(job.outcome)
+        _answer(jobs)
 
 
-def _run(connection: Connection, job: _Job) -> bool:
+def _answer(jobs: Sequence[_Job], error: Exception | None = None) -> None:
+    """Tell those who wait; after a failed commit all of them, in their own loop."""
+    waiting: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+    for job in jobs:
+        if error is not None and job.error is None:
+            job.error = _failed(error)
+        waiting.setdefault(job.answer.get_loop(), []).append(job)
+    for loop, its in waiting.items():
+        with contextlib.suppress(RuntimeError):  # a loop that is closed waits for nothing
+            loop.call_soon_threadsafe(_settle, its)
+
+
+def _settle(jobs: Sequence[_Job]) -> None:
+    for job in jobs:
+        if not job.answer.done():
+            job.settle()
+
+
+def _run(connection: Connection, job: _Job) -> None:
     """One unit in its savepoint; a failure is its own caller's alone."""
     connection.exec_driver_sql("SAVEPOINT unit")
     try:
         tx = Tx(connection)
         job.outcome = (job.unit(tx), tx.wakes)
     except Exception as error:
-        job.answer.set_exception(error)
+        job.error = error
         connection.exec_driver_sql("ROLLBACK TO unit")
-        connection.exec_driver_sql("RELEASE unit")
-        return False
     connection.exec_driver_sql("RELEASE unit")
-    return True
 
 
 def _roll_back(connection: Connection) -> None:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
+from sqlalchemy.engine import Row
 
 from control.approvals.policy import matching
 from control.identity.charter import ToolGrant
 from control.identity.principals import Principal
-from mcp_server.schema import Definition, advertise, names
+from mcp_server.schema import Definition, advertise, complaints, names
 from mcp_server.trust import Trust
 from mcp_server.upstream import Upstream
 
@@ -82,6 +83,14 @@ class Catalog:
         known = [d for upstream in self.upstreams.values() for d in (upstream.definitions or {}).values()]
         found = [d for d in known if name in (d.tool, f"{d.server}__{d.tool}")]
         return found[0].raw["inputSchema"] if len(found) == 1 else None
+
+    def complain(self, call: Row[Any], arguments: Mapping[str, Any]) -> str:
+        """What is wrong with arguments that a person would send instead, by the definition the call was asked under."""
+        upstream = self.upstreams.get(call.server)
+        definition = (upstream.definitions or {}).get(call.tool) if upstream else None
+        if definition is None or definition.digest != call.definition_digest:
+            return "its definition is not known here, or not the same any more."
+        return complaints(definition, arguments)
 
     def _resolve(self, grants: tuple[ToolGrant, ...]) -> dict[str, Offer]:
         allowed = {

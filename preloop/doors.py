@@ -56,6 +56,7 @@ class Front:
 async def open_doors(house: House, place: Place | str) -> AsyncIterator[Doors]:
     """Both listeners' applications, served inside of this context."""
     endpoint = McpEndpoint(house.db, house.bus, house.desk, McpSettings(servers=house.settings.servers))
+    house.desk.complain = endpoint.catalog.complain  # the desk asks whether changed arguments fit
     settings = GatewaySettings(models=house.settings.models)
     names = {
         Listener.PEOPLE: house.settings.server.names,

@@ -18,7 +18,7 @@ from control.approvals.directory import Approver, Directory
 from control.approvals.policy import Ask
 from control.executions.toolcalls import Call
 from control.identity.principals import Principal
-from control.tables import grants, sessions, tool_calls
+from control.tables import approvals, grants, sessions, tool_calls
 from kit.clock import rfc3339
 from kit.db import Tx
 from kit.errors import Conflict, Invalid, Missing, Refused
@@ -106,7 +106,11 @@ def use(
     mine = (grants.c.session_id == principal.session_id) & (grants.c.server == call.server)
     mine &= (grants.c.tool == call.tool) & (grants.c.digest.is_(None) | (grants.c.digest == call.digest))
     alive = grants.c.revoked_at.is_(None) & (grants.c.expires_at > now) & (grants.c.uses_left > 0)
-    for row in tx.execute(sa.select(grants).where(mine, alive).order_by(grants.c.expires_at)).all():
+    asked = sa.select(grants, tool_calls.c.definition_digest).join(approvals, approvals.c.id == grants.c.approval_id)
+    asked = asked.join(tool_calls, tool_calls.c.id == approvals.c.call_id)
+    for row in tx.execute(asked.where(mine, alive).order_by(grants.c.expires_at)).all():
+        if row.definition_digest != call.definition_digest:  # a tool that changed is not the tool of the yes
+            continue
         if not (_covers(row, facts) and _answers(tx, principal, row, ask, directory)):
             continue
         spent = sa.update(grants).where(grants.c.id == row.id, alive).values(uses_left=grants.c.uses_left - 1)

@@ -81,8 +81,7 @@ FORGE = {
     "CACHE_TYPE": "memory",
     "SSRF_ALLOW_LOCALHOST": "true",
     "SSRF_ALLOW_PRIVATE_NETWORKS": "true",
-    "RATE_LIMIT_ENABLED": "false",
-    "RATELIMITER_ENABLED": "false",
+    "RATE_LIMITING_ENABLED": "false",
 }
 """Its defaults, but for what the machine needs and the limits that would stop a measurement."""
 

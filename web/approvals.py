@@ -117,10 +117,16 @@ async def pressed(request: Request, person: Person) -> Response:
     return RedirectResponse(f"/approvals/{request.path_params['id']}", 303)
 
 
+async def taken_back(request: Request, person: Person) -> Response:
+    await grants.revoke(request, person, request.path_params["grant"])
+    return RedirectResponse(f"/approvals/{request.path_params['id']}", 303)
+
+
 routes = [
     Route("/approvals", auth.shown(approvals_page), methods=["GET"]),
     Route("/approvals/{id}", auth.shown(approval_page), methods=["GET"]),
     Route("/approvals/{id}/decide", auth.shown(pressed, Role.APPROVER), methods=["POST"]),
+    Route("/approvals/{id}/grants/{grant}/revoke", auth.shown(taken_back, Role.APPROVER), methods=["POST"]),
 ]
 operations = [
     Operation(

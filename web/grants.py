@@ -99,8 +99,12 @@ async def give_grant(request: Request, person: Person) -> Grant:
 
 async def revoke_grant(request: Request, person: Person) -> Grant:
     grant_id = request.path_params["id"]
-    await parts(request).db.write(lambda tx: standing.revoke(tx, person.account_id, grant_id, by=person.email))
+    await revoke(request, person, grant_id)
     return await _one(request, person, grant_id)
+
+
+async def revoke(request: Request, person: Person, grant_id: str) -> None:
+    await parts(request).db.write(lambda tx: standing.revoke(tx, person.account_id, grant_id, by=person.email))
 
 
 operations = [

@@ -135,8 +135,11 @@ async def tool_calls_of(db: Database, account_id: str, execution_id: str, now: d
 
 def _tool_call(row: Row[Any], waited_ms: int, now: datetime) -> shapes.ToolCall:
     return shapes.ToolCall(
-        **_same(row, shapes.ToolCall, without={"arguments", "result", "waited_ms", "duration_ms"}),
+        **_same(
+            row, shapes.ToolCall, without={"arguments", "approved_arguments", "result", "waited_ms", "duration_ms"}
+        ),
         arguments=masked(json.loads(row.args)),
+        approved_arguments=masked(json.loads(row.approved_args)) if row.approved_args else None,
         result=masked(json.loads(row.result)) if row.result else None,
         waited_ms=waited_ms,
         duration_ms=max(0, _ms((row.settled_at or now) - row.asked_at) - waited_ms),

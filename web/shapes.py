@@ -96,6 +96,8 @@ class ToolCall(BaseModel):
     name: str
     status: str
     arguments: Any
+    approved_arguments: Any
+    """What a person changed them to; None when they went as they were."""
     justification: str | None
     rule: str | None
     result: Any

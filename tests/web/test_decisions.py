@@ -277,3 +277,15 @@ async def test_the_next_group_sees_the_page_once_it_is_asked(world: World) -> No
         assert "Carol, Alice Moreau, Bob Okafor" in page.text
         await http.post(f"/a/{approval}", data=fields(page))
     assert (await world.house.approval(call)).decided_by == "alice"
+
+
+async def test_a_standing_yes_is_taken_back_on_the_page(world: World) -> None:
+    principal, call, approval = await ask(world)
+    await world.house.decide(call, grant=Scope(exact=False, uses=5))
+    async with world.client(await world.token(Role.APPROVER)) as http:
+        page = (await http.get(f"/approvals/{approval}")).text
+        action = re.search(r'action="(/approvals/[^"]+/revoke)"', page)
+        assert action
+        assert (await http.post(action[1])).status_code == 303
+        assert "taken back" in (await http.get(f"/approvals/{approval}")).text
+    assert (await world.house.call_row(await world.house.call(principal, amount=1))).status == "waiting"

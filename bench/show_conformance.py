@@ -18,7 +18,7 @@ from pathlib import Path
 import anyio
 
 from bench.conformance import parts
-from bench.conformance.scene import Scene, scene
+from bench.conformance.scene import scene
 
 WANTED = {"2026-07-28": 37, "2025-11-25": 30}
 TASKS = (
@@ -61,22 +61,25 @@ async def measure(names: Sequence[str] = (*WANTED, "tasks")) -> tuple[list[Score
     """The scores, and how often a person was asked."""
     with tempfile.TemporaryDirectory() as folder:
         async with scene(Path(folder)) as on:
-            scores = [await (_tasks(on) if name == "tasks" else _revision(on, name)) for name in names]
+            scores = [
+                await (_tasks(await on.agent()) if name == "tasks" else _revision(await on.agent(), name))
+                for name in names
+            ]
             return scores, len(on.decided)
 
 
-async def _revision(on: Scene, revision: str) -> Score:
-    said = await _suite("--url", on.url, "--requirements", revision)
+async def _revision(url: str, revision: str) -> Score:
+    said = await _suite("--url", url, "--requirements", revision)
     unscored = set(re.findall(r"^  [✓✗] (\S+) \(", said, re.MULTILINE))
     found = {name: mark == "✓" for mark, name, _, _ in _SCORE.findall(said) if name not in unscored}
     return Score(name=revision, scenarios=found, wanted=WANTED[revision], said=said)
 
 
-async def _tasks(on: Scene) -> Score:
+async def _tasks(url: str) -> Score:
     found, all_said = {}, ""
     for name in TASKS:
         with tempfile.TemporaryDirectory() as folder:
-            said = await _suite("--url", on.url, "--scenario", name, "-o", folder)
+            said = await _suite("--url", url, "--scenario", name, "-o", folder)
             found[name] = _all_good(Path(folder))
         all_said += said
     return Score(name="tasks", scenarios=found, wanted=len(TASKS), said=all_said)

@@ -7,6 +7,7 @@ in mid-call; nothing that must last is in them.
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -31,6 +32,7 @@ from mcp_server.news import News
 from mcp_server.passthrough import Passthrough
 from mcp_server.resume import Trail
 from mcp_server.settings import McpSettings
+from mcp_server.tasks import HOLD_S, Tasks, declared, lacking, only_task
 from mcp_server.trust import Trust
 from mcp_server.upstream import PROTOCOL_ERROR, Upstream
 
@@ -69,6 +71,8 @@ class McpEndpoint:
         passthrough.register(self._server)
         self._news = News(passthrough)
         self._news.register(self._server)
+        self._tasks = Tasks(db, self.calls)
+        self._tasks.register(self._server)
 
     def app(self, listener: Listener, *, hosts: Sequence[str], origins: Sequence[str] = ()) -> "McpApp":
         """The endpoint on one listener. `hosts` are the Host headers it answers to; `name:*` takes any port. Pages of
@@ -124,30 +128,52 @@ class McpEndpoint:
     async def _call_tool(self, ctx: ServerRequestContext[Any, Any], params: CallToolRequestParams) -> dict[str, Any]:
         exchange = exchange_of(ctx)
         hearing = Hearing(ctx, self._levels)
+        as_task = declared(ctx)
+        await self._needs_tasks(ctx, params.name, as_task)
+        hold = anyio.CancelScope()
+        call_id = ""
 
-        def attached(call_id: str) -> None:
+        def attached(row_id: str) -> None:
+            nonlocal call_id
+            call_id = row_id
+            if as_task:
+                hold.deadline = anyio.current_time() + HOLD_S
             if is_older(ctx) and ctx.request_id is not None:
-                trail = Trail(call=call_id, request_id=ctx.request_id, progress=(ctx.meta or {}).get("progress_token"))
+                trail = Trail(call=row_id, request_id=ctx.request_id, progress=(ctx.meta or {}).get("progress_token"))
                 exchange.follow(trail, primes=ctx.protocol_version >= PRIMED)
 
-        with exchange.handling():
-            answer = await self.calls.call(
-                Asked(
-                    principal=exchange.principal,
-                    name=params.name,
-                    arguments=params.arguments or {},
-                    fault=exchange.fault,
-                    report=hearing.report,
-                    admitted=exchange.admitted,
-                    attached=attached,
-                    manner=hearing.manner(),
-                )
-            )
+        async def report(message: str) -> None:
+            if as_task:
+                hold.cancel()
+            await hearing.report(message)
+
+        asked = Asked(
+            principal=exchange.principal,
+            name=params.name,
+            arguments=params.arguments or {},
+            fault=exchange.fault,
+            report=report,
+            admitted=exchange.admitted,
+            attached=attached,
+            manner=replace(hearing.manner(), tasks=as_task),
+        )
+        with exchange.handling(), hold:
+            answer = await self.calls.call(asked)
             if exchange.over:
                 await self.calls.parted(answer, delivered=False)
             exchange.answer = answer
             return COMPLETE | told(answer.result, older=is_older(ctx))
+        if as_task and not exchange.over:
+            return await self._tasks.created(call_id)
         return COMPLETE | answers.error("Nobody listens any more.")  # and nobody reads this
+
+    async def _needs_tasks(self, ctx: ServerRequestContext[Any, Any], name: str, as_task: bool) -> None:
+        """Refuse a tool that says it can only be a task to a client of 2026-07-28 that knows none."""
+        if as_task or is_older(ctx):
+            return
+        offer = (await self.catalog.offers(exchange_of(ctx).principal)).get(name)
+        if offer and only_task(offer.definition.raw):
+            raise lacking()
 
 
 def told(result: Result, *, older: bool) -> Result:

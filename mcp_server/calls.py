@@ -85,13 +85,13 @@ class Calls:
         self._catalog = catalog
         self._draining = False
         self._lookout = Lookout(db, bus)
-        self._sends = Sends(db, desk, catalog, self._lookout)
+        self.sends = Sends(db, desk, catalog, self._lookout)
         self._parting: dict[tuple[str, ...], anyio.Event] = {}
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """Calls can be sent inside of this. On the way out waiters are told, and sends get a moment to finish."""
-        async with anyio.create_task_group() as looking, self._sends.run():
+        async with anyio.create_task_group() as looking, self.sends.run():
             looking.start_soon(self._lookout.run)
             try:
                 yield
@@ -135,6 +135,17 @@ class Calls:
     async def resume(self, waiting: Waiting, row: Row[Any]) -> Answer:
         """Go on waiting for a call that `find` found."""
         return await self._follow(waiting, row.id, (row.session_id, row.server, row.tool, row.digest))
+
+    async def state(self, waiting: Waiting, call_id: str) -> tuple[Row[Any], Answer | None]:
+        """How a call of this session stands, for somebody who does not wait; what may be sent is sent."""
+        row = await toolcalls.look(self._db, call_id)
+        if row.status == Status.READY:
+            mine = await self._db.write(lambda tx: self.sends.claim(tx, waiting.principal, call_id))
+            if mine is not None:
+                self.sends.start(mine, waiting.manner)
+        result = answers.of(row._asdict())
+        key = (row.session_id, row.server, row.tool, row.digest)
+        return row, self._final(row, result, key) if result is not None else None
 
     async def parted(self, answer: Answer, *, delivered: bool) -> None:
         """The stream that carried an answer has ended; note whether the answer got through."""
@@ -182,11 +193,11 @@ class Calls:
                 if isinstance(verdict, policy.Deny):
                     logs.story(tx, who.account_id, who.execution_id, "error", f"Refused: {verdict.rule}")
             call_id = self._desk.attach(tx, who, call, verdict, context=seen)
-            return call_id, self._sends.claim(tx, who, call_id) if isinstance(verdict, policy.Allow) else None
+            return call_id, self.sends.claim(tx, who, call_id) if isinstance(verdict, policy.Allow) else None
 
         call_id, mine = await self._db.write(attach)
         if mine is not None:
-            self._sends.start(mine, asked.manner)
+            self.sends.start(mine, asked.manner)
         return call_id, mine
 
     async def _follow(
@@ -197,18 +208,18 @@ class Calls:
         session_id = waiting.principal.session_id
         topics = (toolcalls.topic(call_id), sessions.topic(session_id), DRAIN)
         due: float | None = None
-        with self._bus.watch(*topics) as watch, self._sends.follow(call_id, session_id, waiting.manner.heard):
+        with self._bus.watch(*topics) as watch, self.sends.follow(call_id, session_id, waiting.manner.heard):
             while True:
-                row = row or self._sends.settled(call_id) or await toolcalls.look(self._db, call_id)
+                row = row or self.sends.settled(call_id) or await toolcalls.look(self._db, call_id)
                 self._lookout.note(call_id, row.status)
                 if (result := answers.of(row._asdict())) is not None:
                     return self._final(row, result, key)
                 if (text := await self._hindrance(waiting, row)) is not None:
                     return Answer(result=answers.error(text))
                 if row.status == Status.READY:
-                    row = await self._db.write(lambda tx: self._sends.claim(tx, waiting.principal, call_id))
+                    row = await self._db.write(lambda tx: self.sends.claim(tx, waiting.principal, call_id))
                     if row is not None:
-                        self._sends.start(row, waiting.manner)
+                        self.sends.start(row, waiting.manner)
                     elif await self._still_ready(call_id):
                         return Answer(result=answers.error(answers.OVER))
                     continue

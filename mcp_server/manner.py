@@ -22,13 +22,14 @@ ASKS = {"sampling/createMessage": "sampling", "elicitation/create": "elicitation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
-    """`older`: the client is asked in mid-call, not by an answer that requires input."""
+    """`older`: the client is asked in mid-call, not by an answer that requires input. `tasks`: it knows tasks."""
 
     capabilities: Mapping[str, Any] = field(default_factory=dict)
     rounds: Mapping[str, Any] = field(default_factory=dict)
     log_level: str | None = None
     progress: bool = False
     older: bool = True
+    tasks: bool = False
     heard: Heard | None = None
 
     def offered(self, may_ask: Collection[str]) -> Message:

@@ -24,10 +24,13 @@ from mcp_server import answers
 from mcp_server.catalog import Catalog
 from mcp_server.lookout import Lookout
 from mcp_server.manner import Heard, Manner, Message
+from mcp_server.rounds import Rounds
 from mcp_server.upstream import Answered, Lost, NotSent, Outcome
 
 SLACK_S = 15.0
 """Beyond the upstream's own timeout, until a call that was sent counts as lost."""
+INPUT_S = 600.0
+"""How long a task's tool waits for what it asked its client."""
 FINISH_S = 3.0
 """What sends that are under way get when we stop."""
 
@@ -43,6 +46,8 @@ class Sends:
         self._tasks: TaskGroup | None = None
         self._settled: dict[str, Row[Any]] = {}
         self._hearing: dict[str, Heard] = {}
+        self._under_way: dict[str, anyio.CancelScope] = {}
+        self.rounds = Rounds()
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
@@ -90,22 +95,45 @@ class Sends:
         """The row of a call that ended here since somebody asked; given once."""
         return self._settled.pop(call_id, None)
 
+    def cancel(self, call_id: str) -> None:
+        """Stop a sending that is under way here: its upstream sees the client leave. The row is the caller's."""
+        if scope := self._under_way.get(call_id):
+            scope.cancel()
+
     async def _carry(self, row: Row[Any], manner: Manner) -> None:
         """Call the upstream once and settle the row. What is not settled here becomes `unknown` in its time."""
-        upstream = self._catalog.upstreams.get(row.server)
         try:
-            outcome: Outcome = NotSent(reason="it is not configured any more")
-            if upstream is not None:
-                outcome = await upstream.call(row.tool, toolcalls.to_send(row), manner, token=row.id)
-            if isinstance(outcome, Lost):
-                await self._lose(row, outcome.reason)
-                return
-            ended = await self._db.write(lambda tx: self._settle(tx, row, outcome))
-            if self._lookout.follows(row.id):
-                self._settled[row.id] = ended
+            with anyio.CancelScope() as self._under_way[row.id]:
+                outcome = await self._outcome(row, manner)
+                if isinstance(outcome, Lost):
+                    await self._lose(row, outcome.reason)
+                    return
+                ended = await self._db.write(lambda tx: self._settle(tx, row, outcome))
+                if self._lookout.follows(row.id):
+                    self._settled[row.id] = ended
         except Exception as error:
             log.exception("tool call not settled", call=row.id, tool=row.tool)
             await self._lose(row, str(error))
+        finally:
+            del self._under_way[row.id]
+            self.rounds.forget(row.id)
+
+    async def _outcome(self, row: Row[Any], manner: Manner) -> Outcome:
+        """What the upstream says in the end: a task's client answers in between what its tool asks."""
+        upstream = self._catalog.upstreams.get(row.server)
+        if upstream is None:
+            return NotSent(reason="it is not configured any more")
+        arguments = toolcalls.to_send(row)
+        outcome = await upstream.call(row.tool, arguments, manner, token=row.id)
+        while isinstance(outcome, Answered) and (asked := self.rounds.ask(row.id, outcome.result)):
+            until = timedelta(seconds=INPUT_S + upstream.timeout_of(row.tool) + SLACK_S)
+            await self._db.write(lambda tx: toolcalls.prolong(tx, row.id, until))  # noqa: B023 - run at once
+            with anyio.move_on_after(INPUT_S) as waited:
+                rounds = await asked.answered()
+            if waited.cancelled_caught:
+                break
+            outcome = await upstream.call(row.tool, arguments, replace(manner, rounds=rounds), token=row.id)
+        return outcome
 
     async def _lose(self, row: Row[Any], reason: str) -> None:
         log.warning("tool call lost", call=row.id, server=row.server, tool=row.tool, reason=reason)

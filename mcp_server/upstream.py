@@ -269,7 +269,7 @@ def _refused(error: MCPError, manner: Manner) -> dict[str, Any]:
     """An upstream's protocol error as a result that a model can read. What its client must act on itself (a missing
     capability, a state that was tampered with) is kept beside it."""
     result = _error(error.message)
-    if error.code == MISSING_REQUIRED_CLIENT_CAPABILITY or manner.rounds:
+    if error.code == MISSING_REQUIRED_CLIENT_CAPABILITY or manner.rounds or manner.tasks:
         result["_meta"] = {PROTOCOL_ERROR: {"code": error.code, "message": error.message, "data": error.data}}
     return result
 

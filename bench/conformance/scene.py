@@ -4,7 +4,7 @@ the shim the suite talks to."""
 import re
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,11 @@ script = "payment"
 url = "{everything}"
 pin = "first-use"
 may_ask = ["elicitation", "roots", "sampling"]
+
+[servers.tasks]
+url = "{tasks}"
+pin = "first-use"
+may_ask = ["elicitation"]
 [approvers.alice]
 name = "Alice"
 notify = ["console"]
@@ -59,9 +64,9 @@ tools:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """Where the suite goes, and what the approver has decided so far."""
+    """`agent` enrols a new one and returns where the suite meets it; `decided` is what the approver said yes to."""
 
-    url: str
+    agent: Callable[[], Awaitable[str]]
     decided: list[str]
 
 
@@ -71,27 +76,34 @@ async def scene(folder: Path) -> AsyncIterator[Scene]:
     port = free_port()
     words = ["-m", "mcp_everything_server", "--port", str(port), "--log-level", "ERROR"]
     everything = await anyio.open_process([sys.executable, *words], cwd=parts.everything(), stdout=None, stderr=None)
+    fixtures = await anyio.open_process([sys.executable, str(FIXTURES), str(other := free_port())], stdout=None)
     async with AsyncExitStack() as stack:
         stack.callback(everything.kill)
+        stack.callback(fixtures.kill)
         await _listens(port)
+        await _listens(other)
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(tasks.cancel_scope.cancel)
         config = folder / "preloop.toml"
-        settings = {"everything": f"http://127.0.0.1:{port}/mcp", "port": free_port(), "inner": free_port()}
-        config.write_text(CONFIG.format(**settings))
+        urls = {"everything": f"http://127.0.0.1:{port}/mcp", "tasks": f"http://127.0.0.1:{other}/mcp"}
+        config.write_text(CONFIG.format(**urls, port=free_port(), inner=free_port()))
         plane = Plane(folder / "data", config, tasks)
         await plane.start()
         stack.push_async_callback(plane.kill)
-        token = await _enrolled(plane)
+        await plane.apply(FLOW)
         decided: list[str] = []
         tasks.start_soon(_approve, plane, decided)
         http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, timeout=None))
-        url: str = await tasks.start(serve, Shim(http, f"{plane.found['url']}/mcp/v1", token))
-        yield Scene(url=url, decided=decided)
+
+        async def agent() -> str:
+            url: str = await tasks.start(serve, Shim(http, f"{plane.found['url']}/mcp/v1", await _enrolled(plane)))
+            return url
+
+        yield Scene(agent=agent, decided=decided)
 
 
 async def _enrolled(plane: Plane) -> str:
-    await plane.apply(FLOW)
+    """The token of a new agent."""
     async with plane.http() as http:
         answer = await http.post("/api/v1/tokens", json={"name": "suite", "flow": "conformance"})
         answer.raise_for_status()

@@ -42,6 +42,20 @@ def withdraw(tx: Tx, ended: Row[Any], cause: Cause | None) -> None:
     tx.wake(requests.TOPIC)
 
 
+def recall(tx: Tx, call_id: str, reason: str) -> bool:
+    """The caller takes back a call that was not sent yet, and the request for it; False when it is past that."""
+    asked = tx.one(sa.select(approvals).where(approvals.c.call_id == call_id))
+    row = requests.locked(tx, asked.account_id, asked.id) if asked is not None else None
+    if not toolcalls.close(tx, call_id, Status.WITHDRAWN, reason):
+        return False
+    if row is not None:
+        if requests.close(tx, row, "withdrawn", by=None, reason=reason) and row.execution_id:
+            lifecycle.waiting(tx, row.execution_id, row.account_id, opened=False)
+        unused = sa.update(approvals).where(approvals.c.id == row.id, approvals.c.status == "approved")
+        tx.execute(unused.values(status="lapsed"))
+    return True
+
+
 def lapse(tx: Tx) -> int:
     """A yes that nobody used in its time is worth nothing any more, whoever's session it was; returns how many."""
     now = tx.now()

@@ -197,6 +197,12 @@ def _ended(tx: Tx, row: Row[Any], type_: str, **data: object) -> int:
     return seq
 
 
+def prolong(tx: Tx, call_id: str, within: timedelta) -> None:
+    """The upstream of a call that was sent gave a sign: its answer is due later."""
+    sent = (tool_calls.c.id == call_id) & (tool_calls.c.status == Status.SENT)
+    tx.execute(sa.update(tool_calls).where(sent).values(send_until=tx.now() + within))
+
+
 def give_up(tx: Tx, call_id: str, *, at_once: bool = False) -> bool:
     """A call that was sent and not settled in its time: nobody knows what happened, and it is never sent again.
 

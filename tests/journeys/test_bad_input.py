@@ -64,8 +64,14 @@ async def test_what_a_person_can_get_wrong_against_a_running_plane(tmp_path: Pat
 
 
 async def test_a_second_plane_in_the_same_folder_is_exit_5_and_the_first_stays_whole(shared_plane: Plane) -> None:
-    ports = {"PRELOOP_SERVER__PORT": str(free_port()), "PRELOOP_SERVER__CONTAINER_PORT": str(free_port())}
-    done = preloop("up", "--config", str(shared_plane.config), data=shared_plane.folder, **ports)
+    done = preloop(
+        "up",
+        "--config",
+        str(shared_plane.config),
+        data=shared_plane.folder,
+        PRELOOP_SERVER__PORT=str(free_port()),
+        PRELOOP_SERVER__CONTAINER_PORT=str(free_port()),
+    )
     told(done, 5, "Another control plane", "PRELOOP_DATA")
     assert preloop("flows", "list", data=shared_plane.folder).returncode == 0
 

@@ -27,7 +27,9 @@ def amend(tx: Tx, row: Row[Any], call: Row[Any], changed: Mapping[str, Any], com
     if row.quorum > 1:
         raise Refused("others_must_agree", "Several people must agree to the same arguments.", "Decline and say why.")
     if len(text.encode()) > requests.MOST_BYTES:
-        raise Invalid("arguments_too_large", f"The arguments are larger than {requests.MOST_BYTES // 1024} KB.")
+        raise Invalid(
+            "arguments_too_large", f"The arguments are larger than {requests.MOST_BYTES // 1024} KB.", "Shorten them."
+        )
     if complain and (wrong := complain(call, changed)):
         raise Invalid("invalid_arguments", f"The tool does not take that: {wrong}", "Nothing was decided.")
     _allowed(tx, row, call, dict(changed))
@@ -44,7 +46,9 @@ def _allowed(tx: Tx, row: Row[Any], call: Row[Any], changed: dict[str, Any]) -> 
         gate = verdict.gate
         stricter = gate.quorum > row.quorum or (gate.four_eyes and not row.four_eyes)
         if stricter or gate.group not in (row.approver_group, row.escalate_to):
-            raise Refused("changed_needs_others", f"For these arguments group '{gate.group}' must be asked.", "")
+            raise Refused(
+                "changed_needs_others", f"For these arguments group '{gate.group}' must be asked.", "Decline it."
+            )
 
 
 def facts(call: Row[Any]) -> dict[str, Any]:

@@ -191,7 +191,9 @@ class Desk:
 
     def _may_decide(self, row: Row[Any], approver: str, verdict: Verdict, reason: str) -> None:
         if approver not in {member.id for member in requests.asked(self.directory, row)}:
-            raise Refused("approver_not_asked", f"{approver} is not in group '{row.approver_group}'.")
+            raise Refused(
+                "approver_not_asked", f"{approver} is not in group '{row.approver_group}'.", "Somebody of it can."
+            )
         if verdict is Verdict.DECLINED and not reason.strip():
             raise Invalid("reason_required", "Say why you decline.", "One sentence is enough; the agent reads it.")
 

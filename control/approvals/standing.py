@@ -56,10 +56,12 @@ def give(
     _may_give(row, approver, directory)
     call = tx.execute(sa.select(tool_calls).where(tool_calls.c.id == row.call_id)).one()
     if scope.exact and call.approved_args:
-        raise Refused("grant_changed", "The arguments were changed, so this very call will not come again.", "")
+        raise Refused(
+            "grant_changed", "The arguments were changed, so this very call is not the one.", "Give it for every call."
+        )
     living = (sessions.c.id == row.session_id) & sessions.c.revoked_at.is_(None)
     if tx.one(sa.select(sessions.c.id).where(living)) is None:
-        raise Conflict("session_ended", "The run has ended; nothing is called for it any more.")
+        raise Conflict("session_ended", "The run has ended; nothing is called for it any more.", "Start another one.")
     now = tx.now()
     values = {
         "id": new_id("grt"),

@@ -23,6 +23,7 @@ READ_LIMIT = 500
 class Lane(StrEnum):
     DECISIONS = "decisions"  # what somebody waits for: claims, approvals, moves
     BULK = "bulk"  # log chunks and ledger flushes: many, and none in a hurry
+    LATER = "later"  # notes that nobody waits for: they go with the next group, or within a moment
 
 
 class UtcTime(TypeDecorator[datetime]):

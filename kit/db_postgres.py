@@ -20,7 +20,7 @@ from kit.errors import Unavailable
 T = TypeVar("T")
 TRIES = 5
 RETRIED = {"40001", "40P01"}
-CONNECTIONS = {Lane.DECISIONS: 8, Lane.BULK: 2}
+CONNECTIONS = {Lane.DECISIONS: 8, Lane.BULK: 2, Lane.LATER: 2}
 
 
 class PostgresDatabase:

@@ -30,7 +30,10 @@ GROUP = 64
 BULK_SLICE_S = 0.005
 READERS = 4
 """Threads that read, each with a connection: one hop a read, where a driver for asyncio makes five."""
-WAITING = {Lane.DECISIONS: 4096, Lane.BULK: 256}
+URGENT = (Lane.DECISIONS, Lane.BULK)
+LATER_S = 0.02
+"""How long a note for later waits for somebody else's commit."""
+WAITING = {Lane.DECISIONS: 4096, Lane.BULK: 256, Lane.LATER: 4096}
 """Units that may wait per lane; a caller beyond that waits before it enqueues."""
 
 
@@ -75,9 +78,13 @@ class SqliteDatabase:
         async with self._room[lane]:
             if self._closing:
                 raise Unavailable("database_closed", "The database is closing.", "Try again in a moment.")
-            job = _Job(unit, asyncio.get_running_loop().create_future())
+            loop = asyncio.get_running_loop()
+            job = _Job(unit, loop.create_future())
             self._lanes[lane].put(job)
-            self._ready.set()
+            if lane is Lane.LATER:
+                loop.call_later(LATER_S, self._ready.set)
+            else:
+                self._ready.set()
             with anyio.CancelScope(shield=True):
                 value, wakes = await job.answer
         for topic in wakes:
@@ -114,15 +121,17 @@ class SqliteDatabase:
         while True:
             self._ready.wait()
             self._ready.clear()
-            while any(not lane.empty() for lane in self._lanes.values()):
+            lanes = list(self._lanes.values())
+            while any(not lane.empty() for lane in lanes):
                 self._commit(connection)
+                lanes = list(self._lanes.values()) if self._closing else [self._lanes[lane] for lane in URGENT]
             if self._closing:
                 return
 
     def _group(self) -> Iterator[_Job]:
         """Up to 64 units: the decisions that wait, then bulk for at most 5 ms."""
         room = GROUP
-        for lane in (Lane.DECISIONS, Lane.BULK):
+        for lane in Lane:
             until = time.monotonic() + (BULK_SLICE_S if lane is Lane.BULK else 60)
             while room and time.monotonic() < until and not self._lanes[lane].empty():
                 room -= 1

@@ -25,7 +25,7 @@ from control.identity.principals import Principal
 from control.tables import approvals, tool_calls
 from kit import canonical
 from kit.bus import Bus
-from kit.db import Database, Tx
+from kit.db import Database, Lane, Tx
 from kit.errors import Fault, Invalid, Missing, Unauthorized
 from mcp_server import answers, facts, schema
 from mcp_server.answers import Result
@@ -152,7 +152,7 @@ class Calls:
         row = answer.row
         try:
             if row is not None and delivered:
-                await self._db.write(lambda tx: toolcalls.delivered(tx, row))
+                await self._db.write(lambda tx: toolcalls.delivered(tx, row), lane=Lane.LATER)
         finally:
             if event := self._parting.pop(answer.key, None):
                 event.set()
@@ -187,7 +187,7 @@ class Calls:
         told = json.dumps({key: arguments[key] for key in asked.arguments if key in arguments}, ensure_ascii=False)
 
         def attach(tx: Tx) -> tuple[str, Row[Any] | None]:
-            if toolcalls.reattach(tx, who, call) is None:
+            if who.execution_id and toolcalls.reattach(tx, who, call) is None:
                 lines = (f"Tool: {call.name}", f"Arguments: {answers.shorten(told)}")
                 logs.story(tx, who.account_id, who.execution_id, "info", *lines)
                 if isinstance(verdict, policy.Deny):

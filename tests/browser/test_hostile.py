@@ -1,16 +1,21 @@
 """What an agent or a tool server wrote is text, wherever a person reads it: no script of theirs runs in Chromium."""
 
+from functools import partial
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
+from control.approvals import pins
 from control.executions.states import Cause
 from control.identity.charter import Gate, ToolGrant
 from control.identity.principals import Role
 from control.tables import tool_calls
+from kit import canonical
 from tests.browser.conftest import Stage
 from tests.browser.scene import write_log
+from tests.control.house import ACCOUNT
 
 CORPUS = (
     "<script>top.pwned=1</script>",
@@ -57,6 +62,29 @@ async def hostile(stage: Stage) -> tuple[str, str, str]:
     return run, (await house.approval(done)).id, (await house.approval(waiting)).id
 
 
+def definition(words: str) -> pins.Seen:
+    """What an upstream may say of its tool; its name is hostile, too."""
+    fields = {text: {"type": "string", "title": text, "description": text, "default": text} for text in CORPUS}
+    schema = {"type": "object", "properties": fields}
+    raw = {
+        "name": CORPUS[0],
+        "title": words,
+        "description": words,
+        "inputSchema": schema,
+        "annotations": {"title": words},
+    }
+    return pins.Seen(tool=CORPUS[0], digest=canonical.digest(raw), raw=canonical.dumps(raw))
+
+
+async def described(stage: Stage) -> None:
+    """A tool that was accepted, and that its server then described anew."""
+    for words in (" ".join(CORPUS), "".join(reversed(CORPUS))):
+        seen, trust = [definition(words)], pins.Trust(first_use=True)
+        await stage.world.house.db.write(
+            partial(pins.see, account_id=ACCOUNT, server="evil", found=seen, trust=trust)
+        )
+
+
 async def looked_at(page: Page, address: str) -> None:
     """Open a page with everything on it unfolded, and find nothing that ran or was refused."""
     await page.goto(address)
@@ -73,6 +101,11 @@ async def test_no_script_of_an_agent_runs_anywhere(stage: Stage) -> None:
     run, done, waiting = await hostile(stage)
     page = await stage.page(Role.APPROVER, java_script_enabled=True)
     await page.add_init_script(f"({REPORTS})()")
+    await described(stage)
+    await page.goto(f"{stage.url}/tools")
+    tool = await page.locator("a[href^='/tools/evil/']").first.get_attribute("href")
+    await looked_at(page, f"{stage.url}/tools")
+    await looked_at(page, f"{stage.url}{tool}")
     for path in (f"/approvals/{waiting}", f"/approvals/{done}", f"/executions/{run}", "/approvals", "/executions", "/"):
         await looked_at(page, stage.url + path)
     visitor = await stage.page(None, 390)
@@ -80,6 +113,22 @@ async def test_no_script_of_an_agent_runs_anywhere(stage: Stage) -> None:
     for approval in (waiting, done):
         await looked_at(visitor, f"{stage.url}/a/{await stage.world.link(approval)}")
     assert await visitor.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_a_page_that_let_one_through_would_be_caught(stage: Stage) -> None:
+    page = await stage.page(Role.APPROVER)
+    await page.add_init_script(f"({REPORTS})()")
+    let_through = "<img src=x onerror=top.pwned=1></main>"
+
+    async def spoil(route: Route) -> None:
+        answer = await route.fetch()
+        await route.fulfill(response=answer, body=(await answer.text()).replace("</main>", let_through))
+
+    await page.route("**/approvals", spoil)
+    with pytest.raises(AssertionError):
+        await looked_at(page, f"{stage.url}/approvals")
+    assert stage.noise
+    stage.noise.clear()
 
 
 async def test_a_hostile_request_can_still_be_decided(stage: Stage) -> None:

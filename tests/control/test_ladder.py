@@ -11,6 +11,7 @@ from sqlalchemy.engine import Row
 
 from control import events
 from control.executions import toolcalls
+from control.flows import catalog
 from control.identity.charter import Gate, ToolGrant
 from control.tables import outbox
 from kit.errors import Fault, Invalid, Refused
@@ -70,6 +71,26 @@ async def test_a_requester_alone_in_the_group_can_reach_nobody(house: House) -> 
     principal = await house.gated(by="carol@example.com", group="directors", four_eyes=True)
     await house.call(principal)
     assert (await house.row(principal.execution_id)).cause == "approver_unreachable"
+
+
+FLOW_KEYS = """
+version: 1
+name: pay
+agent: {runtime: scripted, model: default}
+prompt: pay
+tools:
+  - {server: payments, tool: pay, approval: {group: finance, escalate: directors, four_eyes: true}}
+"""
+
+
+def test_a_flow_file_names_the_next_group_and_four_eyes_and_a_group_nobody_knows_is_refused() -> None:
+    def known(*groups: str) -> catalog.Known:
+        return catalog.Known(models=["default"], servers=["payments"], groups=groups)
+
+    gate = catalog.check(FLOW_KEYS, known("finance", "directors")).charter().tools[0].approval
+    assert gate == Gate(group="finance", escalate="directors", four_eyes=True)
+    with pytest.raises(Invalid, match="directors"):
+        catalog.check(FLOW_KEYS, known("finance"))
 
 
 # changed arguments ----------------------------------------------------------------------------------------------------

@@ -145,6 +145,7 @@ def claude_cli(at: Place) -> Start:
         "ENABLE_TOOL_SEARCH": "false",
         "CLAUDE_CODE_MAX_RETRIES": "2",
         "IS_SANDBOX": "1",
+        "MCP_PROTOCOL_NEGOTIATION": "legacy",  # on 2026-07-28 it gives a call up when its stream breaks
     }
     return Start(
         argv=[str(binary("claude")), "-p", *words, "--dangerously-skip-permissions", at.prompt],

@@ -1,7 +1,8 @@
 """The plane dies under real agents that wait for a person, and comes back: each gets its result, the tool ran once.
 
-Codex, OpenCode and Gemini CLI are started as enrolled agents, as their users would. Between them and the plane stands
-a relay that holds connections, as in front of every container.
+Codex, OpenCode, Gemini CLI and Claude Code are started as enrolled agents, as their users would. Between them and the
+plane stands a relay that holds connections, as in front of every container. Claude Code speaks the older wire here: on
+2026-07-28 it gives a call up when its stream breaks, and whether it is made again is the model's choice.
 """
 
 from collections.abc import AsyncIterator
@@ -85,7 +86,7 @@ async def survive(folder: Path, name: str, *, down_s: float = DOWN_S) -> tuple[E
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", ["codex", "opencode", "gemini"])
+@pytest.mark.parametrize("name", ["codex", "opencode", "gemini", "claude"])
 async def test_an_agent_waits_through_the_death_of_the_plane_and_pays_once(tmp_path: Path, name: str) -> None:
     ended, payments = await survive(tmp_path, name)
     assert ended is not None, "it still waits"

@@ -7,14 +7,12 @@ in mid-call; nothing that must last is in them.
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import anyio
 from mcp.server import Server, ServerRequestContext
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
-from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolRequestParams, PaginatedRequestParams
 
 from control.approvals.desk import Desk
@@ -22,27 +20,21 @@ from control.identity import sessions
 from control.identity.sessions import Doorkeeper, Listener
 from kit.bus import Bus
 from kit.db import Database
-from mcp_server import answers
-from mcp_server.answers import Result
-from mcp_server.calls import Asked, Calls
+from mcp_server.calling import COMPLETE, Calling
+from mcp_server.calls import Calls
 from mcp_server.catalog import Catalog
 from mcp_server.door import McpApp
-from mcp_server.hearing import Hearing, exchange_of, is_older
+from mcp_server.hearing import exchange_of
 from mcp_server.news import News
 from mcp_server.passthrough import Passthrough
-from mcp_server.resume import Trail
 from mcp_server.settings import McpSettings
-from mcp_server.tasks import HOLD_S, Tasks, declared, lacking, only_task
+from mcp_server.tasks import Tasks
 from mcp_server.trust import Trust
-from mcp_server.upstream import PROTOCOL_ERROR, Upstream
+from mcp_server.upstream import Upstream
 
 VERSION = "0.1.0"
 FRESH_MS = 5_000
 """How long a client may keep a list of tools; it is this principal's alone."""
-COMPLETE = {"resultType": "complete"}
-"""Required of every result at 2026-07-28; the SDK takes it off for the older revisions."""
-PRIMED = "2025-11-25"
-"""From this revision on a client reads an event without data: it makes a stream resumable before anything is said."""
 INSTRUCTIONS = (
     "These are the tools this run may use. Some need a person's approval: call them directly; the call waits for it. "
     "If a call breaks off, make it again with the same arguments: nothing runs twice."
@@ -52,7 +44,7 @@ INSTRUCTIONS = (
 class McpEndpoint:
     """What the listeners share: upstreams, calls, the SDK's server. Make the apps first, then enter `run`."""
 
-    def __init__(self, db: Database, bus: Bus, desk: Desk, settings: McpSettings) -> None:
+    def __init__(self, db: Database, bus: Bus, desk: Desk, settings: McpSettings, *, public_url: str = "") -> None:
         self._db = db
         self._bus = bus
         self._trust = trust = Trust(db, bus)
@@ -66,13 +58,14 @@ class McpEndpoint:
             "preloop", version=VERSION, instructions=INSTRUCTIONS, get_tool_input_schema=self.catalog.schema_of
         )
         self._server.add_request_handler("tools/list", PaginatedRequestParams, self._list_tools)
-        self._server.add_request_handler("tools/call", CallToolRequestParams, self._call_tool)
+        tasks = Tasks(db, self.calls)
+        tasks.register(self._server)
+        calling = Calling(db, self.calls, self.catalog, tasks, self._levels, public_url.rstrip("/"))
+        self._server.add_request_handler("tools/call", CallToolRequestParams, calling.call)
         passthrough = Passthrough(self.catalog, self._levels)
         passthrough.register(self._server)
         self._news = News(passthrough)
         self._news.register(self._server)
-        self._tasks = Tasks(db, self.calls)
-        self._tasks.register(self._server)
 
     def app(self, listener: Listener, *, hosts: Sequence[str], origins: Sequence[str] = ()) -> "McpApp":
         """The endpoint on one listener. `hosts` are the Host headers it answers to; `name:*` takes any port. Pages of
@@ -124,63 +117,3 @@ class McpEndpoint:
             self._listed.add(principal.session_id)
         tools = [offer.shown() for offer in offers.values()]
         return COMPLETE | {"tools": tools, "ttlMs": FRESH_MS, "cacheScope": "private"}
-
-    async def _call_tool(self, ctx: ServerRequestContext[Any, Any], params: CallToolRequestParams) -> dict[str, Any]:
-        exchange = exchange_of(ctx)
-        hearing = Hearing(ctx, self._levels)
-        as_task = declared(ctx)
-        await self._needs_tasks(ctx, params.name, as_task)
-        hold = anyio.CancelScope()
-        call_id = ""
-
-        def attached(row_id: str) -> None:
-            nonlocal call_id
-            call_id = row_id
-            if as_task:
-                hold.deadline = anyio.current_time() + HOLD_S
-            if is_older(ctx) and ctx.request_id is not None:
-                trail = Trail(call=row_id, request_id=ctx.request_id, progress=(ctx.meta or {}).get("progress_token"))
-                exchange.follow(trail, primes=ctx.protocol_version >= PRIMED)
-
-        async def report(message: str) -> None:
-            if as_task:
-                hold.cancel()
-            await hearing.report(message)
-
-        asked = Asked(
-            principal=exchange.principal,
-            name=params.name,
-            arguments=params.arguments or {},
-            fault=exchange.fault,
-            report=report,
-            admitted=exchange.admitted,
-            attached=attached,
-            manner=replace(hearing.manner(), tasks=as_task),
-        )
-        with exchange.handling(), hold:
-            answer = await self.calls.call(asked)
-            if exchange.over:
-                await self.calls.parted(answer, delivered=False)
-            exchange.answer = answer
-            return COMPLETE | told(answer.result, older=is_older(ctx))
-        if as_task and not exchange.over:
-            return await self._tasks.created(call_id)
-        return COMPLETE | answers.error("Nobody listens any more.")  # and nobody reads this
-
-    async def _needs_tasks(self, ctx: ServerRequestContext[Any, Any], name: str, as_task: bool) -> None:
-        """Refuse a tool that says it can only be a task to a client of 2026-07-28 that knows none."""
-        if as_task or is_older(ctx):
-            return
-        offer = (await self.catalog.offers(exchange_of(ctx).principal)).get(name)
-        if offer and only_task(offer.definition.raw):
-            raise lacking()
-
-
-def told(result: Result, *, older: bool) -> Result:
-    """A result as this wire has it: errors of the protocol are raised, the older one has none that asks for input."""
-    error = (result.get("_meta") or {}).get(PROTOCOL_ERROR)
-    if isinstance(error, dict):
-        raise MCPError(code=error["code"], message=error["message"], data=error["data"])
-    if older and result.get("resultType") == "input_required":
-        return answers.error("The tool asks for input that this client cannot give.")
-    return result

@@ -41,6 +41,7 @@ from mcp_server.app import McpEndpoint
 from mcp_server.settings import McpSettings, UpstreamServer
 
 ACCOUNT = "default"
+PUBLIC = "http://preloop.example"
 Era = Literal["legacy", "2026-07-28"]
 ERAS: tuple[Era, ...] = ("legacy", "2026-07-28")
 PAYMENT = {"recipient": "contractor@example.com", "amount": 1500, "currency": "USD"}
@@ -151,7 +152,8 @@ async def plane(folder: Path, **servers: UpstreamServer) -> AsyncIterator[Plane]
     desk = Desk(
         Directory(approvers={"alice": alice}, groups={"finance": ("alice",)}), Lifecycle([desks.withdraw, _revoke])
     )
-    endpoint = McpEndpoint(db, bus, desk, McpSettings(servers={name: _trusting(its) for name, its in servers.items()}))
+    settings = McpSettings(servers={name: _trusting(its) for name, its in servers.items()})
+    endpoint = McpEndpoint(db, bus, desk, settings, public_url=PUBLIC)
     apps = {listener: endpoint.app(listener, hosts=["127.0.0.1:*"]) for listener in Listener}
     try:
         async with endpoint.run(), anyio.create_task_group() as listening:

@@ -29,6 +29,7 @@ from control.identity.principals import Principal
 from control.tables import approvals, tool_calls, votes
 from kit.db import Tx
 from kit.errors import Conflict, Invalid, Refused
+from kit.prepared import Prepared
 
 GONE = endings.GONE
 TOPIC = requests.TOPIC
@@ -50,7 +51,7 @@ class Decided:
     repeated: bool = False
 
 
-_CONSUME = (
+_CONSUME = Prepared(
     sa.update(approvals)
     .where(approvals.c.call_id == sa.bindparam("call"), approvals.c.status == "approved")
     .values(status="consumed")
@@ -135,7 +136,7 @@ class Desk:
         """Become the one sender of a call that is ready, and consume its yes."""
         if not toolcalls.claim(tx, principal, call_id, within=within):
             return False
-        tx.execute(_CONSUME, {"call": call_id})
+        tx.run(_CONSUME, {"call": call_id})
         return True
 
     def settle(self, tx: Tx, call_id: str, *, result: dict[str, Any] | None, is_error: bool, error: str | None) -> int:

@@ -16,6 +16,7 @@ from control.events import topic
 from control.tables import log_chunks, streams
 from kit.clock import rfc3339
 from kit.db import Database, Tx
+from kit.prepared import Prepared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +32,8 @@ class Line:
 
 _MINE = (streams.c.account_id == sa.bindparam("account")) & (streams.c.id == sa.bindparam("stream"))
 _NUMBER = sa.update(streams).where(_MINE).values(last_seq=streams.c.last_seq + sa.bindparam("count"))
-_NUMBERED = _NUMBER.returning(streams.c.last_seq)
-_APPENDED = sa.insert(log_chunks)
+_NUMBERED = Prepared(_NUMBER.returning(streams.c.last_seq))
+_APPENDED = Prepared(sa.insert(log_chunks))
 
 
 def append(
@@ -40,15 +41,15 @@ def append(
 ) -> int:
     """Store (at, source, level, text) lines as one chunk; returns the number of the first."""
     stream = {"account": account_id, "stream": f"{execution_id}.log", "count": len(lines)}
-    last = tx.execute(_NUMBERED, stream).scalar()
+    last = tx.run(_NUMBERED, stream).scalar()
     if last is None:  # its first lines
         made = tx.insert(streams).values(account_id=account_id, id=stream["stream"], last_seq=0, head="")
         tx.execute(made.on_conflict_do_nothing())
-        last = tx.execute(_NUMBERED, stream).scalar_one()
+        last = tx.run(_NUMBERED, stream).scalar_one()
     first = int(last) - len(lines) + 1
     row = {"execution_id": execution_id, "first": first, "account_id": account_id, "count": len(lines)}
     text = json.dumps(lines, ensure_ascii=False)
-    tx.execute(_APPENDED, row | {"lines": text, "cursor": cursor, "at": tx.now()})
+    tx.run(_APPENDED, row | {"lines": text, "cursor": cursor, "at": tx.now()})
     tx.wake(topic(execution_id))
     return first
 

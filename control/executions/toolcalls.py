@@ -23,6 +23,7 @@ from control.tables import executions, sessions, tool_calls
 from kit import canonical
 from kit.db import Database, Tx
 from kit.ids import new_id
+from kit.prepared import Prepared
 
 REATTACH = timedelta(seconds=120)
 """How long an answer that was never delivered waits for its caller to come back."""
@@ -63,30 +64,34 @@ SETTLEMENT = ("status", "settled_at", "is_error", "error", "result")
 # built once: to build and to recognise a statement costs ten times what it costs to run it
 _ID = tool_calls.c.id == sa.bindparam("call")
 _RUNNING = (executions.c.id == sa.bindparam("execution")) & (executions.c.state == Stored.RUNNING)
-_TAKE_RUN = sa.update(executions).where(_RUNNING, executions.c.stop_intent.is_(None)).values(state=Stored.RUNNING.value)
+_TAKE_RUN = Prepared(
+    sa.update(executions).where(_RUNNING, executions.c.stop_intent.is_(None)).values(state=Stored.RUNNING.value)
+)
 _LIVING = (sessions.c.id == sa.bindparam("session")) & sessions.c.revoked_at.is_(None)
-_TAKE_SESSION = sa.update(sessions).where(_LIVING).values(kind=sessions.c.kind)
+_TAKE_SESSION = Prepared(sa.update(sessions).where(_LIVING).values(kind=sessions.c.kind))
 _SAME = (tool_calls.c.session_id == sa.bindparam("session")) & (tool_calls.c.digest == sa.bindparam("digest"))
 _SAME &= (tool_calls.c.server == sa.bindparam("server")) & (tool_calls.c.tool == sa.bindparam("tool"))
 _HELD = tool_calls.c.status.in_([*OPEN, Status.UNKNOWN])
 _UNDELIVERED = tool_calls.c.delivered_at.is_(None) & (tool_calls.c.settled_at > sa.bindparam("since"))
-_KNOWN = sa.select(tool_calls).where(_SAME, _HELD | _UNDELIVERED).order_by(tool_calls.c.asked_at.desc()).limit(1)
-_NEW = sa.insert(tool_calls)
-_SEND = (
+_KNOWN = Prepared(
+    sa.select(tool_calls).where(_SAME, _HELD | _UNDELIVERED).order_by(tool_calls.c.asked_at.desc()).limit(1)
+)
+_NEW = Prepared(sa.insert(tool_calls))
+_SEND = Prepared(
     sa.update(tool_calls)
     .where(_ID, tool_calls.c.status == Status.READY)
     .values(status=Status.SENT.value, sent_at=sa.bindparam("now"), send_until=sa.bindparam("until"))
 )
-_CALL = sa.select(tool_calls).where(_ID)
+_CALL = Prepared(sa.select(tool_calls).where(_ID))
 _SETTLE = sa.update(tool_calls).where(_ID, tool_calls.c.status.in_([Status.SENT, Status.UNKNOWN]))
-_SETTLED = _SETTLE.values({name: sa.bindparam(f"its_{name}") for name in SETTLEMENT})
-_RECEIPT = sa.update(tool_calls).where(_ID).values(receipt_seq=sa.bindparam("seq"))
-_DELIVERED = (
+_SETTLED = Prepared(_SETTLE.values({name: sa.bindparam(f"its_{name}") for name in SETTLEMENT}))
+_RECEIPT = Prepared(sa.update(tool_calls).where(_ID).values(receipt_seq=sa.bindparam("seq")))
+_DELIVERED = Prepared(
     sa.update(tool_calls).where(_ID, tool_calls.c.delivered_at.is_(None)).values(delivered_at=sa.bindparam("now"))
 )
 _ITS = (recorded.c.account_id == tool_calls.c.account_id) & (recorded.c.seq == tool_calls.c.receipt_seq)
 _ITS &= recorded.c.stream == sa.func.coalesce(tool_calls.c.execution_id, tool_calls.c.session_id)
-_LOOK = sa.select(tool_calls, recorded.c.hash.label("receipt_hash")).outerjoin(recorded, _ITS).where(_ID)
+_LOOK = Prepared(sa.select(tool_calls, recorded.c.hash.label("receipt_hash")).outerjoin(recorded, _ITS).where(_ID))
 
 
 def topic(call_id: str) -> str:
@@ -96,16 +101,17 @@ def topic(call_id: str) -> str:
 
 def alive(tx: Tx, principal: Principal) -> bool:
     """May this session still act? Takes the session's row, so that an end waits for us or we see it."""
-    if principal.execution_id and not tx.execute(_TAKE_RUN, {"execution": principal.execution_id}).rowcount:
+    if principal.execution_id and not tx.run(_TAKE_RUN, {"execution": principal.execution_id}).rowcount:
         return False
-    return tx.execute(_TAKE_SESSION, {"session": principal.session_id}).rowcount > 0
+    return tx.run(_TAKE_SESSION, {"session": principal.session_id}).rowcount > 0
 
 
 def reattach(tx: Tx, principal: Principal, call: Call) -> Row[Any] | None:
     """The row this call belongs to: an open one, one whose outcome nobody knows, or one that ended lately and whose
     answer nobody got."""
     same = {"session": principal.session_id, "digest": call.digest, "server": call.server, "tool": call.tool}
-    return tx.execute(_KNOWN, same | {"since": tx.now() - REATTACH}).first()
+    known: Row[Any] | None = tx.run(_KNOWN, same | {"since": tx.now() - REATTACH}).first()
+    return known
 
 
 def _same(principal: Principal, call: Call) -> sa.ColumnElement[bool]:
@@ -134,7 +140,7 @@ def record(
     call_id, now = new_id("tcl"), tx.now()
     data = {"call": call_id, "server": call.server, "tool": call.tool, "status": status.value, "rule": rule}
     seq = events.append(tx, principal.account_id, principal.stream, "tool.asked", **data)
-    tx.execute(
+    tx.run(
         _NEW,
         dict(
             id=call_id,
@@ -166,7 +172,7 @@ def claim(tx: Tx, principal: Principal, call_id: str, *, within: timedelta) -> b
     if not alive(tx, principal):
         return False
     now = tx.now()
-    if not tx.execute(_SEND, {"call": call_id, "now": now, "until": now + within}).rowcount:
+    if not tx.run(_SEND, {"call": call_id, "now": now, "until": now + within}).rowcount:
         return False
     events.append(tx, principal.account_id, principal.stream, "tool.sent", call=call_id)
     tx.wake(topic(call_id))
@@ -176,11 +182,11 @@ def claim(tx: Tx, principal: Principal, call_id: str, *, within: timedelta) -> b
 def settle(tx: Tx, call_id: str, *, result: dict[str, Any] | None, is_error: bool, error: str | None = None) -> int:
     """Store what came back for a call that was sent; the number of its event, 0 when it was settled before. A result
     after the end of the run is stored and marked late."""
-    row = tx.execute(_CALL, {"call": call_id}).one()
+    row = tx.run(_CALL, {"call": call_id}).one()
     status = Status.FAILED if is_error else Status.SUCCEEDED
     text = canonical.dumps(result) if result is not None else None
     values = dict(zip(SETTLEMENT, (status.value, tx.now(), is_error, error, text), strict=True))
-    if not tx.execute(_SETTLED, {"call": call_id} | {f"its_{name}": value for name, value in values.items()}).rowcount:
+    if not tx.run(_SETTLED, {"call": call_id} | {f"its_{name}": value for name, value in values.items()}).rowcount:
         return 0
     late = bool(row.execution_id) and not tx.one(
         sa.select(executions.c.id).where(executions.c.id == row.execution_id, executions.c.state == Stored.RUNNING)
@@ -192,7 +198,7 @@ def settle(tx: Tx, call_id: str, *, result: dict[str, Any] | None, is_error: boo
 def _ended(tx: Tx, row: Row[Any], type_: str, **data: object) -> int:
     """The event of a call's end, kept as its receipt."""
     seq = events.append(tx, row.account_id, row.execution_id or row.session_id, type_, **data)
-    tx.execute(_RECEIPT, {"call": row.id, "seq": seq})
+    tx.run(_RECEIPT, {"call": row.id, "seq": seq})
     tx.wake(topic(row.id))
     return seq
 
@@ -219,7 +225,7 @@ def give_up(tx: Tx, call_id: str, *, at_once: bool = False) -> bool:
 
 def delivered(tx: Tx, call_id: str) -> None:
     """The caller has its answer; an identical call from now on is a new one."""
-    tx.execute(_DELIVERED, {"call": call_id, "now": tx.now()})
+    tx.run(_DELIVERED, {"call": call_id, "now": tx.now()})
 
 
 def close(tx: Tx, call_id: str, status: Status, error: str) -> bool:
@@ -241,12 +247,13 @@ def to_send(row: Row[Any]) -> dict[str, Any]:
 
 async def look(db: Database, call_id: str) -> Row[Any]:
     """The row as it is now, with `receipt_hash`, the hash of the event that tells how it ended."""
-    return (await db.read(_LOOK, {"call": call_id}))[0]
+    return (await db.read(_LOOK.statement, {"call": call_id}))[0]
 
 
 def seen(tx: Tx, call_id: str) -> Row[Any]:
     """What `look` reads, inside of a unit."""
-    return tx.execute(_LOOK, {"call": call_id}).one()
+    row: Row[Any] = tx.run(_LOOK, {"call": call_id}).one()
+    return row
 
 
 def receipt(row: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -72,6 +72,7 @@ class Upstream:
         self.generation = 0
         self.trouble = "it was never reached"
         self._learned = learned
+        self._judged = False
         self._line: Line | None = None
         self._dialler: Dialler | None = None
         self._changed = anyio.Event()
@@ -233,12 +234,20 @@ class Upstream:
         for tool in unusable.keys() - self.unusable.keys():
             log.warning("tool left out", server=self.name, tool=tool, reason=unusable[tool])
         before = self.definitions
-        if before is None or {d.digest for d in learned.values()} != {d.digest for d in before.values()}:
+        same = before is not None and {d.digest for d in learned.values()} == {d.digest for d in before.values()}
+        if not same or not self._judged:
+            self._judged = False
+            if before is not None:  # what changed is not served while it is judged
+                self._publish(learned)
             if self._learned is not None:
                 await self._learned(list(learned.values()))
-            self.generation += 1
-            self.definitions = learned
+            self._publish(learned)
+            self._judged = True
         self.unusable = unusable
+
+    def _publish(self, learned: Mapping[str, Definition]) -> None:
+        self.generation += 1
+        self.definitions = learned
 
 
 async def _either(*events: anyio.Event) -> None:

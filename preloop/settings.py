@@ -5,8 +5,10 @@ small models beside their doors.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +26,7 @@ from runner.settings import RunnerSettings
 from web.settings import WebSettings
 
 CONSOLE = "console"
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 HttpUrl = Annotated[str, Field(pattern=r"^https?://")]
@@ -207,9 +210,32 @@ class _File(PydanticBaseSettingsSource):
                 raise Invalid("settings_invalid", f"There is no file {path}.", "PRELOOP_CONFIG or --config names it.")
             return {}
         try:
-            return tomllib.loads(path.read_text())
+            return _filled(tomllib.loads(path.read_text()))
         except (OSError, tomllib.TOMLDecodeError) as error:
             raise Invalid("settings_invalid", f"{path} can't be read: {error}.", "It is TOML.") from error
+
+
+def _filled(found: dict[str, Any]) -> dict[str, Any]:
+    """`${NAME}` in the headers and the env of a tool server is a variable of ours: so no credential is in the file."""
+    servers = found.get("servers")
+    for name, server in servers.items() if isinstance(servers, dict) else ():
+        for part in ("headers", "env"):
+            values: Any = server.get(part) if isinstance(server, dict) else None
+            for key in list(values) if isinstance(values, dict) else ():
+                if isinstance(values[key], str):
+                    values[key] = _VARIABLE.sub(partial(_variable, f"servers.{name}.{part}.{key}"), values[key])
+    return found
+
+
+def _variable(where: str, named: "re.Match[str]") -> str:
+    try:
+        return os.environ[named[1]]
+    except KeyError as error:
+        raise Invalid(
+            "settings_invalid",
+            f"{where} names the variable {named[1]}, which is not set.",
+            "Set it where Preloop starts.",
+        ) from error
 
 
 def load(**flags: Any) -> Settings:  # noqa: ANN401 - whatever the command line was given

@@ -1,9 +1,13 @@
 """What `[servers.<name>]` may say."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
+from kit.errors import Invalid
 from mcp_server.settings import McpSettings
+from preloop.settings import load
 
 
 def servers(**server: object) -> McpSettings:
@@ -54,3 +58,29 @@ def test_what_is_not_known_or_not_built_is_refused_by_name(wrong: dict[str, obje
 def test_a_server_s_name_has_no_double_underscore() -> None:
     with pytest.raises(ValidationError):
         McpSettings.model_validate({"servers": {"a__b": {"url": "http://a.example/mcp"}}})
+
+
+FILE = """
+[servers.bank]
+url = "http://a.example/mcp"
+headers = {Authorization = "Bearer ${BANK_KEY}"}
+[servers.local]
+command = ["npx", "server"]
+env = {API_KEY = "${BANK_KEY}", MODE = "test"}
+"""
+
+
+def test_credentials_come_from_the_environment_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "preloop.toml").write_text(FILE)
+    monkeypatch.setenv("BANK_KEY", "s3cret")
+    settings = load(config=tmp_path / "preloop.toml")
+    assert settings.servers["bank"].headers["Authorization"].get_secret_value() == "Bearer s3cret"
+    assert settings.servers["local"].env["API_KEY"].get_secret_value() == "s3cret"
+    assert "s3cret" not in settings.model_dump_json()
+
+
+def test_a_credential_that_is_not_set_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "preloop.toml").write_text(FILE)
+    monkeypatch.delenv("BANK_KEY", raising=False)
+    with pytest.raises(Invalid, match=r"servers\.bank\.headers\.Authorization names the variable BANK_KEY"):
+        load(config=tmp_path / "preloop.toml")

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from kit.errors import Fault, Refused
+from kit.errors import Fault, Invalid, Refused
 from kit.ids import new_id
 from kit.observe import log
 
@@ -179,6 +179,11 @@ class Bodies:
             raise refusal(413, "body_too_large", message, "Send a reference to the data instead of the data.")
 
 
+def _is_odd(scope: Scope) -> bool:
+    """A NUL in the address: no name of ours has one, and PostgreSQL takes none."""
+    return "\x00" in scope.get("path", "") or b"%00" in scope.get("query_string", b"")
+
+
 class Hosts:
     """Answers only to its own names, whatever the port: a page that rebinds its DNS name to us gets a 421."""
 
@@ -187,11 +192,15 @@ class Hosts:
         self._allowed = frozenset(name.lower() for name in allowed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or (name := host_name(Read(scope=scope).get("host", ""))) in self._allowed:
+        name = "" if scope["type"] == "lifespan" else host_name(Read(scope=scope).get("host", ""))
+        if scope["type"] != "lifespan" and name not in self._allowed:
+            message = f"This server does not answer to the name {name[:100]!r}."
+            fault: Fault = Misdirected("host_unknown", message, "Set PRELOOP_PUBLIC_URL to the address people use.")
+        elif _is_odd(scope):
+            fault = Invalid("address_invalid", "The address holds a NUL.", "Leave it out.")
+        else:
             await self._app(scope, receive, send)
             return
-        message = f"This server does not answer to the name {name[:100]!r}."
-        fault = Misdirected("host_unknown", message, "Set PRELOOP_PUBLIC_URL to the address people use.")
         answer = WebSocketClose(1008) if scope["type"] == "websocket" else problem(fault, request_id(scope))
         await answer(scope, receive, send)
 

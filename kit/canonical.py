@@ -5,12 +5,14 @@
 
 import hashlib
 import json
+import re
 from typing import Any
 
 from kit.errors import Invalid
 
 MAX_SAFE_INTEGER = 2**53
 MAX_DEPTH = 64
+_ODD = re.compile("[\\x00\\ud800-\\udfff]")
 FLATTER = "Send a flatter value."
 
 
@@ -41,11 +43,14 @@ def check(value: object, depth: int = 0) -> None:
     if depth > MAX_DEPTH:
         raise Invalid("json_too_deep", f"The JSON is nested more than {MAX_DEPTH} levels deep.", FLATTER)
     if isinstance(value, dict):
-        for item in value.values():
+        for key, item in value.items():
+            check(key, depth + 1)
             check(item, depth + 1)
     elif isinstance(value, list):
         for item in value:
             check(item, depth + 1)
+    elif isinstance(value, str) and _ODD.search(value):
+        raise Invalid("json_odd_text", "A text holds a NUL or half a character.", "Send whole UTF-8 text without NUL.")
     elif isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_SAFE_INTEGER:
         raise Invalid("json_integer_too_large", f"The integer {value} is beyond 2^53.", "Send it as a string.")
     elif isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):

@@ -4,7 +4,7 @@ Pure. Providers count differently (OpenAI's prompt tokens include cached ones, A
 provider's usage turns it into these classes, where no token is in two of them.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from ledger.money import parse, per_million, round_up
@@ -76,16 +76,6 @@ def price_of(
         reasoning=parse(reasoning_usd) if reasoning_usd else out,
         version=version,
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PriceTable:
-    """Prices by model; a model that is not in it is unpriced, which is not the same as free."""
-
-    prices: dict[str, Price] = field(default_factory=dict)
-
-    def of(self, model: str) -> Price | None:
-        return self.prices.get(model)
 
 
 def cost(usage: Usage, price: Price | None) -> int | None:

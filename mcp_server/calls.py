@@ -164,7 +164,7 @@ class Calls:
         for upstream in self._catalog.unseen(asked.principal):
             if policy.matching(asked.principal.charter.tools, upstream.name, asked.name):
                 return answers.not_reached(asked.name, upstream.name, upstream.trouble)
-        return answers.not_allowed(asked.name)
+        return answers.not_allowed(asked.name[:200])
 
     async def _refuse(self, asked: Asked, code: str, text: str) -> Answer:
         """Nothing was asked of anybody and no upstream was touched: an event, a line in the log, the sentence."""

@@ -16,13 +16,13 @@ from mcp.server.transport_security import TransportSecurityMiddleware, Transport
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from control.identity import sessions
 from control.identity.principals import Principal
 from control.identity.sessions import Doorkeeper
-from kit import canonical
+from kit import asgi, canonical
 from kit.bus import Bus
 from kit.errors import Fault, Invalid, Missing, Unauthorized
 from mcp_server import resume
@@ -218,5 +218,6 @@ def _opened(body: bytes) -> tuple[str, Invalid | None]:
 
 
 def _problem(fault: Fault, headers: dict[str, str]) -> Response:
-    body = {"code": fault.code, "message": fault.message, "hint": fault.hint}
-    return JSONResponse(body, status_code=fault.status, headers=headers)
+    answer = asgi.problem(fault)
+    answer.headers.update(headers)
+    return answer

@@ -9,10 +9,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 import anyio
+from mcp.shared.exceptions import MCPError
+from mcp_types import INTERNAL_ERROR
 from starlette.types import Message, Receive, Send
 
 from control.identity.principals import Principal
-from kit.errors import Invalid
+from kit.errors import Fault, Invalid
+from kit.observe import log
 from mcp_server import resume
 from mcp_server.calls import Answer
 from mcp_server.resume import Trail
@@ -199,11 +202,20 @@ class Exchange:
 
     @contextmanager
     def handling(self) -> Iterator[anyio.CancelScope]:
-        """Work that ends with this exchange: in a session of the older wire, a handler may outlive its request."""
+        """Work that ends with this exchange: in a session of the older wire, a handler may outlive its request.
+
+        What goes wrong on our side is in the log; an agent reads only that it did.
+        """
         with anyio.CancelScope() as self._handling:
             if self.over:
                 self._handling.cancel()
-            yield self._handling
+            try:
+                yield self._handling
+            except (Fault, MCPError):
+                raise
+            except Exception as error:
+                log.exception("a call broke")
+                raise MCPError(code=INTERNAL_ERROR, message="Something went wrong on our side.") from error
 
     def _next_id(self) -> str | None:
         self._events += 1

@@ -16,7 +16,7 @@ from kit.db import Database
 from kit.errors import Fault, Invalid, Missing
 from preloop import show
 from preloop.client import Client
-from preloop.database import open_database
+from preloop.database import read_database
 from preloop.house import open_engine
 from preloop.nouns import Id, Json, printed
 from preloop.settings import Settings, load
@@ -177,7 +177,7 @@ def _told(found: Sequence[tuple[str, audit.Verdict]]) -> None:
 
 async def _verify(settings: Settings, stream: str | None) -> list[tuple[str, audit.Verdict]]:
     url = settings.database.get_secret_value() if settings.database else None
-    db: Database = await open_database(settings.data, url, Bus())
+    db: Database = await read_database(settings.data, url, Bus())
     try:
         named = await events.streams_of(db, DEFAULT)
         if stream is not None and stream not in named:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 import sqlalchemy as sa
 from alembic import command
@@ -20,7 +21,7 @@ from kit.bus import Bus
 from kit.db import Database
 from kit.db_postgres import PostgresDatabase
 from kit.db_sqlite import SqliteDatabase
-from kit.errors import Unavailable, Unsuitable
+from kit.errors import Invalid, Missing, Unavailable, Unsuitable
 
 NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "fuse.sshfs", "fuse.s3fs"}
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -77,12 +78,25 @@ def filesystem(path: Path, mounts: Path = Path("/proc/mounts")) -> str:
     return kind
 
 
+async def read_database(folder: Path, url: str | None, bus: Bus) -> Database:
+    """Open what is there as it is, for whoever only looks; nothing is made or brought up to date."""
+    if url is not None:
+        return PostgresDatabase(url, bus)
+    path = folder / "preloop.db"
+    if not await anyio.Path(path).exists():
+        raise Missing("database_missing", f"There is no database in {folder}.", "PRELOOP_DATA names the data folder.")
+    return SqliteDatabase(path, bus)
+
+
 async def open_database(folder: Path, url: str | None, bus: Bus) -> Database:
     """Migrate to the newest version, then open."""
     if url is None:
         path = folder / "preloop.db"
         await anyio.to_thread.run_sync(_migrate_file, path)
         return SqliteDatabase(path, bus)
+    if not url.startswith("postgresql+asyncpg://"):
+        kind = url.partition("://")[0]
+        raise Invalid("database_invalid", f"{kind}:// is no database of ours.", "Write postgresql+asyncpg://…")
     engine = create_async_engine(url)
     try:
         async with engine.begin() as connection:
@@ -97,12 +111,21 @@ async def open_database(folder: Path, url: str | None, bus: Bus) -> Database:
 
 
 def _migrate_file(path: Path) -> None:
+    """All of it in one transaction: a start that is cut off leaves the file as it was."""
     engine = sa.create_engine(f"sqlite:///{path}")
-    with engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-        _migrate(connection)
-        connection.commit()
-    engine.dispose()
+    sa.event.listen(engine, "connect", lambda raw, _: setattr(raw, "isolation_level", None))
+    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    try:
+        with engine.begin() as connection:
+            _migrate(connection)
+    except sa.exc.SQLAlchemyError as error:
+        raise Unsuitable(
+            "database_unusable",
+            f"The database {path} can't be brought up to date: {error}.",
+            "Nothing was changed in it. Is it from a newer version, or used by another program?",
+        ) from error
+    finally:
+        engine.dispose()
     os.chmod(path, 0o600)
 
 

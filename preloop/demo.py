@@ -142,7 +142,7 @@ class Demo:
             _line("asked", f"{data['tool']} {call['arguments']}, waits for {', '.join(data['asked'])}")
             tasks.start_soon(self._approve, running)
         elif event.type == "approval.closed":
-            approver = running.house.desk.directory.approvers.get(data["by"] or "")
+            approver = running.house.desk.directory.approvers.get(data.get("by") or "")
             _line(data["status"], f"by {approver.name}" if approver else "nobody decided")
         elif event.type == "tool.settled":
             call = await _call(running, data["call"])
@@ -189,7 +189,7 @@ async def payments() -> AsyncIterator[str]:
     await anyio.Path(FOLDER).mkdir(exist_ok=True, mode=0o700)
     command = [sys.executable, str(EXAMPLES / "payments" / "server.py")]
     command += ["--port", "0", "--journal", str(FOLDER / "payments.jsonl")]
-    async with await anyio.open_process(command, stderr=None, stdin=None) as process:
+    async with await anyio.open_process(command, stderr=None, stdin=None, start_new_session=True) as process:
         try:
             yield await _first_line(process)
         finally:

@@ -176,7 +176,7 @@ def approvals_list(
     all_: Annotated[bool, typer.Option("--all", help="Decided ones too.")] = False, json_: Json = False
 ) -> None:
     """Requests that wait, oldest first."""
-    found = list(Client.find().items("/approvals", state=None if all_ else "pending"))
+    found = list(Client.find().items("/approvals", state="all" if all_ else "pending"))
     if json_:
         show.as_json(found)
         return

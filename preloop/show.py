@@ -14,10 +14,12 @@ from rich.text import Text
 
 from kit.errors import Fault
 
-out = Console(highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 500)
 talk = Console(stderr=True, highlight=False, soft_wrap=True)
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 STYLES = {"SUCCEEDED": "green", "FAILED": "red", "TIMEOUT": "yellow", "WAITING_FOR_APPROVAL": "magenta"}
+WHOLE = ("ID", "STATUS")
+"""Columns that are never broken over two lines: they are copied."""
 LEVELS = {"error": "red", "warning": "yellow"}
 
 
@@ -33,7 +35,7 @@ def clean(text: str) -> str:
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
     grid = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        grid.add_column(column, overflow="fold")
+        grid.add_column(column, overflow="fold", no_wrap=column in WHOLE)
     count = 0
     for row in rows:
         count += 1

@@ -69,6 +69,7 @@ def build(
             *live.routes,
             *openapi.routes(operations),
             openapi.described(operations, settings.url),
+            *(Route(path, absent) for path in ABSENT),
             Route("/healthz", healthy, methods=["GET"]),
             Route("/readyz", ready, methods=["GET"]),
             Route("/favicon.ico", favicon, methods=["GET"]),
@@ -116,6 +117,20 @@ async def _as_fault(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         raise Missing(code, message, hint) from error
     raise asgi.refusal(error.status_code, code, message, hint) from error
+
+
+ABSENT = (
+    *("/audit", "/settings", "/metrics", "/api/flow.schema.json", "/api/v1/models", "/api/v1/budgets", "/api/v1/audit"),
+    *("/api/v1/settings", "/api/v1/flows/{name}/render", "/api/v1/flows/{name}/health"),
+    "/api/v1/executions/{id}/artifacts",
+)
+"""Addresses that are named already and whose work is not done yet."""
+
+
+async def absent(request: Request) -> Response:
+    raise asgi.refusal(
+        501, "not_supported_yet", "This address is known but not built yet.", "CHANGELOG.md has what is."
+    )
 
 
 async def healthy(request: Request) -> Response:

@@ -12,7 +12,7 @@ from control.approvals.desk import Verdict
 from control.approvals.directory import Approver
 from control.identity.principals import Person, Role
 from control.tables import grants as standing
-from kit.errors import Fault
+from kit.errors import Fault, Invalid
 from web import arguments, auth, grants, inputs, reading, shapes, verdicts
 from web.openapi import Operation
 from web.parts import Parts, parts
@@ -25,7 +25,10 @@ NONE: Mapping[str, str] = MappingProxyType({})
 
 async def list_approvals(request: Request, person: Person) -> shapes.Listed[shapes.Approval]:
     """`?state=pending`: only the open ones, oldest first."""
-    pending = request.query_params.get("state") == "pending"
+    wanted = request.query_params.get("state", "all")
+    if wanted not in ("pending", "all"):
+        raise Invalid("query_invalid", f"state={wanted[:40]!r} is not known.", "It is pending or all.")
+    pending = wanted == "pending"
     return shapes.Listed(items=await reading.approvals_listed(parts(request).db, person.account_id, pending=pending))
 
 

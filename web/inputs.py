@@ -26,7 +26,9 @@ async def form(request: Request) -> Mapping[str, str]:
         pairs = parse_qsl((await request.body()).decode(), keep_blank_values=True, max_num_fields=100)
     except ValueError as error:
         raise Invalid("form_invalid", f"The form can't be read: {error}.") from error
-    return dict(reversed(pairs))
+    found = dict(reversed(pairs))
+    canonical.check(found)
+    return found
 
 
 async def body(request: Request, model: type[M]) -> M:

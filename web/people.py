@@ -9,7 +9,6 @@ from starlette.routing import Route
 
 from control.flows import catalog
 from control.identity import accounts, sessions
-from control.identity import tokens as identity
 from control.identity.principals import Person, Role
 from control.tables import tokens, users
 from kit.db import Tx
@@ -110,7 +109,7 @@ async def list_tokens(request: Request, person: Person) -> Listed[KnownToken]:
 
 async def revoke_token(request: Request, person: Person) -> Listed[KnownToken]:
     id_ = request.path_params["id"]
-    await parts(request).db.write(lambda tx: identity.revoke_token(tx, person.account_id, id_))
+    await parts(request).db.write(lambda tx: sessions.revoke_token(tx, person.account_id, id_))
     return await list_tokens(request, person)
 
 

@@ -32,7 +32,8 @@ def withdraw(tx: Tx, ended: Row[Any], cause: Cause | None) -> None:
     now = tx.now()
     gone = sa.update(approvals).where(mine, approvals.c.status == "pending")
     for row in tx.execute(gone.values(status="withdrawn", decided_at=now).returning(approvals.c.id)).all():
-        events.append(tx, ended.account_id, ended.id, "approval.closed", approval=row.id, status="withdrawn")
+        data = {"approval": row.id, "status": "withdrawn", "by": None, "reason": None}
+        events.append(tx, ended.account_id, ended.id, "approval.closed", **data)
     tx.execute(sa.update(approvals).where(mine, approvals.c.status == "approved").values(status="lapsed"))
     open_ = sa.select(tool_calls.c.id).where(
         tool_calls.c.execution_id == ended.id, tool_calls.c.status.in_([Status.READY, Status.WAITING])

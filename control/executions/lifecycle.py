@@ -2,7 +2,7 @@
 
 Intent and end: cancel, deadlines and budgets only set `stop_intent`; whoever holds the lease ends the execution,
 fenced by
-its epoch. A declined approval ends it at once. `Endings` are units that `preloop/wiring` hands in (withdraw approvals,
+its epoch. A declined approval ends it at once. `Endings` are units that `preloop/house` hands in (withdraw approvals,
 revoke the session, …): they run in the ending transaction, and this file imports none of them.
 """
 

@@ -23,7 +23,7 @@ from control.tables import sessions, signing_keys, tokens
 from kit import tokens as mechanics
 from kit.bus import Bus, Watch
 from kit.db import Database, Tx
-from kit.errors import Conflict, Unauthorized
+from kit.errors import Conflict, Missing, Unauthorized
 from kit.ids import new_id
 
 FRESH_S = 1.0
@@ -112,6 +112,18 @@ def revoke(tx: Tx, session_id: str) -> bool:
         events.append(tx, row.account_id, row.execution_id or session_id, "session.revoked", session=session_id)
         tx.wake(topic(session_id))
     return ended
+
+
+def revoke_token(tx: Tx, account_id: str, token_id: str) -> None:
+    """End a token that somebody holds; an enrolled agent's session ends with it. Twice is fine."""
+    mine = (tokens.c.id == token_id) & (tokens.c.account_id == account_id)
+    row = tx.one(sa.select(tokens).where(mine))
+    if row is None:
+        raise Missing("token_unknown", f"There is no token {token_id}.", "`preloop tokens list` shows them.")
+    tx.execute(sa.update(tokens).where(mine, tokens.c.revoked_at.is_(None)).values(revoked_at=tx.now()))
+    events.append(tx, account_id, events.ACCOUNT, "token.revoked", token=token_id, kind=row.kind)
+    if row.session_id:
+        revoke(tx, row.session_id)
 
 
 def publish_key(tx: Tx, account_id: str, signer: mechanics.Signer) -> None:

@@ -80,6 +80,18 @@ async def test_a_worker_that_adopted_its_own_lost_run_fences_its_former_self(hou
     assert await house.db.write(lambda tx: queue.heartbeat(tx, execution_id, "w1", row.epoch + 1))
 
 
+async def test_what_an_agent_told_a_former_holder_is_not_written(house: House) -> None:
+    execution_id = await house.start()
+    row = await claim(house)
+    await backdate(house, execution_id, lease_until=queue.LEASE + timedelta(seconds=1))
+    adopted = await house.db.write(lambda tx: queue.adopt(tx, "w2", ["process:x"]))
+    assert adopted
+    for epoch, written in ((row.epoch, False), (adopted.epoch, True)):
+        started = await house.db.write(lambda tx, e=epoch: house.lifecycle.started(tx, execution_id, e))  # type: ignore[misc]
+        ended = await house.db.write(lambda tx, e=epoch: house.lifecycle.agent_ended(tx, execution_id, e, 0))  # type: ignore[misc]
+        assert (started, ended) == (written, written)
+
+
 async def test_nobody_adopts_what_runs_on_an_engine_they_can_t_reach(house: House) -> None:
     execution_id = await house.start()
     await claim(house)

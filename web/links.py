@@ -51,14 +51,14 @@ async def open_link(request: Request) -> Response:
 
 
 async def _holder(request: Request, clear: str) -> Visitor:
-    """Whose link this is. Who comes with too many that are none waits; a real one is looked at as often as it takes."""
+    """Whose link this is. Whoever comes with too many that are none is told to wait; a real one opens all the same, for
+    behind one proxy everybody has one address."""
     given, address = parts(request), request.client.host if request.client else "unknown"
-    if given.guesses.spent(address):
-        raise _too_often()
     try:
         visitor = await links.visitor(given.db, clear, given.clock.now())
     except Missing:
-        given.guesses.take(address)
+        if not given.guesses.take(address):
+            raise _too_often() from None
         raise
     if not given.looks.take(f"{visitor.approval_id} {address}"):
         raise _too_often()

@@ -80,7 +80,9 @@ async def test_guessing_is_slowed_down_and_who_has_a_link_is_not(world: World) -
     async with world.client() as http:
         assert (await open_page(http, world, approval)).status_code == 200
         seen = [(await http.get(f"/a/apl_{n}")).status_code for n in range(40)]
-    assert seen == [404] * 30 + [429] * 10
+        assert (await http.get(f"/a/{approval}")).status_code == 200
+    assert seen[:30] == [404] * 30
+    assert 429 in seen[30:]
 
 
 async def test_a_form_is_not_pressed_without_end(world: World) -> None:
@@ -88,7 +90,8 @@ async def test_a_form_is_not_pressed_without_end(world: World) -> None:
     async with world.client() as http:
         form = fields(await open_page(http, world, approval)) | {"digest": "0" * 64}
         seen = [(await http.post(f"/a/{approval}", data=form)).status_code for _ in range(25)]
-    assert seen == [409] * 20 + [429] * 5
+    assert seen[:20] == [409] * 20
+    assert 429 in seen[20:]
 
 
 def test_a_pace_gives_back_what_time_brings() -> None:

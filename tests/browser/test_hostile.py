@@ -80,9 +80,7 @@ async def described(stage: Stage) -> None:
     """A tool that was accepted, and that its server then described anew."""
     for words in (" ".join(CORPUS), "".join(reversed(CORPUS))):
         seen, trust = [definition(words)], pins.Trust(first_use=True)
-        await stage.world.house.db.write(
-            partial(pins.see, account_id=ACCOUNT, server="evil", found=seen, trust=trust)
-        )
+        await stage.world.house.db.write(partial(pins.see, account_id=ACCOUNT, server="evil", found=seen, trust=trust))
 
 
 async def looked_at(page: Page, address: str) -> None:

@@ -91,6 +91,10 @@ class Sends:
         listener = self._hearing.get(call_id)
         return await listener(message) if listener is not None else None
 
+    def followed(self, call_id: str) -> bool:
+        """Does anybody wait for this call here?"""
+        return self._lookout.follows(call_id)
+
     def settled(self, call_id: str) -> Row[Any] | None:
         """The row of a call that ended here since somebody asked; given once."""
         return self._settled.pop(call_id, None)

@@ -93,6 +93,16 @@ async def test_a_broken_stream_goes_on_under_a_session_nobody_knows(
     assert counts[0] > 1, "progress never goes back"
 
 
+async def test_nobody_waits_for_a_client_that_left_its_session(house: Plane) -> None:
+    _, token = await house.enrolled(GATED)
+    async with agent(house, token) as http:
+        await broken(house, http, 3)
+        [approval] = await house.pending()
+        with anyio.fail_after(10):
+            while house.endpoint.calls.sends.followed(approval.call_id):  # noqa: ASYNC110 - nothing tells of it
+                await anyio.sleep(0.05)
+
+
 async def test_the_answer_that_came_while_nobody_listened_is_there(house: Plane, payments: Payments) -> None:
     _, token = await house.enrolled(GATED)
     async with agent(house, token) as http:

@@ -69,10 +69,7 @@ def build(
             *live.routes,
             *openapi.routes(operations),
             openapi.described(operations, settings.url),
-            *(Route(path, absent) for path in ABSENT),
-            Route("/healthz", healthy, methods=["GET"]),
-            Route("/readyz", ready, methods=["GET"]),
-            Route("/favicon.ico", favicon, methods=["GET"]),
+            *_plain(),
             Mount("/static/" + BUILD, _kept(StaticFiles(directory=STATIC))),
         ],
         middleware=[
@@ -89,6 +86,12 @@ def build(
         settings=settings, db=db, bus=bus, sealer=sealer, desk=desk, known=known, checks=dict(checks or {})
     )
     return app
+
+
+def _plain() -> list[Route]:
+    """Operations, the icon, and what is refused by name."""
+    served = (("/healthz", healthy), ("/readyz", ready), ("/favicon.ico", favicon))
+    return [Route(path, answer, methods=["GET"]) for path, answer in served] + [Route(path, absent) for path in ABSENT]
 
 
 _kept = partial(asgi.Headers, headers={"cache-control": "public, max-age=31536000, immutable"})

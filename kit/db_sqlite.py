@@ -68,8 +68,8 @@ class SqliteDatabase:
         sa.event.listen(self._reader, "connect", _reader_pragmas)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-reader")
         self._lanes: dict[Lane, queue.SimpleQueue[_Job]] = {lane: queue.SimpleQueue() for lane in Lane}
-        self._room = {lane: anyio.Semaphore(limit) for lane, limit in WAITING.items()}
-        self._ready = threading.Event()
+        self._room = {lane: anyio.Semaphore(limit, fast_acquire=True) for lane, limit in WAITING.items()}
+        self._ready: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="sqlite-writer", daemon=True)
         self._thread.start()
@@ -82,9 +82,9 @@ class SqliteDatabase:
             job = _Job(unit, loop.create_future())
             self._lanes[lane].put(job)
             if lane is Lane.LATER:
-                loop.call_later(LATER_S, self._ready.set)
+                loop.call_later(LATER_S, self._ready.put, None)
             else:
-                self._ready.set()
+                self._ready.put(None)
             with anyio.CancelScope(shield=True):
                 value, wakes = await job.answer
         for topic in wakes:
@@ -100,7 +100,7 @@ class SqliteDatabase:
 
     async def close(self) -> None:
         self._closing = True
-        self._ready.set()
+        self._ready.put(None)
         with anyio.CancelScope(shield=True):
             await asyncio.to_thread(self._thread.join)
             await asyncio.to_thread(self._readers.shutdown)
@@ -119,8 +119,7 @@ class SqliteDatabase:
 
     def _serve(self, connection: Connection) -> None:
         while True:
-            self._ready.wait()
-            self._ready.clear()
+            self._ready.get()
             lanes = list(self._lanes.values())
             while any(not lane.empty() for lane in lanes):
                 self._commit(connection)

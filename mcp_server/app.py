@@ -57,6 +57,7 @@ class McpEndpoint:
         self._server: Server[Any] = Server(
             "preloop", version=VERSION, instructions=INSTRUCTIONS, get_tool_input_schema=self.catalog.schema_of
         )
+        self._server.middleware.clear()  # the SDK's spans: nobody reads them, and each call pays for them
         self._server.add_request_handler("tools/list", PaginatedRequestParams, self._list_tools)
         tasks = Tasks(db, self.calls)
         tasks.register(self._server)

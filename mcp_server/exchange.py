@@ -83,7 +83,7 @@ class Exchange:
         self._primed = True
         self._events = 0
         self._handling: anyio.CancelScope | None = None
-        self._lock = anyio.Lock()
+        self._lock = anyio.Lock(fast_acquire=True)
 
     # what the SDK reads ---------------------------------------------------------------------------------------------
 

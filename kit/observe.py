@@ -39,7 +39,6 @@ def configure(level: str = "info") -> None:
         "mcp",
         "uvicorn.access",
         "alembic",
-        "aiosqlite",
         "asyncio",
         "LiteLLM",
     ):

@@ -121,6 +121,8 @@ async def call(name: str, arguments: dict[str, Any]) -> str:
             say(news)
 
     async def ask() -> CallToolResult:
+        nonlocal told
+        told = ""
         async with dial() as client:
             result = await client.call_tool(name, arguments, progress_callback=report)
         if result.is_error and AGAIN in text_of(result):

@@ -10,7 +10,7 @@ from control.identity.sessions import Doorkeeper
 from gateway.attempt import Attempt, Intent, estimate, intent_of, requested
 from gateway.flush import Flush, Happened
 from gateway.models import Models
-from gateway.upstream import Route
+from gateway.upstream import Route, Target
 from gateway.wires.neutral import Request
 from kit.clock import Clock
 from kit.db import Database, Tx
@@ -51,11 +51,11 @@ class Admission:
             raise Missing("model_not_found", f"There is no model {alias!r} for this agent.", f"It may use: {known}.")
         return route
 
-    async def admit(self, principal: Principal, request: Request, wire: str, size: int) -> tuple[Attempt, Route]:
+    async def admit(self, principal: Principal, request: Request, wire: str, size: int) -> tuple[Attempt, Target]:
         """An attempt, held for at its worst price and in the journal; or a Fault. `size` is the body's bytes."""
         try:
-            route = self.route(principal, request.alias)
-            self._priced(principal, route)
+            target = self.route(principal, request.alias).targets[0]
+            self._priced(principal, target)
         except Fault as fault:
             self._refused(principal, request, wire, fault, "routing")
             raise
@@ -63,15 +63,15 @@ class Admission:
         intent = intent_of(
             new_id("att"),
             principal,
-            route,
+            target,
             wire,
             at=self._clock.now(),
             input_estimate=estimate(size),
-            max_output=route.max_output(request),
+            max_output=target.max_output(request),
         )
         held = await self._hold(principal, request, intent)
         self._flush.put(requested(intent, held, request.dropped))
-        return Attempt(intent, self._clock), route
+        return Attempt(intent, self._clock), target
 
     async def _hold(self, principal: Principal, request: Request, intent: Intent) -> int | None:
         """Reserve, then write the journal. If we are stopped in between, the reservation is given back."""
@@ -104,12 +104,12 @@ class Admission:
         await self._flush.settled()  # what this agent's last call did not use comes back with the next flush
         return await self._db.write(hold)
 
-    def _priced(self, principal: Principal, route: Route) -> None:
-        if route.price is None and principal.charter.budget_nano is not None:
+    def _priced(self, principal: Principal, target: Target) -> None:
+        if target.price is None and principal.charter.budget_nano is not None:
             raise Refused(
                 "model_unpriced",
-                f"The model {route.alias!r} has no price, and this agent has a budget.",
-                f"Set models.{route.alias}.input_usd_per_mtok and output_usd_per_mtok.",
+                f"The model {target.alias!r} has no price, and this agent has a budget.",
+                f"Set models.{target.alias}.input_usd_per_mtok and output_usd_per_mtok.",
             )
 
     def _refused(self, principal: Principal, request: Request, wire: str, fault: Fault, stage: str) -> None:

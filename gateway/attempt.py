@@ -10,7 +10,7 @@ from typing import Any
 
 from control.identity.principals import Principal
 from gateway.flush import Happened
-from gateway.upstream import Route, UpstreamFailed
+from gateway.upstream import Target, UpstreamFailed
 from gateway.wires.neutral import CallArguments, CallBegun, Counted, Delta, Reasoning, Stop, Text
 from kit.clock import Clock, rfc3339
 from kit.errors import Fault
@@ -72,7 +72,7 @@ class Intent:
 
 
 def intent_of(
-    id_: str, principal: Principal, route: Route, wire: str, *, at: datetime, input_estimate: int, max_output: int
+    id_: str, principal: Principal, target: Target, wire: str, *, at: datetime, input_estimate: int, max_output: int
 ) -> Intent:
     return Intent(
         id=id_,
@@ -82,14 +82,14 @@ def intent_of(
         stream=principal.stream,
         flow=principal.charter.flow,
         principal=principal.name,
-        alias=route.alias,
-        provider=route.provider,
-        model=route.model,
+        alias=target.alias,
+        provider=target.provider,
+        model=target.model,
         wire=wire,
         at=rfc3339(at),
         input_estimate=input_estimate,
         max_output=max_output,
-        price=route.price,
+        price=target.price,
     )
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from gateway.provider import LiteLLM
 from gateway.scripted import Script, Scripted, load
-from gateway.settings import GatewaySettings, ModelAlias
-from gateway.upstream import Provider, Route
+from gateway.settings import GatewaySettings, ModelAlias, Upstream
+from gateway.upstream import Provider, Route, Target
 from kit import canonical
 from ledger.prices import Price, price_of
 
@@ -18,7 +18,8 @@ class Models:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._routes = {
-            alias: Route(alias=alias, settings=entry, price=_price(entry)) for alias, entry in settings.models.items()
+            alias: Route(alias=alias, settings=entry, targets=_targets(alias, entry))
+            for alias, entry in settings.models.items()
         }
         self._providers: Mapping[str, Provider] = {"scripted": Scripted(_scripts(settings.models))}
         self._others: Provider = LiteLLM()
@@ -26,8 +27,8 @@ class Models:
     def route(self, alias: str) -> Route | None:
         return self._routes.get(alias)
 
-    def provider(self, route: Route) -> Provider:
-        return self._providers.get(route.provider, self._others)
+    def provider(self, target: Target) -> Provider:
+        return self._providers.get(target.provider, self._others)
 
     @property
     def aliases(self) -> tuple[str, ...]:
@@ -37,13 +38,21 @@ class Models:
 def _scripts(models: Mapping[str, ModelAlias]) -> dict[str, Script]:
     found = {}
     for alias, entry in models.items():
-        if entry.provider == "scripted" and entry.script:
-            built_in = SCRIPTS / f"{entry.script}.yaml"
-            found[alias] = load(built_in if built_in.exists() else Path(entry.script))
+        for upstream in entry.upstreams:
+            if upstream.provider == "scripted" and upstream.script:
+                built_in = SCRIPTS / f"{upstream.script}.yaml"
+                found[upstream.script] = load(built_in if built_in.exists() else Path(upstream.script))
     return found
 
 
-def _price(entry: ModelAlias) -> Price | None:
+def _targets(alias: str, entry: ModelAlias) -> tuple[Target, ...]:
+    return tuple(
+        Target(alias=alias, place=place, settings=upstream, price=_price(upstream))
+        for place, upstream in enumerate(entry.upstreams)
+    )
+
+
+def _price(entry: Upstream) -> Price | None:
     if entry.input_usd_per_mtok is None or entry.output_usd_per_mtok is None:
         return None
     prices = {

@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from gateway.upstream import Route, UpstreamFailed
+from gateway.upstream import Target, UpstreamFailed
 from gateway.wires.neutral import (
     CallArguments,
     CallBegun,
@@ -46,18 +46,18 @@ _STOPS: dict[str, StopReason] = {
 class LiteLLM:
     """Speaks to whatever LiteLLM can."""
 
-    async def stream(self, route: Route, request: Request) -> AsyncGenerator[Delta, None]:
+    async def stream(self, target: Target, request: Request) -> AsyncGenerator[Delta, None]:
         litellm = await anyio.to_thread.run_sync(_litellm)
-        _register(route.provider, route.model)
+        _register(target.provider, target.model)
         try:
-            chunks = await litellm.acompletion(**_arguments(route, request))
+            chunks = await litellm.acompletion(**_arguments(target, request))
         except Exception as error:  # LiteLLM's errors are of the provider's making and share no useful parent
-            raise _failed(error, route) from error
+            raise _failed(error, target) from error
         try:
             async for delta in _deltas(chunks):
                 yield delta
         except Exception as error:
-            raise _cut(error, route) from error
+            raise _cut(error, target) from error
         finally:
             await _close(chunks)
 
@@ -89,15 +89,15 @@ def _register(provider: str, model: str) -> None:
         litellm.register_model({name: known, model: known})
 
 
-def _arguments(route: Route, request: Request) -> Json:
+def _arguments(target: Target, request: Request) -> Json:
     """What `acompletion` is called with: nothing of the client's body but what the neutral request names."""
-    settings = route.settings
+    settings = target.settings
     sent: Json = {
-        "model": f"{route.provider}/{route.model}",
+        "model": f"{target.provider}/{target.model}",
         "messages": [_message(message) for message in request.messages],
         "stream": True,
         "stream_options": {"include_usage": True},
-        "max_tokens": route.max_output(request),
+        "max_tokens": target.max_output(request),
         "num_retries": 0,
         "max_retries": 0,
         "timeout": CONNECT_S,
@@ -185,12 +185,12 @@ def _usage(usage: Any) -> Usage:  # noqa: ANN401 - LiteLLM's object
     )
 
 
-def _failed(error: Exception, route: Route) -> UpstreamFailed:
+def _failed(error: Exception, target: Target) -> UpstreamFailed:
     """What the client may know: that it failed and how, never the provider's address or words about our key."""
     answered = getattr(error, "status_code", None)
     reached = type(error).__name__ not in ("APIConnectionError", "Timeout")
     log.warning(
-        "upstream failed", alias=route.alias, provider=route.provider, kind=type(error).__name__, status=answered
+        "upstream failed", alias=target.alias, provider=target.provider, kind=type(error).__name__, status=answered
     )
     if answered == 400:
         return UpstreamFailed(f"The provider refused the request: {_words(error)}", answered=400)
@@ -199,18 +199,18 @@ def _failed(error: Exception, route: Route) -> UpstreamFailed:
     status = answered if reached and isinstance(answered, int) else None
     code = "upstream_stalled" if type(error).__name__ == "Timeout" else "upstream_failed"
     return UpstreamFailed(
-        f"The model behind {route.alias!r} failed ({type(error).__name__}).", code=code, answered=status
+        f"The model behind {target.alias!r} failed ({type(error).__name__}).", code=code, answered=status
     )
 
 
-def _cut(error: Exception, route: Route) -> UpstreamFailed:
+def _cut(error: Exception, target: Target) -> UpstreamFailed:
     """An error in the middle. LiteLLM wraps it; a refusal that only comes with the first chunk is still a refusal."""
     cause = getattr(error, "original_exception", None) or error
     answered = getattr(cause, "status_code", None)
     if isinstance(answered, int) and 400 <= answered < 500:
-        return _failed(cause, route)
-    log.warning("upstream cut", alias=route.alias, provider=route.provider, kind=type(cause).__name__)
-    return UpstreamFailed(f"The answer of {route.alias!r} was cut off ({type(cause).__name__}).", code="upstream_cut")
+        return _failed(cause, target)
+    log.warning("upstream cut", alias=target.alias, provider=target.provider, kind=type(cause).__name__)
+    return UpstreamFailed(f"The answer of {target.alias!r} was cut off ({type(cause).__name__}).", code="upstream_cut")
 
 
 def _words(error: Exception) -> str:

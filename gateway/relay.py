@@ -17,7 +17,7 @@ from gateway.flush import Flush
 from gateway.models import Models
 from gateway.settings import GatewaySettings
 from gateway.stream import END, JSON, KEEP_ALIVE, SSE, Outlet, Pause, following
-from gateway.upstream import Route, UpstreamFailed
+from gateway.upstream import Target, UpstreamFailed
 from gateway.wires.neutral import Delta, Face, Request, Wire
 from kit.bus import Bus
 from kit.clock import Clock
@@ -56,13 +56,13 @@ class Relay:
         self, token: str, principal: Principal, request: Request, wire: Wire, size: int, outlet: Outlet
     ) -> None:
         """Answer one request. A Fault is raised only while nothing was sent."""
-        attempt, route = await self._admission.admit(principal, request, wire.name, size)
+        attempt, target = await self._admission.admit(principal, request, wire.name, size)
         face = wire.face(request, attempt.intent.id, int(self._clock.now().timestamp()))
         try:
             async with anyio.create_task_group() as tasks:
                 upstream, deltas = anyio.create_memory_object_stream[Delta](BUFFERED)
                 reading = anyio.CancelScope()
-                tasks.start_soon(self._read, attempt, route, request, upstream, reading)
+                tasks.start_soon(self._read, attempt, target, request, upstream, reading)
                 tasks.start_soon(self._until_revoked, token, principal, attempt, reading)
                 tasks.start_soon(self._until_left, outlet, attempt, reading)
                 async with deltas:
@@ -77,7 +77,7 @@ class Relay:
     async def _read(
         self,
         attempt: Attempt,
-        route: Route,
+        target: Target,
         request: Request,
         upstream: MemoryObjectSendStream[Delta],
         reading: anyio.CancelScope,
@@ -86,20 +86,20 @@ class Relay:
         async with upstream:
             with reading:
                 try:
-                    await self._pass_on(attempt, route, request, upstream)
+                    await self._pass_on(attempt, target, request, upstream)
                 except Fault as fault:
                     attempt.fault = attempt.fault or fault
                 except Exception:
-                    log.exception("model call broke", alias=route.alias, attempt=attempt.intent.id)
+                    log.exception("model call broke", alias=target.alias, attempt=attempt.intent.id)
                     attempt.fault = UpstreamFailed("The model call broke inside the gateway.", code="upstream_cut")
 
     async def _pass_on(
-        self, attempt: Attempt, route: Route, request: Request, upstream: MemoryObjectSendStream[Delta]
+        self, attempt: Attempt, target: Target, request: Request, upstream: MemoryObjectSendStream[Delta]
     ) -> None:
-        async with aclosing(self._models.provider(route).stream(route, request)) as deltas:
+        async with aclosing(self._models.provider(target).stream(target, request)) as deltas:
             while True:
                 try:
-                    with anyio.fail_after(route.settings.stream_idle_s):
+                    with anyio.fail_after(target.settings.stream_idle_s):
                         delta = await anext(deltas)
                 except StopAsyncIteration:
                     break

@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from gateway.play import Lines, Script, Turn, lines
-from gateway.upstream import Route, UpstreamFailed
+from gateway.upstream import Target, UpstreamFailed
 from gateway.wires.neutral import CallArguments, CallBegun, Counted, Delta, Reasoning, Request, Stop, Text
 from kit.errors import Invalid
 from kit.ids import new_id
@@ -38,13 +38,13 @@ def load(path: Path) -> Script:
 
 
 class Scripted:
-    """Plays each alias's script."""
+    """Plays scripts, by their names."""
 
     def __init__(self, scripts: Mapping[str, Script]) -> None:
         self._scripts = scripts
 
-    async def stream(self, route: Route, request: Request) -> AsyncGenerator[Delta, None]:
-        script = self._scripts[route.alias]
+    async def stream(self, target: Target, request: Request) -> AsyncGenerator[Delta, None]:
+        script = self._scripts[target.model]
         turn, spoken = lines(script, request)
         await anyio.sleep(turn.delay_ms / 1000)
         if turn.status is not None:

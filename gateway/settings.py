@@ -1,7 +1,7 @@
 """What an operator says about models: aliases, where they lead, what they cost. Composed once in `preloop/settings`."""
 
 import re
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -32,8 +32,16 @@ Dollars = Annotated[StrictStr, AfterValidator(_dollars)]
 """Decimal text, so that no price was ever a float."""
 
 
-class ModelAlias(BaseModel):
-    """`[models.<alias>]`: the name agents use, and the model behind it. Prices are dollars per million tokens."""
+DIALECTS = ("chat", "responses", "messages", "gemini", "embeddings")
+Name = Literal["chat", "responses", "messages", "gemini", "embeddings"]
+
+
+class Upstream(BaseModel):
+    """A model at a provider. Prices are dollars per million tokens; without them the compiled price table is asked.
+
+    `dialects` are what the provider speaks, the best one first; left out, they follow from `provider` and `base_url`
+    (an OpenAI-compatible server at an address of your own is taken to speak `chat` and `embeddings`).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -41,6 +49,7 @@ class ModelAlias(BaseModel):
     model: str = ""
     base_url: str | None = None
     api_key: SecretStr | None = None
+    dialects: tuple[Name, ...] | None = None
     script: str | None = None
     input_usd_per_mtok: Dollars | None = None
     output_usd_per_mtok: Dollars | None = None
@@ -48,7 +57,11 @@ class ModelAlias(BaseModel):
     cache_write_usd_per_mtok: Dollars | None = None
     reasoning_usd_per_mtok: Dollars | None = None
     max_output_tokens: int = Field(default=16_384, ge=1)
+    connect_s: float = Field(default=10, gt=0)
+    first_byte_s: float = Field(default=600, gt=0)
     stream_idle_s: float = Field(default=300, gt=0)
+    order: int = Field(default=0, ge=0)  # lower is asked first; the next order is the fallback
+    weight: int = Field(default=1, ge=1)  # of the calls among those of the same order
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -59,6 +72,31 @@ class ModelAlias(BaseModel):
         if (self.input_usd_per_mtok is None) != (self.output_usd_per_mtok is None):
             raise ValueError("give both `input_usd_per_mtok` and `output_usd_per_mtok`, or neither")
         return self
+
+
+class ModelAlias(BaseModel):
+    """`[models.<alias>]`: the name agents use, and the models behind it.
+
+    One model is written right here, several as `[[models.<alias>.upstreams]]`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    upstreams: tuple[Upstream, ...] = Field(min_length=1)
+    retries: int = Field(default=2, ge=0, le=10)  # of a call that broke before its first token, over all upstreams
+    requests_per_minute: int | None = Field(default=None, ge=1)  # of one session
+    concurrency: int | None = Field(default=None, ge=1)  # of one session
+    on_disconnect: Literal["drain", "abort"] = "drain"  # read to the end and bill exactly, or stop and bill an estimate
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one(cls, given: object) -> object:
+        """The short form: the fields of the one upstream beside those of the alias."""
+        if not isinstance(given, dict) or "upstreams" in given:
+            return given
+        own = {name: value for name, value in given.items() if name in cls.model_fields}
+        upstream = {name: value for name, value in given.items() if name not in cls.model_fields}
+        return own | {"upstreams": [upstream]}
 
 
 class GatewaySettings(BaseModel):

@@ -1,21 +1,32 @@
 """The seam to whatever answers a model call: the scripted model, or a provider through LiteLLM."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.settings import ModelAlias
+from gateway.settings import ModelAlias, Upstream
 from gateway.wires.neutral import Delta, Request
 from kit.errors import Fault
 from ledger.prices import Price
 
 
+OWN: Mapping[str, tuple[str, ...]] = {
+    "openai": ("responses", "chat", "embeddings"),
+    "anthropic": ("messages",),
+    "gemini": ("gemini",),
+}
+"""What the well-known providers speak at their own addresses, the best one first."""
+ELSEWHERE = ("chat", "embeddings")
+"""What an OpenAI-compatible server at another address speaks, unless the settings say more."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """Where an alias leads."""
+class Target:
+    """One model at one provider, as an alias leads to it. `place` is its number among the alias's upstreams."""
 
     alias: str
-    settings: ModelAlias
+    place: int
+    settings: Upstream
     price: Price | None
 
     @property
@@ -26,9 +37,27 @@ class Route:
     def model(self) -> str:
         return self.settings.model or self.settings.script or self.alias
 
+    @property
+    def dialects(self) -> tuple[str, ...]:
+        """What it speaks, the best one first; empty for a provider that only LiteLLM knows how to ask."""
+        if self.settings.dialects is not None:
+            return self.settings.dialects
+        if self.provider == "openai" and self.settings.base_url:
+            return ELSEWHERE
+        return OWN.get(self.provider, ())
+
     def max_output(self, request: Request) -> int:
         """Tokens that an answer to this request may have at most; providers are told."""
         return min(request.max_output or self.settings.max_output_tokens, self.settings.max_output_tokens)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Where an alias leads."""
+
+    alias: str
+    settings: ModelAlias
+    targets: tuple[Target, ...]
 
 
 class UpstreamFailed(Fault):
@@ -68,4 +97,4 @@ class UpstreamFailed(Fault):
 class Provider(Protocol):
     """Answers one request. The stream yields a Stop when the model ended, and raises UpstreamFailed when it did not."""
 
-    def stream(self, route: Route, request: Request) -> AsyncGenerator[Delta, None]: ...
+    def stream(self, target: Target, request: Request) -> AsyncGenerator[Delta, None]: ...

@@ -14,6 +14,7 @@ from gateway.wires.neutral import (
     Message,
     Reasoning,
     Request,
+    Result,
     Stop,
     StopReason,
     Text,
@@ -27,6 +28,7 @@ from gateway.wires.neutral import (
     said,
     sampling,
     sse,
+    text_parts,
     typed,
     unsupported,
 )
@@ -72,8 +74,10 @@ def _message(item: Json) -> Message:
     if role is None:
         raise Invalid("field_invalid", f"The role {item['role']!r} is not known.")
     calls = tuple(_call(call) for call in objects(item, "tool_calls"))
-    call_id = required(item, "tool_call_id", str) if role == "tool" else None
-    return Message(role=role, text=_content(item.get("content")), calls=calls, call_id=call_id)  # type: ignore[arg-type]
+    said = text_parts(_content(item.get("content")))
+    if role == "tool":
+        return Message(role="tool", parts=(Result(call_id=required(item, "tool_call_id", str), parts=said),))
+    return Message(role=role, parts=(*said, *calls))  # type: ignore[arg-type]
 
 
 def _content(content: object) -> str:

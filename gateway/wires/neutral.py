@@ -32,27 +32,89 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """A piece of text. `cached` is the client's cache marker, as its wire wrote it (Anthropic's `cache_control`)."""
+
+    text: str
+    cached: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A picture: base64 `data` of a media type, or a `url` that only the provider may follow. Never both."""
+
+    media_type: str | None = None
+    data: str | None = None
+    url: str | None = None
+    detail: str | None = None
+    cached: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thought:
+    """What the model thought before. `seal` is the provider's signature or ciphertext: see `seals`."""
+
+    text: str = ""
+    seal: str | None = None
+    redacted: bool = False  # there is only the seal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """A tool call in the conversation so far; `arguments` is the JSON text as the model wrote it."""
 
     id: str
     name: str
     arguments: str
+    seal: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a tool call came to."""
+
+    call_id: str
+    parts: tuple[Said | Image, ...] = ()
+    failed: bool = False
+    cached: Mapping[str, Any] | None = None
+
+    @property
+    def text(self) -> str:
+        return "".join(part.text for part in self.parts if isinstance(part, Said))
+
+
+Part = Said | Image | Thought | Call | Result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One turn. A `tool` message answers `call_id`."""
+    """One turn, its parts in order. A `tool` message holds exactly one Result; only the assistant thinks and calls."""
 
     role: Literal["system", "user", "assistant", "tool"]
-    text: str = ""
-    calls: tuple[Call, ...] = ()
-    call_id: str | None = None
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """All it says, results too."""
+        return "".join(part.text for part in self.parts if isinstance(part, Said | Result))
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        return tuple(part for part in self.parts if isinstance(part, Call))
+
+    @property
+    def call_id(self) -> str | None:
+        """Which call a `tool` message answers."""
+        return next((part.call_id for part in self.parts if isinstance(part, Result)), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a client asks of a model. `dropped` names what it sent and we do not pass on."""
+    """What a client asks of a model.
+
+    `body` is what it sent, checked field by field to the bottom: what a provider of the same dialect is sent. `dropped`
+    names what it sent that a translation does not carry. `media` counts pictures, `media_bytes` their base64 text.
+    """
 
     alias: str
     messages: tuple[Message, ...]
@@ -62,10 +124,16 @@ class Request:
     stream: bool = False
     wants_usage: bool = True
     max_output: int | None = None
+    choices: int = 1
     sampling: Mapping[str, Any] = field(default_factory=dict)
     effort: str | None = None
+    thinking: int | None = None  # tokens it may think, where the wire says it so (Anthropic, Gemini)
     format: Mapping[str, Any] | None = None  # as Chat's response_format
+    hosted: tuple[str, ...] = ()  # tools that run at the provider
+    media: int = 0
+    media_bytes: int = 0
     dropped: tuple[str, ...] = ()
+    body: Json = field(default_factory=dict, compare=False)
 
     def tool(self, flat: str) -> Tool:
         """The tool of a flat name; one that was not offered stands for itself."""
@@ -81,9 +149,11 @@ class Text:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reasoning:
-    """More of what the model thinks aloud."""
+    """More of what the model thinks aloud, or the seal that closes the thought (then `text` may be empty)."""
 
-    text: str
+    text: str = ""
+    seal: str | None = None
+    redacted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +162,7 @@ class CallBegun:
 
     id: str
     name: str
+    seal: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +175,11 @@ class CallArguments:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """What the provider says the call used; the last one counts."""
+    """What the provider says the call used; the last one counts. `cost_nano` is what it says it charges, if it does."""
 
     usage: Usage
     upstream_id: str | None = None
+    cost_nano: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,12 +213,13 @@ class Face(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
-    """A dialect: how it asks, how it is answered, how it hears no."""
+    """What clients speak: how it asks, how it is answered, how it hears no. `keep_alive` is a pause it tolerates."""
 
     name: str
     parse: Callable[[Json], Request]
     face: Callable[[Request, str, int], Face]  # request, attempt id, seconds since 1970
     refusal: Callable[[Fault], tuple[int, bytes]]
+    keep_alive: bytes = b": keep-alive\n\n"
 
 
 def only(body: Json, allowed: frozenset[str]) -> None:
@@ -177,6 +250,11 @@ def objects(body: Json, name: str) -> list[Json]:
     if not all(isinstance(item, dict) for item in value):
         raise Invalid("field_invalid", f"The field `{name}` is not a list of objects.")
     return [item for item in value if isinstance(item, dict)]
+
+
+def text_parts(text: str) -> tuple[Said, ...]:
+    """Text as parts; nothing is none."""
+    return (Said(text=text),) if text else ()
 
 
 def unsupported(what: str) -> Invalid:

@@ -13,6 +13,7 @@ from gateway.wires.neutral import (
     Json,
     Message,
     Request,
+    Result,
     Tool,
     compact,
     objects,
@@ -20,6 +21,7 @@ from gateway.wires.neutral import (
     positive,
     required,
     sampling,
+    text_parts,
     typed,
     unsupported,
 )
@@ -68,9 +70,9 @@ def parse(body: Json) -> Request:
 def _messages(body: Json) -> tuple[tuple[Message, ...], set[str]]:
     found = []
     if instructions := typed(body, "instructions", str):
-        found.append(Message(role="system", text=instructions))
+        found.append(Message(role="system", parts=text_parts(instructions)))
     if isinstance(body.get("input"), str):
-        return (*found, Message(role="user", text=body["input"])), set()
+        return (*found, Message(role="user", parts=text_parts(body["input"]))), set()
     items = objects(body, "input")
     dropped = {"reasoning"} if any(item.get("type") == "reasoning" for item in items) else set()
     found += [_message(item) for item in items if item.get("type") != "reasoning"]  # sealed for another provider
@@ -83,11 +85,12 @@ def _message(item: Json) -> Message:
         role = chat.ROLES.get(required(item, "role", str))
         if role is None or role == "tool":
             raise Invalid("field_invalid", f"The role {item['role']!r} is not known.")
-        return Message(role=role, text=_text(item.get("content")))  # type: ignore[arg-type]
+        return Message(role=role, parts=text_parts(_text(item.get("content"))))  # type: ignore[arg-type]
     if kind in CALLS:
-        return Message(role="assistant", calls=(_call(item, kind),))
+        return Message(role="assistant", parts=(_call(item, kind),))
     if kind in ("function_call_output", "custom_tool_call_output"):
-        return Message(role="tool", text=_text(item.get("output")), call_id=required(item, "call_id", str))
+        said = text_parts(_text(item.get("output")))
+        return Message(role="tool", parts=(Result(call_id=required(item, "call_id", str), parts=said),))
     raise unsupported(f"An input item of type {kind!r}")
 
 
@@ -104,8 +107,7 @@ def _joined(messages: list[Message]) -> list[Message]:
     for role, group in groupby(messages, key=lambda message: message.role):
         turn = list(group)
         if role == "assistant":
-            calls = tuple(call for message in turn for call in message.calls)
-            turn = [Message(role="assistant", text="".join(message.text for message in turn), calls=calls)]
+            turn = [Message(role="assistant", parts=tuple(part for message in turn for part in message.parts))]
         found += turn
     return found
 

@@ -7,12 +7,21 @@ import pytest
 from gateway.models import SCRIPTS
 from gateway.play import THE_END, Lines, Script, lines, offered
 from gateway.scripted import load
-from gateway.wires.neutral import Call, Message, Request, Tool
+from gateway.wires.neutral import Call, Message, Request, Result, Tool, text_parts
 from kit.errors import Invalid
 from tests.gateway.plane import PAYMENT
 
-USER = Message(role="user", text=PAYMENT)
-ASKED = Message(role="assistant", calls=(Call(id="c1", name="pay", arguments="{}"),))
+
+def user(text: str) -> Message:
+    return Message(role="user", parts=text_parts(text))
+
+
+def answered(text: str) -> Message:
+    return Message(role="tool", parts=(Result(call_id="c1", parts=text_parts(text)),))
+
+
+USER = user(PAYMENT)
+ASKED = Message(role="assistant", parts=(Call(id="c1", name="pay", arguments="{}"),))
 
 
 def play(*messages: Message, tools: tuple[str, ...] = ("pay",), schema: tuple[str, ...] = ()) -> Lines:
@@ -46,7 +55,7 @@ def test_the_prompt_fills_the_first_turn() -> None:
     ],
 )
 def test_amounts_and_contracts_are_read_whole(prompt: str, amount: str, contract: str) -> None:
-    ((_, arguments),) = play(Message(role="user", text=prompt)).calls
+    ((_, arguments),) = play(user(prompt)).calls
     assert f'"amount":{amount},' in arguments
     assert f'"contract_id":"{contract}"' in arguments
 
@@ -60,19 +69,19 @@ def test_a_justification_is_given_only_where_it_is_asked_for() -> None:
 
 @pytest.mark.parametrize("result", ['{"transaction_id":"tx-1"}', 'Output:\n{"transaction_id": "tx-1"} and more'])
 def test_the_second_turn_quotes_the_tools_result(result: str) -> None:
-    last = play(USER, ASKED, Message(role="tool", text=result, call_id="c1"))
+    last = play(USER, ASKED, answered(result))
     assert "tx-1" in last.say
     assert last.calls == ()
 
 
 def test_a_result_without_the_field_is_said_as_it_is() -> None:
-    last = play(USER, ASKED, Message(role="tool", text="Declined by alice.", call_id="c1"))
+    last = play(USER, ASKED, answered("Declined by alice."))
     assert last.say == "The payment was not made. The tool said: Declined by alice."
 
 
 def test_a_missing_tool_a_missing_prompt_and_the_end_are_said_aloud() -> None:
     assert "offered no tool named pay" in play(USER, tools=()).say
-    assert play(Message(role="user", text="Hello.")).calls == ()
+    assert play(user("Hello.")).calls == ()
     assert play(USER, ASKED, ASKED).say == THE_END
 
 

@@ -40,7 +40,7 @@ def test_the_same_prices_have_the_same_version() -> None:
         entry = {"model": "gpt", "input_usd_per_mtok": dollars, "output_usd_per_mtok": "10.00"}
         route = Models(GatewaySettings.model_validate({"models": {"a": entry}})).route("a")
         assert route
-        assert route.price
-        return route.price.version
+        assert route.targets[0].price
+        return route.targets[0].price.version
 
     assert version("2.50") == version("2.50") != version("2.51")

@@ -1,4 +1,5 @@
-"""The command line. Commands that serve live here; the nouns that ask a plane are in `preloop/nouns`.
+"""The command line. Commands that serve live here; those that ask a plane, and the machine's own, are in
+`preloop/commands`.
 
 Exit codes: 0 ok, 1 done and the answer is no, 2 usage, 3 refused, 4 not reachable, 5 this machine can't run it, 130
 interrupted.
@@ -11,10 +12,25 @@ from typing import Annotated, Any
 import anyio
 import typer
 
-from kit import canonical, observe
+from kit import observe
 from kit.errors import Fault, Invalid
-from preloop import admin, nouns, policy, show, tools
-from preloop.client import Client
+from preloop import show
+from preloop.commands import (
+    approvals,
+    audit,
+    doctor,
+    executions,
+    flows,
+    images,
+    policy,
+    sessions,
+    spend,
+    tokens,
+    tools,
+    users,
+    webhooks,
+)
+from preloop.commands.options import Json
 from preloop.settings import DemoSettings, load
 
 app = typer.Typer(
@@ -23,19 +39,27 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="An open control plane for agents: gated tools, metered models, people who approve.",
 )
-for name, group in {**nouns.GROUPS, **policy.GROUPS, **admin.GROUPS, **tools.GROUPS}.items():
+NOUNS = {
+    "flows": flows.app,
+    "executions": executions.app,
+    "approvals": approvals.app,
+    "policy": policy.app,
+    "users": users.app,
+    "tokens": tokens.app,
+    "sessions": sessions.app,
+    "webhooks": webhooks.app,
+    "images": images.app,
+    "audit": audit.app,
+    "tools": tools.app,
+}
+for name, group in NOUNS.items():
     app.add_typer(group, name=name)
-app.command()(admin.spend)
-app.command()(admin.doctor)
+app.command()(spend.spend)
+app.command()(doctor.doctor)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Config = Annotated[Path | None, typer.Option(help="The settings file; default preloop.toml in this folder.")]
 Data = Annotated[Path | None, typer.Option(help="The data folder; default ./.preloop.")]
-NOT_YET = {
-    "serve": "separate roles",
-    "models": "checks",
-    "budgets": "lists",
-}
+NOT_YET = ((app, "serve"), (app, "models"), (app, "budgets"), (flows.app, "render"))
 
 
 @app.command()
@@ -60,23 +84,7 @@ def demo() -> None:
     raise typer.Exit(run_async(demonstration.run, DemoSettings()))
 
 
-@app.command()
-def run(
-    flow: Annotated[str, typer.Argument(help="The flow's name.")],
-    payload: Annotated[str | None, typer.Option(help="A file with the event's JSON, or - for stdin.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Stay until it ends and print its log.")] = False,
-    json_: Json = False,
-) -> None:
-    """Start an execution of a flow."""
-    event = _payload(payload)
-    client = Client.find()
-    started = client.post(f"/flows/{flow}/executions", {"payload": event})
-    if not follow:
-        show.as_json(started) if json_ else show.out.print(started["execution_id"])
-        show.talk.print(f"Watch it at {started['url']}")
-        return
-    show.talk.print(f"Watch it at {started['url']}")
-    raise typer.Exit(nouns.follow_to_end(client, started["execution_id"], json_wanted=json_))
+app.command()(executions.run)
 
 
 @app.command(name="settings")
@@ -85,28 +93,14 @@ def settings_(config: Config = None, json_: Json = True) -> None:
     show.as_json(load(config=config).model_dump(mode="json"))
 
 
-def _absent(name: str, what: str) -> None:
-    @app.command(name=name, hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-    def absent() -> None:
-        raise Invalid(
-            "not_supported_yet", f"`preloop {name}` ({what}) is not built yet.", "CHANGELOG.md lists what is."
-        )
+def _absent(group: typer.Typer, name: str) -> None:
+    @group.command(name=name, hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+    def absent(context: typer.Context) -> None:
+        raise Invalid("not_supported_yet", f"`{context.command_path}` is not built yet.", "CHANGELOG.md lists what is.")
 
 
-for absent_name, absent_what in NOT_YET.items():
-    _absent(absent_name, absent_what)
-
-
-def _payload(named: str | None) -> Any:  # noqa: ANN401 - a JSON value
-    if named is None:
-        return {}
-    try:
-        text = sys.stdin.buffer.read() if named == "-" else Path(named).read_bytes()
-    except OSError as error:
-        raise Invalid(
-            "payload_unreadable", f"{named} can't be read: {error.strerror}.", "--payload takes a file or -."
-        ) from error
-    return canonical.parse(text)
+for absent_in, absent_name in NOT_YET:
+    _absent(absent_in, absent_name)
 
 
 def run_async(work: Any, *args: Any) -> Any:  # noqa: ANN401 - any coroutine function

@@ -1,8 +1,10 @@
 """The command line's view of a plane: REST over HTTP, found by the file a local plane leaves or by `PRELOOP_URL`."""
 
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -46,27 +48,30 @@ class Client:
             ) from error
         return cls(found["url"], found["token"])
 
-    def get(self, path: str, **query: Any) -> Any:  # noqa: ANN401 - the answer is JSON
-        return self._ask("GET", path, params={name: value for name, value in query.items() if value is not None})
+    def get(self, *at: str, **query: Any) -> Any:  # noqa: ANN401 - the answer is JSON
+        """What is at `/api/v1/at[0]/at[1]/…`; each part may contain anything."""
+        return self._ask("GET", at, params={name: value for name, value in query.items() if value is not None})
 
-    def post(self, path: str, body: object = None, **headers: str) -> Any:  # noqa: ANN401 - the answer is JSON
-        return self._ask("POST", path, json={} if body is None else body, headers=headers)
+    def post(self, *at: str, body: object = None) -> Any:  # noqa: ANN401 - the answer is JSON
+        return self._ask("POST", at, json={} if body is None else body)
 
-    def put(self, path: str, text: str) -> Any:  # noqa: ANN401 - the answer is JSON
-        return self._ask("PUT", path, content=text.encode(), headers={"content-type": "application/yaml"})
+    def put(self, *at: str, text: str) -> Any:  # noqa: ANN401 - the answer is JSON
+        return self._ask("PUT", at, content=text.encode(), headers={"content-type": "application/yaml"})
 
-    def items(self, path: str, *, most: int = 100, **query: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - filters
-        """The items of a list, over its pages."""
+    def items(self, *at: str, most: int | None = None, **query: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - filters
+        """The items of a list, over its pages; `most` of them, or all."""
         cursor = None
-        while most > 0:
-            page = self.get(path, cursor=cursor, **query)
-            yield from page["items"][:most]
-            most -= len(page["items"])
+        left = sys.maxsize if most is None else most
+        while left > 0:
+            page = self.get(*at, cursor=cursor, **query)
+            yield from page["items"][:left]
+            left -= len(page["items"])
             cursor = page["next"]
             if cursor is None:
                 return
 
-    def _ask(self, method: str, path: str, **more: Any) -> Any:  # noqa: ANN401 - httpx's own arguments
+    def _ask(self, method: str, at: Sequence[str], **more: Any) -> Any:  # noqa: ANN401 - httpx's own arguments
+        path = "".join(f"/{quote(part, safe='')}" for part in at)
         try:
             answer = self._http.request(method, path, **more)
         except httpx.HTTPError as error:

@@ -4,10 +4,11 @@ sequences."""
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+import yaml
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -30,6 +31,38 @@ def as_json(value: object) -> None:
 def clean(text: str) -> str:
     """An agent's text without what would move the cursor or turn the reading direction."""
     return _CONTROL.sub("", text)
+
+
+def done(value: object, told: str, *, json_wanted: bool) -> None:
+    """What came of it: JSON on wish, else what there is to say."""
+    as_json(value) if json_wanted else out.print(told, markup=False)
+
+
+def one(found: dict[str, Any], *, json_wanted: bool) -> None:
+    """One thing: JSON on wish, else its keys and values."""
+    if json_wanted:
+        as_json(found)
+        return
+    table(("", ""), ((key, _cell(value)) for key, value in found.items() if value not in (None, "", [])), empty="")
+
+
+def _cell(value: object) -> object:
+    return yaml.safe_dump(value, sort_keys=False).strip() if isinstance(value, dict | list) else value
+
+
+def items(
+    found: Iterable[dict[str, Any]],
+    columns: Sequence[str],
+    cells: Callable[[dict[str, Any]], Sequence[object]],
+    *,
+    empty: str,
+    json_wanted: bool,
+) -> None:
+    """A list: JSON on wish, else a table with the cells of each item."""
+    if json_wanted:
+        as_json(list(found))
+        return
+    table(columns, map(cells, found), empty=empty)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:

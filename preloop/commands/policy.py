@@ -9,13 +9,14 @@ from kit import canonical
 from kit.errors import Invalid
 from preloop import show
 from preloop.client import Client
-from preloop.nouns import Id, Json
+from preloop.commands import flows
+from preloop.commands.options import Id, Json
 
-policy = typer.Typer(no_args_is_help=True, help="Rules about tools, tried out before they count.")
+app = typer.Typer(no_args_is_help=True, help="Rules about tools, tried out before they count.")
 
 
-@policy.command("explain")
-def policy_explain(
+@app.command()
+def explain(
     flow: Id,
     server: Annotated[str, typer.Option(help="The tool server.")],
     tool: Annotated[str, typer.Option(help="The tool.")],
@@ -25,7 +26,7 @@ def policy_explain(
 ) -> None:
     """Which rule decides about a call, and why; exit 1 when it would be denied."""
     asked = {"flow": flow, "server": server, "tool": tool, "args": _object(args), "execution": _object(execution)}
-    found = Client.find().post("/policy/explain", asked)
+    found = Client.find().post("policy", "explain", body=asked)
     if json_:
         show.as_json(found)
     else:
@@ -54,29 +55,20 @@ def _verdict(ruled: dict[str, Any]) -> str:
     return f"ask {ruled['group']}" + (f" ({ruled['quorum']} of them)" if ruled["quorum"] > 1 else "")
 
 
-@policy.command("replay")
-def policy_replay(
+@app.command()
+def replay(
     flow_file: Annotated[Path, typer.Argument(help="A changed flow file; it is not saved.")],
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many of the newest calls.")] = 1000,
     json_: Json = False,
 ) -> None:
     """What a changed flow file would have said about past calls, each over what its rules saw then."""
-    try:
-        source = flow_file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Invalid("flow_unreadable", f"{flow_file} can't be read: {error}.", "Name a flow file.") from error
-    found = Client.find().post("/policy/replay", {"source": source, "limit": limit})
+    asked = {"source": flows.source_of(flow_file), "limit": limit}
+    found = Client.find().post("policy", "replay", body=asked)
     if json_:
         show.as_json(found)
         return
     rows = [
-        (
-            one["call_id"],
-            one["tool"],
-            canonical.dumps(one["arguments"]),
-            _verdict(one["before"]),
-            _verdict(one["after"]),
-        )
+        (one["call_id"], one["tool"], canonical.dumps(one["arguments"]), *map(_verdict, (one["before"], one["after"])))
         for one in found["changes"]
     ]
     show.table(("CALL", "TOOL", "ARGUMENTS", "WAS", "WOULD BE"), rows, empty="No verdict changes.")
@@ -91,6 +83,3 @@ def _object(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise Invalid("json_invalid", f"{text[:60]!r} is not a JSON object.", 'Write something like {"amount": 1500}.')
     return found
-
-
-GROUPS = {"policy": policy}

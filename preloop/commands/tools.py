@@ -7,26 +7,27 @@ import typer
 from kit.errors import Conflict
 from preloop import show
 from preloop.client import Client
-from preloop.nouns import Id, Json
+from preloop.commands.options import Id, Json
 
-tools = typer.Typer(no_args_is_help=True, help="Tools of the tool servers: which definitions are served.")
+app = typer.Typer(no_args_is_help=True, help="Tools of the tool servers: which definitions are served.")
 
 
-@tools.command("list")
-def tools_list(json_: Json = False) -> None:
+@app.command("list")
+def list_all(json_: Json = False) -> None:
     """Every tool that was seen; those that wait for an admin first."""
-    found = sorted(Client.find().items("/tools", most=10_000), key=lambda tool: tool["status"] == "accepted")
-    if json_:
-        show.as_json(found)
-        return
-    rows = ((t["status"], t["server"], t["tool"], t["decided_by"], t["digest"]) for t in found)
-    show.table(("STATUS", "SERVER", "TOOL", "BY", "DIGEST"), rows, empty="No tool server was reached yet.")
+    show.items(
+        sorted(Client.find().items("tools"), key=lambda tool: tool["status"] == "accepted"),
+        ("STATUS", "SERVER", "TOOL", "BY", "DIGEST"),
+        lambda tool: (tool["status"], tool["server"], tool["tool"], tool["decided_by"], tool["digest"]),
+        empty="No tool server was reached yet.",
+        json_wanted=json_,
+    )
 
 
-@tools.command("diff")
-def tools_diff(server: Id, tool: Id, json_: Json = False) -> None:
+@app.command()
+def diff(server: Id, tool: Id, json_: Json = False) -> None:
     """What a server says of a tool now, against what was accepted; exit 1 when they differ."""
-    found = _one(server, tool)
+    found = _one(Client.find(), server, tool)
     if json_:
         show.as_json(found)
     elif found["diff"]:
@@ -40,22 +41,22 @@ def tools_diff(server: Id, tool: Id, json_: Json = False) -> None:
         raise typer.Exit(1)
 
 
-@tools.command("accept")
-def tools_accept(
+@app.command()
+def accept(
     server: Id,
     tool: Id,
     digest: Annotated[str | None, typer.Option(help="Only if it is this definition (a prefix will do).")] = None,
+    json_: Json = False,
 ) -> None:
     """Serve what a server says of a tool now. Look at `tools diff` first."""
-    found = _one(server, tool)
+    client = Client.find()
+    found = _one(client, server, tool)
     if digest is not None and not found["digest"].startswith(digest):
         raise Conflict("tool_changed", f"The tool's digest is {found['digest']}.", "Look at it again: `tools diff`.")
-    Client.find().post("/tools/accept", {"server": server, "tool": tool, "digest": found["digest"]})
-    show.out.print(f"{tool} of {server} is served as {found['digest']}")
+    client.post("tools", "accept", body={"server": server, "tool": tool, "digest": found["digest"]})
+    told = f"{tool} of {server} is served as {found['digest']}"
+    show.done(_one(client, server, tool) if json_ else None, told, json_wanted=json_)
 
 
-def _one(server: str, tool: str) -> Any:  # noqa: ANN401 - a JSON value
-    return Client.find().get(f"/tools/{server}/{tool}")
-
-
-GROUPS = {"tools": tools}
+def _one(client: Client, server: str, tool: str) -> Any:  # noqa: ANN401 - a JSON value
+    return client.get("tools", server, tool)

@@ -1,0 +1,53 @@
+"""`preloop approvals`: what waits for a person, and deciding it."""
+
+from typing import Annotated
+
+import typer
+
+from preloop import show
+from preloop.client import Client
+from preloop.commands.options import Id, Json
+
+app = typer.Typer(no_args_is_help=True, help="Requests that wait for a person.")
+
+
+@app.command("list")
+def list_waiting(
+    all_: Annotated[bool, typer.Option("--all", help="Decided ones too.")] = False, json_: Json = False
+) -> None:
+    """Requests that wait, oldest first."""
+    show.items(
+        Client.find().items("approvals", state="all" if all_ else "pending"),
+        ("ID", "TOOL", "FLOW", "ASKED", "STATUS", "SINCE"),
+        lambda a: (a["id"], a["tool"], a["flow"], a["approver_group"], a["status"], show.ago(a["asked_at"])),
+        empty="Nothing waits for a person.",
+        json_wanted=json_,
+    )
+
+
+@app.command("show")
+def show_one(id_: Id, json_: Json = False) -> None:
+    """One request with its arguments."""
+    show.one(Client.find().get("approvals", id_), json_wanted=json_)
+
+
+@app.command()
+def approve(id_: Id, reason: Annotated[str, typer.Option(help="Why; optional.")] = "", json_: Json = False) -> None:
+    """Say yes to exactly the arguments that `approvals show` prints."""
+    _decide(id_, "approved", reason, json_)
+
+
+@app.command()
+def decline(
+    id_: Id, reason: Annotated[str, typer.Option(help="Why; the agent reads it.")], json_: Json = False
+) -> None:
+    """Say no."""
+    _decide(id_, "declined", reason, json_)
+
+
+def _decide(id_: str, verdict: str, reason: str, json_wanted: bool) -> None:
+    client = Client.find()
+    digest = client.get("approvals", id_)["digest"]
+    asked = {"verdict": verdict, "reason": reason, "digest": digest}
+    decided = client.post("approvals", id_, "decide", body=asked)
+    show.done(decided, decided["status"], json_wanted=json_wanted)

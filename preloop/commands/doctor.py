@@ -1,0 +1,36 @@
+"""`preloop doctor`: what this machine can run."""
+
+import shutil
+
+import anyio
+import typer
+
+from kit.errors import Fault
+from preloop import show
+from preloop.commands.options import Json
+from preloop.settings import Settings, load
+
+
+def doctor(json_: Json = False) -> None:
+    """What this machine has of what Preloop can use, and how to get the rest; exit 1 when something is missing."""
+    settings = load()
+    rows = [("data folder", str(settings.data.resolve()), ""), anyio.run(_engine, settings)]
+    for program, why in (("node", "builds agent images"), ("chromium", "runs the browser tests")):
+        found = shutil.which(program)
+        rows.append((program, found or "missing", "" if found else f"apt-get install {program}: {why}"))
+    if json_:
+        show.as_json([{"part": part, "found": found, "hint": hint} for part, found, hint in rows])
+    else:
+        show.table(("PART", "FOUND", "HOW TO GET IT"), rows, empty="")
+    if any(hint for *_, hint in rows):
+        raise typer.Exit(1)
+
+
+async def _engine(settings: Settings) -> tuple[str, str, str]:
+    from preloop.house import open_engine  # decision 0006
+
+    try:
+        async with open_engine(settings) as place:
+            return ("engine", place if isinstance(place, str) else place.engine.name, "")
+    except Fault as fault:
+        return ("engine", fault.message, fault.hint)

@@ -1,0 +1,36 @@
+"""`preloop images`: agents' images on this machine's engine."""
+
+from typing import Annotated
+
+import anyio
+import typer
+
+from preloop import show
+from preloop.commands.options import Json
+
+app = typer.Typer(no_args_is_help=True, help="Images of agents.")
+
+
+@app.command()
+def build(
+    name: Annotated[str, typer.Argument(help="base, scripted or codex")],
+    base: Annotated[str | None, typer.Option(help="An image to build on instead of our own base.")] = None,
+) -> None:
+    """Build an agent's image on this machine's engine; unchanged inputs build nothing."""
+    from runner import images as recipes  # decision 0006
+
+    built = anyio.run(recipes.build, name, base, show.talk.print)
+    show.out.print(built)
+
+
+@app.command("list")
+def list_all(json_: Json = False) -> None:
+    """Agent images on this machine's engine."""
+    from runner import images as recipes
+
+    found = anyio.run(recipes.images_list)
+    if json_:
+        show.as_json([str(image) for image in found])
+        return
+    for image in found:
+        show.out.print(str(image))

@@ -1,0 +1,27 @@
+"""`preloop spend`: what model calls cost."""
+
+from typing import Annotated
+
+import typer
+
+from kit.errors import Invalid
+from preloop import show
+from preloop.client import Client
+from preloop.commands.options import Json
+
+
+def spend(
+    by: Annotated[str, typer.Option(help="flow, alias, execution, …")] = "flow",
+    since: Annotated[str, typer.Option(help="How far back: 1d, 7d, 30d.")] = "30d",
+    json_: Json = False,
+) -> None:
+    """What model calls cost."""
+    days = since.removesuffix("d")
+    if not days.isdecimal() or not int(days):
+        raise Invalid("since_invalid", f"{since!r} is not a number of days.", "Write 7d.")
+    found = Client.find().get("spend", by=by, days=int(days))
+    if json_:
+        show.as_json(found)
+        return
+    rows = ((line["name"], line["calls"], line["cost_usd"] or "unpriced") for line in found["items"])
+    show.table((by.upper(), "CALLS", "USD"), rows, empty=f"Nothing was spent in {since}.")

@@ -1,0 +1,35 @@
+"""`preloop users`: people."""
+
+from typing import Annotated
+
+import typer
+
+from preloop import show
+from preloop.client import Client
+from preloop.commands.options import Json
+
+app = typer.Typer(no_args_is_help=True, help="People.")
+
+
+@app.command()
+def add(
+    email: Annotated[str, typer.Argument()],
+    name: Annotated[str, typer.Option()] = "",
+    role: Annotated[str, typer.Option(help="admin, operator, approver or viewer")] = "viewer",
+    json_: Json = False,
+) -> None:
+    """Add a person and print a sign-in link for them, good once and for an hour."""
+    added = Client.find().post("users", body={"email": email, "name": name, "role": role})
+    show.done(added, added["sign_in"], json_wanted=json_)
+
+
+@app.command("list")
+def list_all(json_: Json = False) -> None:
+    """Everybody who can sign in."""
+    show.items(
+        Client.find().items("users"),
+        ("EMAIL", "NAME", "ROLE"),
+        lambda user: (user["email"], user["name"], user["role"]),
+        empty="Nobody yet.",
+        json_wanted=json_,
+    )

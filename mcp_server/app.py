@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import anyio
-from mcp.server import Server, ServerRequestContext
+from mcp.server import ServerRequestContext
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp_types import CallToolRequestParams, PaginatedRequestParams
@@ -25,7 +25,7 @@ from mcp_server.calls import Calls
 from mcp_server.catalog import Catalog
 from mcp_server.door import McpApp
 from mcp_server.hearing import exchange_of
-from mcp_server.news import News
+from mcp_server.news import Announcing, News
 from mcp_server.passthrough import Passthrough
 from mcp_server.settings import McpSettings
 from mcp_server.tasks import Tasks
@@ -54,7 +54,7 @@ class McpEndpoint:
         self._apps: list[McpApp] = []
         self._listed: set[str] = set()
         self._levels: dict[str, str] = {}
-        self._server: Server[Any] = Server(
+        self._server = Announcing(
             "preloop", version=VERSION, instructions=INSTRUCTIONS, get_tool_input_schema=self.catalog.schema_of
         )
         self._server.middleware.clear()  # the SDK's spans: nobody reads them, and each call pays for them
@@ -65,7 +65,7 @@ class McpEndpoint:
         self._server.add_request_handler("tools/call", CallToolRequestParams, calling.call)
         passthrough = Passthrough(self.catalog, self._levels)
         passthrough.register(self._server)
-        self._news = News(passthrough)
+        self._news = News(passthrough, bus)
         self._news.register(self._server)
 
     def app(self, listener: Listener, *, hosts: Sequence[str], origins: Sequence[str] = ()) -> "McpApp":
@@ -77,6 +77,7 @@ class McpEndpoint:
             Doorkeeper(self._db, self._bus, listener),
             self._bus,
             self.calls,
+            self._news,
             within=StreamableHTTPSessionManager(self._server, security_settings=security),
             alone=StreamableHTTPSessionManager(self._server, stateless=True, security_settings=security),
             security=security,

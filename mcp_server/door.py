@@ -28,6 +28,7 @@ from kit.errors import Fault, Invalid, Missing, Unauthorized
 from mcp_server import resume
 from mcp_server.calls import Calls, Waiting
 from mcp_server.exchange import EXCHANGE, MAX_BODY, Exchange, TooLarge, body_of
+from mcp_server.news import News
 from mcp_server.resume import Trail
 
 METHODS = ("GET", "POST", "DELETE")
@@ -44,6 +45,7 @@ class McpApp:
         doorkeeper: Doorkeeper,
         bus: Bus,
         calls: Calls,
+        news: News,
         *,
         within: StreamableHTTPSessionManager,
         alone: StreamableHTTPSessionManager,
@@ -55,6 +57,7 @@ class McpApp:
         self._doorkeeper = doorkeeper
         self._bus = bus
         self._calls = calls
+        self._news = news
         self._security = TransportSecurityMiddleware(security)
         self._lasting: set[Exchange] = set()
 
@@ -153,6 +156,8 @@ class McpApp:
             return
         async with anyio.create_task_group() as beside:
             beside.start_soon(self._guard, exchange)
+            if exchange.plain:
+                beside.start_soon(self._news.stream, exchange.principal, exchange.tell)
             yield
             beside.cancel_scope.cancel()
 

@@ -165,6 +165,17 @@ class Exchange:
         async with self._lock:
             await self._put(resume.event(data, self._next_id()))
 
+    @property
+    def plain(self) -> bool:
+        """Is it a stream that was only asked to be open, as on the older wire?"""
+        return self.lasting and not self._body
+
+    async def tell(self, data: str) -> None:
+        """One event among those of a stream that somebody else answers, if it is open by now."""
+        async with self._lock:
+            if self._started and not self._ended:
+                await self._put(resume.event(data))
+
     def reporter(self, trail: Trail) -> Callable[[str], Awaitable[None]]:
         """How a stream that was taken up again tells its client how the call stands."""
 

@@ -1,18 +1,22 @@
 """Subscriptions: what upstreams announce reaches the sessions whose charter names them.
 
 Each upstream is listened to once, for everybody: changes of its lists, and the resources somebody asked about. On
-2026-07-28 a client listens by a request of its own; on the older wire it subscribes in its session of the transport.
+2026-07-28 a client listens by a request of its own; on the older wire it subscribes in its session of the transport,
+and each stream it holds open there hears of changed lists. When other tools are served than before (one was accepted,
+quarantined, is gone), that is news too.
 """
 
+import json
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
-from mcp.server import Server
+from mcp.server import NotificationOptions, Server
+from mcp.server.models import InitializationOptions
 from mcp.server.session import ServerSession
 from mcp.server.subscriptions import ListenHandler
 from mcp.shared.exceptions import MCPError
@@ -30,7 +34,10 @@ from mcp_types import (
     UnsubscribeRequestParams,
 )
 
+from control.identity.principals import Principal
+from kit.bus import Bus
 from kit.observe import log
+from mcp_server import trust
 from mcp_server.hearing import Context, exchange_of, session_of
 from mcp_server.manner import Manner, Message
 from mcp_server.passthrough import Passthrough
@@ -48,13 +55,30 @@ _CHANGED: dict[str, ServerEvent] = {
     "notifications/prompts/list_changed": PromptsListChanged(),
     "notifications/resources/list_changed": ResourcesListChanged(),
 }
+_TOLD = {type(event): json.dumps({"jsonrpc": "2.0", "method": method}) for method, event in _CHANGED.items()}
+
+
+class Announcing(Server[Any]):
+    """The SDK's server, which promises to clients of the older wire what `News.stream` keeps."""
+
+    def create_initialization_options(
+        self,
+        notification_options: NotificationOptions | None = None,
+        experimental_capabilities: dict[str, dict[str, Any]] | None = None,
+        extensions: dict[str, dict[str, Any]] | None = None,
+    ) -> InitializationOptions:
+        promised = NotificationOptions(prompts_changed=True, resources_changed=True, tools_changed=True)
+        return super().create_initialization_options(
+            notification_options or promised, experimental_capabilities, extensions
+        )
 
 
 class News:
     """What comes from upstreams unasked, and who hears it."""
 
-    def __init__(self, passthrough: Passthrough) -> None:
+    def __init__(self, passthrough: Passthrough, bus: Bus) -> None:
         self._passthrough = passthrough
+        self._bus = bus
         self._listeners: dict[object, tuple[frozenset[str], Listener]] = {}
         self._wanted: Counter[str] = Counter()
         self._revised = anyio.Event()
@@ -71,6 +95,7 @@ class News:
         async with anyio.create_task_group() as self._telling:
             for upstream in upstreams:
                 self._telling.start_soon(self._follow, upstream)
+                self._telling.start_soon(self._served, upstream.name)
 
     def tell(self, server: str, event: ServerEvent) -> None:
         """Something changed at an upstream."""
@@ -110,6 +135,12 @@ class News:
                 pass
             await anyio.sleep(PAUSE_S)
 
+    async def _served(self, server: str) -> None:
+        with self._bus.watch(trust.topic(server)) as changes:
+            while True:
+                await changes.changed(FOREVER_S)
+                self.tell(server, ToolsListChanged())
+
     # clients of 2026-07-28 ------------------------------------------------------------------------------------------
 
     async def _listen(self, ctx: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
@@ -141,6 +172,29 @@ class News:
             self._revised = anyio.Event()
 
     # clients of the older wire --------------------------------------------------------------------------------------
+
+    async def stream(self, principal: Principal, put: Callable[[str], Awaitable[None]]) -> None:
+        """Tell one client's open stream of changed lists, until cancelled. Several of a kind may become one."""
+        due: dict[str, None] = {}
+        wake = anyio.Event()
+
+        def heard(event: ServerEvent) -> None:
+            if message := _TOLD.get(type(event)):
+                due[message] = None
+                wake.set()
+
+        servers = frozenset(upstream.name for upstream in self._passthrough.allowed(principal))
+        stop = self.listen(servers, heard)
+        try:
+            while True:
+                await wake.wait()
+                wake = anyio.Event()
+                messages = list(due)
+                due.clear()
+                for message in messages:
+                    await put(message)
+        finally:
+            stop()
 
     async def _subscribe(self, ctx: Context, params: SubscribeRequestParams) -> Message:
         uri = str(params.uri)

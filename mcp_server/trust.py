@@ -23,6 +23,11 @@ LOOK_S = 5.0
 _Key = tuple[str, str]
 
 
+def topic(server: str) -> str:
+    """Woken when other tools of this server are served than before."""
+    return f"served:{server}"
+
+
 class Trust:
     """The accepted digests of all tools. `generation` moves when they do."""
 
@@ -47,9 +52,12 @@ class Trust:
         rows = await pins.current(self._db, DEFAULT)
         accepted = {(row.server, row.tool): row.digest for row in rows if row.status == pins.Status.ACCEPTED}
         held = {(row.server, row.tool): row for row in rows if row.status != pins.Status.ACCEPTED}
-        if accepted != self._accepted or held.keys() != self._held.keys():
+        before = self._accepted
+        if accepted != before or held.keys() != self._held.keys():
             self.generation += 1
         self._accepted, self._held = accepted, held
+        for server in {key[0] for key in accepted.keys() | before.keys() if accepted.get(key) != before.get(key)}:
+            self._bus.publish(topic(server))
 
     def learner(self, server: str, settings: UpstreamServer) -> Learned:
         """What an upstream tells its tools to."""
@@ -60,6 +68,7 @@ class Trust:
             seen = [pins.Seen(tool=d.tool, digest=d.digest, raw=canonical.dumps(d.raw)) for d in found]
             await self._db.write(lambda tx: pins.see(tx, DEFAULT, server, seen, trust))
             await self.refresh()
+            self._bus.publish(topic(server))
             if waiting := sorted(d.tool for d in found if not self.serves(d)):
                 log.warning("tools wait for an admin", server=server, tools=waiting, hint="preloop tools list")
 

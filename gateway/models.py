@@ -37,7 +37,7 @@ class Models:
 
 def _scripts(models: Mapping[str, ModelAlias]) -> dict[str, Script]:
     found = {}
-    for alias, entry in models.items():
+    for entry in models.values():
         for upstream in entry.upstreams:
             if upstream.provider == "scripted" and upstream.script:
                 built_in = SCRIPTS / f"{upstream.script}.yaml"

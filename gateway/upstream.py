@@ -9,7 +9,6 @@ from gateway.wires.neutral import Delta, Request
 from kit.errors import Fault
 from ledger.prices import Price
 
-
 OWN: Mapping[str, tuple[str, ...]] = {
     "openai": ("responses", "chat", "embeddings"),
     "anthropic": ("messages",),

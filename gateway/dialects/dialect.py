@@ -1,4 +1,4 @@
-"""What a provider speaks: how it is asked, how its answer is read, and how its bytes are metered when they pass through.
+"""What a provider speaks: how it is asked, how its answer is read, and how its bytes are metered in passing.
 
 Pure. A wire is the client's side of a dialect, this is the provider's. Where both are of the same name the body and the
 answer pass through and a `Meter` only looks on; else a `Reader` turns the answer into neutral deltas.

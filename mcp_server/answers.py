@@ -31,6 +31,14 @@ def error(text: str) -> Result:
     return {"content": [{"type": "text", "text": text}], "isError": True}
 
 
+def is_result(result: Mapping[str, Any]) -> bool:
+    """Has this the shape of a tool's result? What the blocks hold is between the tool and the model."""
+    if result.get("resultType") == "input_required":
+        return True
+    content = result.get("content")
+    return isinstance(content, list) and all(isinstance(block, dict) and "type" in block for block in content)
+
+
 def not_allowed(name: str) -> str:
     return f"Tool '{name}' not found in allowed tools"
 

@@ -140,6 +140,7 @@ class Calls:
         """How a call of this session stands, for somebody who does not wait; what may be sent is sent."""
         row = await toolcalls.look(self._db, call_id)
         if row.status == Status.READY:
+            await self._catalog.reread(row.server)
             mine = await self._db.write(lambda tx: self.sends.claim(tx, waiting.principal, call_id))
             if mine is not None:
                 self.sends.start(mine, waiting.manner)
@@ -192,6 +193,10 @@ class Calls:
                 logs.story(tx, who.account_id, who.execution_id, "info", *lines)
                 if isinstance(verdict, policy.Deny):
                     logs.story(tx, who.account_id, who.execution_id, "error", f"Refused: {verdict.rule}")
+            if isinstance(verdict, policy.Allow):
+                row = self.sends.begin(tx, who, call, rule=verdict.rule, context=json.dumps(seen, default=str))
+                if row is not None:
+                    return row.id, row
             call_id = self._desk.attach(tx, who, call, verdict, context=seen)
             return call_id, self.sends.claim(tx, who, call_id) if isinstance(verdict, policy.Allow) else None
 
@@ -217,6 +222,7 @@ class Calls:
                 if (text := await self._hindrance(waiting, row)) is not None:
                     return Answer(result=answers.error(text))
                 if row.status == Status.READY:
+                    await self._catalog.reread(row.server)
                     row = await self._db.write(lambda tx: self.sends.claim(tx, waiting.principal, call_id))
                     if row is not None:
                         self.sends.start(row, waiting.manner)

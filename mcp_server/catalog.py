@@ -57,6 +57,11 @@ class Catalog:
             self._kept[key] = self._resolve(principal.charter.tools)
         return self._kept[key]
 
+    async def reread(self, server: str) -> None:
+        """Know what a server's tools are now: before one is called that somebody said yes to a while ago."""
+        if upstream := self.upstreams.get(server):
+            await upstream.reread()
+
     def held(self, principal: Principal, name: str) -> str | None:
         """Why a tool that the charter lists is not offered, for the agent that calls it all the same."""
         for upstream in self.upstreams.values():

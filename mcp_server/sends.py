@@ -16,6 +16,7 @@ from sqlalchemy.engine import Row
 
 from control.approvals.desk import Desk
 from control.executions import logs, toolcalls
+from control.executions.toolcalls import Call
 from control.identity.principals import Principal
 from kit.db import Database, Tx
 from kit.errors import Fault
@@ -31,6 +32,7 @@ SLACK_S = 15.0
 """Beyond the upstream's own timeout, until a call that was sent counts as lost."""
 INPUT_S = 600.0
 """How long a task's tool waits for what it asked its client."""
+STARTS = "Executing tool..."
 FINISH_S = 3.0
 """What sends that are under way get when we stop."""
 
@@ -62,12 +64,24 @@ class Sends:
         """Become the one sender: the row as it is then, or None when somebody else is or the run may not act any more.
         Whoever gets a row must `start` it."""
         row = toolcalls.seen(tx, call_id)
-        upstream = self._catalog.upstreams.get(row.server)
-        within = timedelta(seconds=(upstream.timeout_of(row.tool) if upstream else 0) + SLACK_S)
-        if not self._desk.claim(tx, principal, call_id, within=within):
+        if not self._desk.claim(tx, principal, call_id, within=self._within(row.server, row.tool)):
             return None
-        logs.story(tx, row.account_id, row.execution_id, "info", "Executing tool...")
+        logs.story(tx, row.account_id, row.execution_id, "info", STARTS)
         return toolcalls.seen(tx, call_id)
+
+    def begin(self, tx: Tx, principal: Principal, call: Call, *, rule: str, context: str) -> Row[Any] | None:
+        """Record a call that nobody is asked about and become its sender; None, and nothing done, when it is known or
+        the run may not act any more. Whoever gets a row must `start` it."""
+        within = self._within(call.server, call.tool)
+        row = toolcalls.begin(tx, principal, call, rule=rule, context=context, within=within)
+        if row is not None:
+            logs.story(tx, row.account_id, row.execution_id, "info", STARTS)
+        return row
+
+    def _within(self, server: str, tool: str) -> timedelta:
+        """How long the answer to a call may take."""
+        upstream = self._catalog.upstreams.get(server)
+        return timedelta(seconds=(upstream.timeout_of(tool) if upstream else 0) + SLACK_S)
 
     def start(self, row: Row[Any], manner: Manner) -> None:
         assert self._tasks is not None, "calls are sent inside of run()"
@@ -128,7 +142,8 @@ class Sends:
         if upstream is None:
             return NotSent(reason="it is not configured any more")
         arguments = toolcalls.to_send(row)
-        outcome = await upstream.call(row.tool, arguments, manner, token=row.id)
+        its = {"token": row.id, "digest": row.definition_digest or ""}
+        outcome = await upstream.call(row.tool, arguments, manner, **its)
         while isinstance(outcome, Answered) and (asked := self.rounds.ask(row.id, outcome.result)):
             until = timedelta(seconds=INPUT_S + upstream.timeout_of(row.tool) + SLACK_S)
             await self._db.write(lambda tx: toolcalls.prolong(tx, row.id, until))  # noqa: B023 - run at once
@@ -136,7 +151,7 @@ class Sends:
                 rounds = await asked.answered()
             if waited.cancelled_caught:
                 break
-            outcome = await upstream.call(row.tool, arguments, replace(manner, rounds=rounds), token=row.id)
+            outcome = await upstream.call(row.tool, arguments, replace(manner, rounds=rounds), **its)
         return outcome
 
     async def _lose(self, row: Row[Any], reason: str) -> None:
@@ -157,4 +172,4 @@ class Sends:
             text = f"Tool '{row.name}' failed with error: {error}" if is_error else f"Tool result: {error}"
         if self._desk.settle(tx, row.id, result=result, is_error=is_error, error=error if is_error else None):
             logs.story(tx, row.account_id, row.execution_id, "error" if is_error else "info", text)
-        return toolcalls.seen(tx, row.id)
+        return toolcalls.seen(tx, row.id, claimed=row)

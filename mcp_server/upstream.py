@@ -17,6 +17,7 @@ from mcp_types import MISSING_REQUIRED_CLIENT_CAPABILITY, REQUEST_TIMEOUT, ToolL
 
 from kit.errors import Invalid
 from kit.observe import log
+from mcp_server import answers
 from mcp_server.line import Dialler, Line, result_of
 from mcp_server.manner import PLAIN, Manner, Message, asks
 from mcp_server.post import Broken
@@ -78,6 +79,8 @@ class Upstream:
         self._changed = anyio.Event()
         self._stale = anyio.Event()
         self._expected_until = 0.0
+        self._reading = anyio.Lock()
+        self._read_at = 0.0
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
@@ -111,10 +114,10 @@ class Upstream:
         await self.ready(self._expected_until - anyio.current_time())
 
     async def call(
-        self, tool: str, arguments: Mapping[str, Any], manner: Manner = PLAIN, *, token: str = "call"
+        self, tool: str, arguments: Mapping[str, Any], manner: Manner = PLAIN, *, token: str = "call", digest: str = ""
     ) -> Outcome:
-        """Call a tool once. Only a call that cannot have been sent is tried a second time, on a new connection.
-        `token` names its progress."""
+        """Call a tool once, if it still is what `digest` says. Only a call that cannot have been sent is tried a second
+        time, on a new connection. `token` names its progress."""
         params = {"name": tool, "arguments": arguments, **manner.rounds}
         if meta := manner.meta(token):
             params["_meta"] = meta
@@ -122,6 +125,8 @@ class Upstream:
         for _ in range(2):
             if not await self.ready(BACK_S):
                 return NotSent(reason=self.trouble)
+            if digest and not self._is(tool, digest):
+                return NotSent(reason="the tool changed just now")
             outcome = await self._call(tool, params, manner)
             if not isinstance(outcome, NotSent):
                 break
@@ -141,6 +146,10 @@ class Upstream:
         """Seconds one call of this tool may take."""
         return self.settings.timeout_of(tool)
 
+    def _is(self, tool: str, digest: str) -> bool:
+        now = (self.definitions or {}).get(tool)
+        return now is not None and now.digest == digest
+
     async def _call(self, tool: str, params: Message, manner: Manner) -> Outcome:
         line = self._line
         if line is None:
@@ -157,8 +166,8 @@ class Upstream:
             if error.code == REQUEST_TIMEOUT:
                 return Lost(reason=f"no answer within {within:g} s")
             return Answered(result=_refused(error, manner))
-        if not _is_result(result):
-            return Answered(result=_error("the tool server answered with something that is no tool result"))
+        if not answers.is_result(result):
+            return Answered(result=answers.error("the tool server answered with something that is no tool result"))
         return Answered(result=result)
 
     async def _asked(self, line: Line, params: Message, manner: Manner, within: float) -> Message:
@@ -200,6 +209,19 @@ class Upstream:
             self._drop(line, _reason(error))
             log.warning("tool server lost", server=self.name, reason=self.trouble)
 
+    async def reread(self) -> None:
+        """Learn what its tools are now. All who ask while a reading is under way share the next one."""
+        asked = anyio.current_time()
+        async with self._reading:
+            line, begun = self._line, anyio.current_time()
+            if line is None or self._read_at > asked:
+                return
+            try:
+                await self._learn(await line.tools())
+                self._read_at = begun
+            except Exception as error:  # what can't be read again is dialled again, and read then
+                self._drop(line, _reason(error))
+
     def look_again(self) -> None:
         """Its tools may have changed."""
         self._stale.set()
@@ -215,10 +237,7 @@ class Upstream:
                 await _either(line.broken, self._stale)
             self._stale = anyio.Event()
             if not line.broken.is_set():
-                try:
-                    await self._learn(await line.tools())
-                except (TimeoutError, Broken, MCPError) as error:
-                    self._drop(line, _reason(error))
+                await self.reread()
 
     async def _learn(self, raws: list[dict[str, Any]]) -> None:
         """Keep what can be checked; a tool that cannot is left out, and why is kept."""
@@ -262,22 +281,10 @@ async def _either(*events: anyio.Event) -> None:
             waiting.start_soon(wait, event)
 
 
-def _is_result(result: Message) -> bool:
-    """Has it the shape of a tool's result? What the blocks hold is between the tool and the model."""
-    if result.get("resultType") == "input_required":
-        return True
-    content = result.get("content")
-    return isinstance(content, list) and all(isinstance(block, dict) and "type" in block for block in content)
-
-
-def _error(text: str) -> dict[str, Any]:
-    return {"content": [{"type": "text", "text": text}], "isError": True}
-
-
 def _refused(error: MCPError, manner: Manner) -> dict[str, Any]:
     """An upstream's protocol error as a result that a model can read. What its client must act on itself (a missing
     capability, a state that was tampered with) is kept beside it."""
-    result = _error(error.message)
+    result = answers.error(error.message)
     if error.code == MISSING_REQUIRED_CLIENT_CAPABILITY or manner.rounds or manner.tasks:
         result["_meta"] = {PROTOCOL_ERROR: {"code": error.code, "message": error.message, "data": error.data}}
     return result

@@ -15,12 +15,13 @@ SCHEMA = {"type": "object", "properties": {"note": {"default": None}}, "addition
 
 
 class Fake:
-    """Speaks just enough of 2025-06-18. `calls` counts what reached it, by tool."""
+    """Speaks just enough of 2025-06-18. `calls` are the calls that reached it, `listed` counts readings of its list."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.tools = [{"name": name, "inputSchema": SCHEMA} for name in TOOLS]
         self.sessions = 0
+        self.listed = 0
         self.started = anyio.Event()
         self.open = anyio.Event()  # what `wait` waits for
 
@@ -37,6 +38,7 @@ class Fake:
             case "notifications/initialized" | "notifications/cancelled":
                 await _answer(send, 202, b"")
             case "tools/list":
+                self.listed += 1
                 await self._result(send, message, {"tools": self.tools})
             case "tools/call":
                 await self._call(receive, send, message)

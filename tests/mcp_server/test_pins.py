@@ -17,7 +17,7 @@ from kit.errors import Conflict
 from mcp_server import upstream as upstreams
 from mcp_server.settings import UpstreamServer
 from tests.mcp_server.fake import SCHEMA, Fake, fake
-from tests.mcp_server.plane import ACCOUNT, Plane, plane, text_of
+from tests.mcp_server.plane import ACCOUNT, ERAS, Era, Plane, plane, text_of
 
 ALL = ToolGrant(server="fake", tool="*")
 GATED = ToolGrant(server="fake", tool="whole", approval=Gate(group="finance"))
@@ -108,6 +108,32 @@ async def test_a_change_makes_open_requests_void_and_answers_who_waits(tmp_path:
         void = tables.approvals.c.status == "void"
         await house.rows(tables.approvals, desk.TOPIC, 1, void)
         assert server.calls == []
+
+
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("now", [[CHANGED], []], ids=["changed", "gone"])
+async def test_what_changed_between_the_yes_and_the_sending_is_not_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, era: Era, now: list[dict[str, Any]]
+) -> None:
+    monkeypatch.setattr(upstreams, "RELIST_S", 600)  # nobody looks by the clock: only the sending does
+    async with up(tmp_path, pin="first-use") as (house, server):
+        _, token = await house.enrolled(GATED)
+        said: list[str] = []
+
+        async def ask() -> None:
+            async with house.client(token, era) as client:
+                said.append(text_of(await client.call_tool("whole", {})))
+
+        async with anyio.create_task_group() as agent:
+            agent.start_soon(ask)
+            [approval] = await house.pending()
+            server.tools = now
+            await house.decide(approval)
+        assert server.calls == []
+        assert ("earlier approvals of it are void" in said[0]) == bool(now)
+        assert "called" in said[0]
+        [row] = await house.db.read(sa.select(tables.approvals))
+        assert row.status == ("void" if now else "consumed")
 
 
 async def test_going_back_to_the_accepted_definition_serves_it_again(tmp_path: Path) -> None:

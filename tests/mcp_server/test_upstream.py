@@ -110,3 +110,18 @@ async def test_a_server_that_is_down_is_said_so_and_comes_back_by_itself() -> No
             outcome = await upstream.call("whole", {})
     assert isinstance(outcome, NotSent)
     assert "no connection" in outcome.reason
+
+
+async def test_a_tool_that_is_not_what_was_asked_about_is_not_called(up: tuple[Fake, Upstream]) -> None:
+    server, upstream = up
+    assert await upstream.call("whole", {}, digest="0" * 64) == NotSent(reason="the tool changed just now")
+    assert server.calls == []
+
+
+async def test_many_who_ask_at_once_share_a_few_readings(up: tuple[Fake, Upstream]) -> None:
+    server, upstream = up
+    before = server.listed
+    async with anyio.create_task_group() as asking:
+        for _ in range(100):
+            asking.start_soon(upstream.reread)
+    assert 1 <= server.listed - before <= 2

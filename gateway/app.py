@@ -19,7 +19,7 @@ from gateway.settings import GatewaySettings
 from gateway.stream import JSON, Headers, Outlet
 from gateway.upstream import UpstreamFailed
 from gateway.wires import chat
-from gateway.wires.neutral import Json, Wire, compact
+from gateway.wires.neutral import HERE, Json, Wire, compact
 from gateway.wires.responses_face import RESPONSES
 from kit import canonical
 from kit.bus import Bus
@@ -98,7 +98,7 @@ class GatewayApp:
         token = _token(scope)
         principal = await self._admission.identify(token)
         raw = await self._body(scope, receive)
-        request = wire.parse(_parsed(raw))
+        request = wire.parse(_parsed(raw), HERE)
         await self._relay.answer(token, principal, request, wire, len(raw), outlet)
 
     def _listed(self, principal: Principal) -> Json:

@@ -5,6 +5,8 @@ can't change (measured with OpenCode and Copilot).
 """
 
 from gateway.wires.neutral import (
+    HERE,
+    Address,
     Call,
     CallArguments,
     CallBegun,
@@ -45,7 +47,7 @@ NOT_PASSED_ON = ("metadata", "user", "prompt_cache_key", "prompt_cache_retention
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 
 
-def parse(body: Json) -> Request:
+def parse(body: Json, address: Address = HERE) -> Request:
     """An inbound body as a neutral request; Invalid names the field that is wrong."""
     only(body, FIELDS)
     if (typed(body, "n", int) or 1) != 1:

@@ -19,6 +19,22 @@ SAMPLING = frozenset({"temperature", "top_p", "presence_penalty", "frequency_pen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """What a request says beside its body: alias and method in its path (Gemini alone), and the few headers we read.
+
+    `headers` holds `anthropic-beta` and `anthropic-version` if they were sent, and never any other.
+    """
+
+    alias: str = ""
+    stream: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+HERE = Address()
+"""The body says it all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
     """One tool the client offers. `name` is flat and unique; `own` and `namespace` are what the client called it."""
 
@@ -216,7 +232,7 @@ class Wire:
     """What clients speak: how it asks, how it is answered, how it hears no. `keep_alive` is a pause it tolerates."""
 
     name: str
-    parse: Callable[[Json], Request]
+    parse: Callable[[Json, Address], Request]
     face: Callable[[Request, str, int], Face]  # request, attempt id, seconds since 1970
     refusal: Callable[[Fault], tuple[int, bytes]]
     keep_alive: bytes = b": keep-alive\n\n"

@@ -9,6 +9,8 @@ from itertools import groupby
 
 from gateway.wires import chat
 from gateway.wires.neutral import (
+    HERE,
+    Address,
     Call,
     Json,
     Message,
@@ -41,7 +43,7 @@ CUSTOM = {"type": "object", "properties": {"input": {"type": "string"}}, "requir
 CALLS = ("function_call", "custom_tool_call")
 
 
-def parse(body: Json) -> Request:
+def parse(body: Json, address: Address = HERE) -> Request:
     """An inbound body as a neutral request; Invalid names the field that is wrong."""
     only(body, FIELDS)
     for name in ("previous_response_id", "conversation", "background"):

@@ -40,30 +40,58 @@ def topic(stream: str) -> str:
 
 
 _MINE = (streams.c.account_id == sa.bindparam("account")) & (streams.c.id == sa.bindparam("stream"))
-_NUMBER = sa.update(streams).where(_MINE).values(last_seq=streams.c.last_seq + 1)
-_NUMBERED = Prepared(_NUMBER.returning(streams.c.last_seq, streams.c.head))
+_TAKEN = Prepared(sa.select(streams.c.last_seq, streams.c.head).where(_MINE).with_for_update(key_share=True))
 _APPENDED = Prepared(sa.insert(events))
-_LINKED = Prepared(sa.update(streams).where(_MINE).values(head=sa.bindparam("hash")))
+_LINKED = Prepared(sa.update(streams).where(_MINE).values(last_seq=sa.bindparam("seq"), head=sa.bindparam("hash")))
 """Built once: to build and to recognise a statement costs ten times what it costs to run it."""
 
 
+@dataclass(slots=True)
+class _End:
+    """The last event of a stream, as the unit that has taken the stream's row knows it."""
+
+    seq: int
+    head: str
+
+
 def append(tx: Tx, account_id: str, stream: str, type_: str, **data: object) -> int:
-    """Append one event and return its number. The stream's row is taken by the UPDATE, so numbers have no gaps."""
-    at = tx.now()
-    mine = {"account": account_id, "stream": stream}
-    taken = tx.run(_NUMBERED, mine).first()
-    if taken is None:  # its first event
-        insert = tx.insert(streams).values(account_id=account_id, id=stream, last_seq=0, head="")
-        tx.execute(insert.on_conflict_do_nothing())
-        taken = tx.run(_NUMBERED, mine).one()
-    seq, head = int(taken.last_seq), str(taken.head)
+    """Append one event and return its number. The unit takes the stream's row, so numbers have no gaps; it writes the
+    new end once, when it has appended all it has to."""
+    end = _take(tx, account_id, stream)
+    at, seq = tx.now(), end.seq + 1
     body = canonical.dumps({"at": rfc3339(at), "data": data, "seq": seq, "stream": stream, "type": type_})
-    hash_ = audit.link(head, body)
+    hash_ = audit.link(end.head, body)
     row = {"account_id": account_id, "stream": stream, "seq": seq, "type": type_, "body": body, "hash": hash_, "at": at}
     tx.run(_APPENDED, row)
-    tx.run(_LINKED, mine | {"hash": hash_})
-    tx.wake(topic(stream))
+    end.seq, end.head = seq, hash_
     return seq
+
+
+def head(tx: Tx, account_id: str, stream: str) -> tuple[int, str]:
+    """(number, hash) of the stream's last event, this unit's included; (0, '') before the first one."""
+    end = _take(tx, account_id, stream)
+    return end.seq, end.head
+
+
+def _take(tx: Tx, account_id: str, stream: str) -> _End:
+    """The stream's end; its row is ours until the unit's commit."""
+    key = (_End, account_id, stream)
+    if key not in tx.memo:
+        mine = {"account": account_id, "stream": stream}
+        taken = tx.run(_TAKEN, mine).first()
+        if taken is None:  # its first event
+            insert = tx.insert(streams).values(account_id=account_id, id=stream, last_seq=0, head="")
+            tx.execute(insert.on_conflict_do_nothing())
+            taken = tx.run(_TAKEN, mine).one()
+        end = tx.memo[key] = _End(int(taken.last_seq), str(taken.head))
+        tx.at_last(lambda: _write_end(tx, mine, end))
+        tx.wake(topic(stream))
+    found: _End = tx.memo[key]
+    return found
+
+
+def _write_end(tx: Tx, mine: dict[str, str], end: _End) -> None:
+    tx.run(_LINKED, mine | {"seq": end.seq, "hash": end.head})
 
 
 async def read(db: Database, account_id: str, stream: str, *, after: int = 0) -> Sequence[Event]:

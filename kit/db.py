@@ -53,7 +53,22 @@ class Tx:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._driver: Any = connection.connection.driver_connection if connection.dialect.name == "sqlite" else None
+        self._last: list[Callable[[], None]] = []
         self.wakes: list[str] = []
+        self.memo: dict[object, Any] = {}
+        """What a room keeps until the unit is over, by a key of its own: rows it has taken."""
+
+    def complete(self, unit: "Unit[T]") -> tuple[T, list[str]]:
+        """Run a unit, then what it put off; (its value, its wake-ups)."""
+        value = unit(self)
+        for step in self._last:
+            step()
+        return value, self.wakes
+
+    def at_last(self, step: Callable[[], None]) -> None:
+        """Do this when the unit has returned, in its transaction."""
+        self._last.append(step)
 
     def execute(
         self, statement: sa.Executable, parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
@@ -63,11 +78,9 @@ class Tx:
 
     def run(self, prepared: Prepared, parameters: Mapping[str, Any]) -> Ran:
         """A statement that was built once; what is run a thousand times a second goes here."""
-        if self._connection.dialect.name != "sqlite":
+        if self._driver is None:
             return self._connection.execute(prepared.statement, parameters)
-        driver = self._connection.connection.driver_connection
-        assert driver is not None
-        return prepared.run(driver, self._connection.dialect, parameters)
+        return prepared.run(self._driver, self._connection.dialect, parameters)
 
     def one(self, statement: sa.Executable) -> Row[Any] | None:
         """The first row, or None."""
@@ -79,11 +92,11 @@ class Tx:
 
     def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
         """The dialect's own INSERT, for its ON CONFLICT."""
-        return sqlite.insert(table) if self._connection.dialect.name == "sqlite" else postgresql.insert(table)
+        return sqlite.insert(table) if self._driver is not None else postgresql.insert(table)
 
     def now(self) -> datetime:
         """The database's clock: SQLite's is this machine's, PostgreSQL's is its server's."""
-        if self._connection.dialect.name == "sqlite":
+        if self._driver is not None:
             return datetime.now(UTC)
         moment: datetime = self._connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
         return moment.astimezone(UTC)

@@ -67,8 +67,7 @@ class PostgresDatabase:
 
 async def _transaction(connection: AsyncConnection, unit: Unit[T]) -> tuple[T, list[str]]:
     def run(sync: Connection) -> tuple[T, list[str]]:
-        tx = Tx(sync)
-        return unit(tx), tx.wakes
+        return Tx(sync).complete(unit)
 
     transaction = await connection.begin()
     try:

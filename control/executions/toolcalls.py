@@ -6,6 +6,7 @@ again. Every end has its event, and the row keeps that event's number: the recei
 """
 
 import json
+from collections import namedtuple
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -65,10 +66,11 @@ SETTLEMENT = ("status", "settled_at", "is_error", "error", "result")
 _ID = tool_calls.c.id == sa.bindparam("call")
 _RUNNING = (executions.c.id == sa.bindparam("execution")) & (executions.c.state == Stored.RUNNING)
 _TAKE_RUN = Prepared(
-    sa.update(executions).where(_RUNNING, executions.c.stop_intent.is_(None)).values(state=Stored.RUNNING.value)
+    sa.select(executions.c.id).where(_RUNNING, executions.c.stop_intent.is_(None)).with_for_update(key_share=True)
 )
+_RUNS = Prepared(sa.select(executions.c.id).where(_RUNNING))
 _LIVING = (sessions.c.id == sa.bindparam("session")) & sessions.c.revoked_at.is_(None)
-_TAKE_SESSION = Prepared(sa.update(sessions).where(_LIVING).values(kind=sessions.c.kind))
+_TAKE_SESSION = Prepared(sa.select(sessions.c.id).where(_LIVING).with_for_update(key_share=True))
 _SAME = (tool_calls.c.session_id == sa.bindparam("session")) & (tool_calls.c.digest == sa.bindparam("digest"))
 _SAME &= (tool_calls.c.server == sa.bindparam("server")) & (tool_calls.c.tool == sa.bindparam("tool"))
 _HELD = tool_calls.c.status.in_([*OPEN, Status.UNKNOWN])
@@ -82,9 +84,11 @@ _SEND = Prepared(
     .where(_ID, tool_calls.c.status == Status.READY)
     .values(status=Status.SENT.value, sent_at=sa.bindparam("now"), send_until=sa.bindparam("until"))
 )
-_CALL = Prepared(sa.select(tool_calls).where(_ID))
 _SETTLE = sa.update(tool_calls).where(_ID, tool_calls.c.status.in_([Status.SENT, Status.UNKNOWN]))
-_SETTLED = Prepared(_SETTLE.values({name: sa.bindparam(f"its_{name}") for name in SETTLEMENT}))
+_WHOSE = (tool_calls.c.id, tool_calls.c.account_id, tool_calls.c.session_id, tool_calls.c.execution_id)
+_SETTLED = Prepared(
+    _SETTLE.values({name: sa.bindparam(f"its_{name}") for name in SETTLEMENT}).returning(*_WHOSE, tool_calls.c.tool)
+)
 _RECEIPT = Prepared(sa.update(tool_calls).where(_ID).values(receipt_seq=sa.bindparam("seq")))
 _DELIVERED = Prepared(
     sa.update(tool_calls).where(_ID, tool_calls.c.delivered_at.is_(None)).values(delivered_at=sa.bindparam("now"))
@@ -92,6 +96,9 @@ _DELIVERED = Prepared(
 _ITS = (recorded.c.account_id == tool_calls.c.account_id) & (recorded.c.seq == tool_calls.c.receipt_seq)
 _ITS &= recorded.c.stream == sa.func.coalesce(tool_calls.c.execution_id, tool_calls.c.session_id)
 _LOOK = Prepared(sa.select(tool_calls, recorded.c.hash.label("receipt_hash")).outerjoin(recorded, _ITS).where(_ID))
+_COLUMNS = [column.name for column in tool_calls.c] + ["receipt_hash"]
+_Row: Any = namedtuple("_Row", _COLUMNS, defaults=[None] * len(_COLUMNS))
+"""What `look` reads, made here where a unit knows all of it."""
 
 
 def topic(call_id: str) -> str:
@@ -101,9 +108,9 @@ def topic(call_id: str) -> str:
 
 def alive(tx: Tx, principal: Principal) -> bool:
     """May this session still act? Takes the session's row, so that an end waits for us or we see it."""
-    if principal.execution_id and not tx.run(_TAKE_RUN, {"execution": principal.execution_id}).rowcount:
+    if principal.execution_id and tx.run(_TAKE_RUN, {"execution": principal.execution_id}).first() is None:
         return False
-    return tx.run(_TAKE_SESSION, {"session": principal.session_id}).rowcount > 0
+    return tx.run(_TAKE_SESSION, {"session": principal.session_id}).first() is not None
 
 
 def reattach(tx: Tx, principal: Principal, call: Call) -> Row[Any] | None:
@@ -137,34 +144,51 @@ def record(
     grant_id: str | None = None,
 ) -> str:
     """A new row and its event; returns the call's id."""
-    call_id, now = new_id("tcl"), tx.now()
+    row, seq = _asked(tx, principal, call, status, rule=rule, context=context, grant_id=grant_id)
+    if status not in OPEN:
+        row |= {"settled_at": row["asked_at"], "receipt_seq": seq}
+    tx.run(_NEW, row | {"status": status.value, "error": error or None})
+    return str(row["id"])
+
+
+def begin(tx: Tx, principal: Principal, call: Call, *, rule: str, context: str, within: timedelta) -> Row[Any] | None:
+    """A new row of a call that nobody is asked about, and at once its one sender: `record` and `claim` in one. None,
+    and nothing done, when the session may not act or such a call is known."""
+    if not alive(tx, principal) or reattach(tx, principal, call) is not None:
+        return None
+    row, _ = _asked(tx, principal, call, Status.READY, rule=rule, context=context)
+    row |= {"status": Status.SENT.value, "sent_at": row["asked_at"], "send_until": row["asked_at"] + within}
+    tx.run(_NEW, row)
+    _sent(tx, principal, row["id"])
+    made: Row[Any] = _Row(**row)
+    return made
+
+
+def _asked(
+    tx: Tx, principal: Principal, call: Call, status: Status, *, rule: str, context: str, grant_id: str | None = None
+) -> tuple[dict[str, Any], int]:
+    """The event that a call was asked for; (the columns every new row has, the event's number)."""
+    call_id = new_id("tcl")
     data = {"call": call_id, "server": call.server, "tool": call.tool, "status": status.value, "rule": rule}
     seq = events.append(tx, principal.account_id, principal.stream, "tool.asked", **data)
-    tx.run(
-        _NEW,
-        dict(
-            id=call_id,
-            account_id=principal.account_id,
-            session_id=principal.session_id,
-            execution_id=principal.execution_id,
-            server=call.server,
-            tool=call.tool,
-            name=call.name,
-            args=call.args,
-            digest=call.digest,
-            definition_digest=call.definition_digest,
-            justification=call.justification,
-            rule=rule,
-            context=context,
-            status=status.value,
-            error=error or None,
-            asked_at=now,
-            settled_at=now if status not in OPEN else None,
-            grant_id=grant_id,
-            receipt_seq=seq if status not in OPEN else None,
-        ),
+    row = dict(
+        id=call_id,
+        account_id=principal.account_id,
+        session_id=principal.session_id,
+        execution_id=principal.execution_id,
+        server=call.server,
+        tool=call.tool,
+        name=call.name,
+        args=call.args,
+        digest=call.digest,
+        definition_digest=call.definition_digest,
+        justification=call.justification,
+        rule=rule,
+        context=context,
+        asked_at=tx.now(),
+        grant_id=grant_id,
     )
-    return call_id
+    return row, seq
 
 
 def claim(tx: Tx, principal: Principal, call_id: str, *, within: timedelta) -> bool:
@@ -174,25 +198,30 @@ def claim(tx: Tx, principal: Principal, call_id: str, *, within: timedelta) -> b
     now = tx.now()
     if not tx.run(_SEND, {"call": call_id, "now": now, "until": now + within}).rowcount:
         return False
+    _sent(tx, principal, call_id)
+    return True
+
+
+def _sent(tx: Tx, principal: Principal, call_id: str) -> None:
     events.append(tx, principal.account_id, principal.stream, "tool.sent", call=call_id)
     tx.wake(topic(call_id))
-    return True
 
 
 def settle(tx: Tx, call_id: str, *, result: dict[str, Any] | None, is_error: bool, error: str | None = None) -> int:
     """Store what came back for a call that was sent; the number of its event, 0 when it was settled before. A result
     after the end of the run is stored and marked late."""
-    row = tx.run(_CALL, {"call": call_id}).one()
     status = Status.FAILED if is_error else Status.SUCCEEDED
     text = canonical.dumps(result) if result is not None else None
     values = dict(zip(SETTLEMENT, (status.value, tx.now(), is_error, error, text), strict=True))
-    if not tx.run(_SETTLED, {"call": call_id} | {f"its_{name}": value for name, value in values.items()}).rowcount:
+    row = tx.run(_SETTLED, {"call": call_id} | {f"its_{name}": value for name, value in values.items()}).first()
+    if row is None:
         return 0
-    late = bool(row.execution_id) and not tx.one(
-        sa.select(executions.c.id).where(executions.c.id == row.execution_id, executions.c.state == Stored.RUNNING)
-    )
+    late = bool(row.execution_id) and tx.run(_RUNS, {"execution": row.execution_id}).first() is None
     data = {"call": call_id, "tool": row.tool, "status": status.value, "error": error, "late": late}
-    return _ended(tx, row, "tool.settled", **data)
+    seq = _ended(tx, row, "tool.settled", **data)
+    _, hash_ = events.head(tx, row.account_id, row.execution_id or row.session_id)
+    tx.memo[_Row, call_id] = values | {"receipt_seq": seq, "receipt_hash": hash_}
+    return seq
 
 
 def _ended(tx: Tx, row: Row[Any], type_: str, **data: object) -> int:
@@ -250,9 +279,12 @@ async def look(db: Database, call_id: str) -> Row[Any]:
     return (await db.read(_LOOK.statement, {"call": call_id}))[0]
 
 
-def seen(tx: Tx, call_id: str) -> Row[Any]:
-    """What `look` reads, inside of a unit."""
-    row: Row[Any] = tx.run(_LOOK, {"call": call_id}).one()
+def seen(tx: Tx, call_id: str, claimed: Row[Any] | None = None) -> Row[Any]:
+    """What `look` reads, inside of a unit. A unit that settles a call it has the `claimed` row of reads nothing."""
+    if claimed is not None and (settled := tx.memo.get((_Row, call_id))):
+        row: Row[Any] = _Row(**claimed._asdict() | settled)
+    else:
+        row = tx.run(_LOOK, {"call": call_id}).one()
     return row
 
 

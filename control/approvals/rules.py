@@ -2,7 +2,7 @@
 
 The engine does not raise on evaluation errors, it answers with an error text that is truthy; and the model chooses the
 types of the arguments. So: anything but exactly True or False is a RuleError, and policy turns that into asking or
-denying.
+denying. A number that compares as false with everything (NaN) or with nothing on one side (infinities) is one too.
 """
 
 from functools import lru_cache
@@ -10,6 +10,7 @@ from typing import Any
 
 from cel_expr_python import cel
 
+from kit import canonical
 from kit.errors import Invalid
 
 VARIABLES = ("args", "flow", "execution", "principal", "now")
@@ -49,8 +50,9 @@ def evaluate(expression: str, facts: dict[str, Any]) -> bool:
     """True or False, or RuleError."""
     program = _compiled(expression)
     try:
+        canonical.check(facts.get("args"))
         value = program.eval(data=facts).value()
-    except Exception as error:  # the engine has no exception class of its own
+    except Exception as error:  # a Fault, or the engine's, which has no exception class of its own
         raise RuleError(str(error)) from error
     if value is True or value is False:
         return bool(value)

@@ -269,6 +269,9 @@ approvals = sa.Table(
     sa.Column("reason", sa.Text),
     _text("requester"),  # the person behind the run, who can't be the only vote under four eyes
     sa.Column("four_eyes", sa.Boolean, nullable=False, server_default=sa.false()),
+    _word("confirm", "press", length=20),  # press | typed
+    sa.Column("sign_in", sa.Boolean, nullable=False, server_default=sa.false()),  # then a link can look, not decide
+    sa.Column("summary", sa.Text),  # the flow's sentence for the request, a template over its arguments
     _text("escalate_to"),  # the group that is asked too when three quarters of the time are over
     _time("reminded_at"),
     _time("escalated_at"),

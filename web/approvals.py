@@ -7,15 +7,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from control.approvals import requests
 from control.approvals.desk import Verdict
-from control.approvals.directory import Approver
 from control.identity.principals import Person, Role
-from control.tables import grants as standing
 from kit.errors import Fault, Invalid
-from web import arguments, auth, grants, inputs, reading, shapes, verdicts
+from web import asked, auth, grants, inputs, reading, reveals, shapes, verdicts
 from web.openapi import Operation
-from web.parts import Parts, parts
+from web.parts import parts
 from web.render import page
 from web.verdicts import Pressed
 
@@ -37,11 +34,9 @@ async def get_approval(request: Request, person: Person) -> shapes.ApprovalDetai
 
 
 async def decide_approval(request: Request, person: Person) -> shapes.ApprovalDetail:
-    asked = await inputs.body(request, shapes.Verdict)
-    verdict = Verdict(asked.verdict)
-    await _decide(
-        request, person, Pressed(verdict=verdict, reason=asked.reason, digest=asked.digest, arguments=asked.arguments)
-    )
+    said = await inputs.body(request, shapes.Verdict)
+    fields = said.model_dump(exclude={"verdict"})
+    await _decide(request, person, Pressed(verdict=Verdict(said.verdict), **fields))
     return await get_approval(request, person)
 
 
@@ -65,50 +60,27 @@ async def approval_page(request: Request, person: Person) -> Response:
 
 
 async def _approval_page(
-    request: Request, person: Person, *, fault: Fault | None = None, fields: Mapping[str, str] = NONE
+    request: Request,
+    person: Person,
+    *,
+    fault: Fault | None = None,
+    fields: Mapping[str, str] = NONE,
+    clear: int | None = None,
 ) -> Response:
     given = parts(request)
-    asked = await get_approval(request, person)
+    found = await get_approval(request, person)
     me = verdicts.known_approver(given, person) if person.may(Role.APPROVER) else None
     return page(
         request,
         "approval.html",
         person,
         status=fault.status if fault else 200,
-        **await facts(given, person.account_id, asked, me),
+        **await asked.facts(given, person.account_id, found, me, clear),
         fault=fault,
         fields=fields,
         nonce="",
         full=True,
     )
-
-
-async def facts(given: Parts, account_id: str, asked: shapes.ApprovalDetail, me: Approver | None) -> dict[str, object]:
-    """What both approval pages show of a request, to somebody who may be an approver."""
-    now, directory = given.clock.now(), given.desk.directory
-    run = await reading.execution(given.db, account_id, asked.execution_id, now) if asked.execution_id else None
-    calls = await reading.tool_calls_of(given.db, account_id, asked.execution_id, now) if asked.execution_id else []
-    decider = directory.approvers.get(asked.decided_by or "")
-    people = directory.asked(asked.approver_group, asked.escalate_to if asked.escalated_at else None)
-    said = {vote.approver: vote.verdict for vote in asked.votes}
-    mine = bool(me and asked.four_eyes and requests.is_requester(me, asked.started_by))
-    return {
-        "asked": asked,
-        "rows": arguments.rows(asked.whole_arguments),
-        "editable": arguments.editable(asked.whole_arguments),
-        "changes": arguments.differences(asked.whole_arguments, asked.whole_approved) if asked.whole_approved else [],
-        "run": run,
-        "before": [call for call in calls if call.id != asked.call_id],
-        "people": [(member.name, said.get(member.id)) for member in people],
-        "decider": decider.name if decider else asked.decided_by,
-        "open": asked.status == "pending" and asked.expires_at > now,
-        "approver": me.name if me else "",
-        "may_decide": me in people,
-        "voted": bool(me and me.id in said),
-        "mine": mine,
-        "alone": asked.quorum == 1 and not mine,
-        "grants": await grants.listed(given.db, account_id, now, standing.c.approval_id == asked.id),
-    }
 
 
 async def pressed(request: Request, person: Person) -> Response:
@@ -120,6 +92,18 @@ async def pressed(request: Request, person: Person) -> Response:
     return RedirectResponse(f"/approvals/{request.path_params['id']}", 303)
 
 
+async def revealed(request: Request, person: Person) -> Response:
+    """One masked argument, once, for the person who presses; a reload is a page like any other."""
+    if request.method in ("GET", "HEAD"):
+        return RedirectResponse(f"/approvals/{request.path_params['id']}", 303)
+    given, fields = parts(request), await inputs.form(request)
+    auth.need(person, Role.APPROVER)
+    found, me = await get_approval(request, person), verdicts.known_approver(given, person)
+    via = verdicts.came_from(request, "signed in")
+    number = await reveals.reveal(given, person.account_id, found, fields.get("argument", ""), me=me, via=via)
+    return await _approval_page(request, person, clear=number)
+
+
 async def taken_back(request: Request, person: Person) -> Response:
     await grants.revoke(request, person, request.path_params["grant"])
     return RedirectResponse(f"/approvals/{request.path_params['id']}", 303)
@@ -129,6 +113,7 @@ routes = [
     Route("/approvals", auth.shown(approvals_page), methods=["GET"]),
     Route("/approvals/{id}", auth.shown(approval_page), methods=["GET"]),
     Route("/approvals/{id}/decide", auth.shown(pressed, Role.APPROVER), methods=["POST"]),
+    Route("/approvals/{id}/reveal", auth.shown(revealed), methods=["GET", "POST"]),
     Route("/approvals/{id}/grants/{grant}/revoke", auth.shown(taken_back, Role.APPROVER), methods=["POST"]),
 ]
 operations = [

@@ -1,30 +1,39 @@
-"""Arguments as typed rows for the person who decides: nothing cut silently, secrets masked by key name. Pure."""
+"""Arguments as typed rows for the person who decides: nothing cut silently, secrets masked, what is new marked; and the
+request in the flow's own sentence. Pure.
+"""
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kit import masking
+from kit.errors import Invalid
+from kit.masking import MASK
 from web.format import Piece, pieces
 
-MASK = "••••••••"
 LONG = 240
 """Characters after which a value is folded; the whole of it stays on the page."""
-_SECRET = re.compile(
-    r"pass(word|wd|phrase)?$|secret|token$|api[-_ ]?key|authorization|credential|private[-_ ]?key|^pin$|cvv|cvc", re.I
-)
+SPOKEN = 80
+"""Characters of a value that still fit into a sentence."""
+_SLOT = re.compile(r"\{\{\s*args\.([^\s{}]+)\s*\}\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Argument:
-    """One leaf of the arguments. A masked one keeps its length, so that an empty secret is seen."""
+    """One leaf of the arguments, `number` in order. A masked one keeps its length, so that an empty secret is seen;
+    of a text that only holds a secret the rest is shown. `mark` says how it stands to the call before."""
 
+    number: int
     path: list[Piece]
     kind: str
     value: list[Piece]
     size: int
     masked: bool = False
+    hidden: bool = False
+    mark: str = ""
+    was: "Argument | None" = None
 
     @property
     def long(self) -> bool:
@@ -40,29 +49,64 @@ class Difference:
     after: Argument | None
 
 
-def rows(args: object) -> list[Argument]:
-    """`{"to": {"name": "A"}, "ids": [1]}` → rows `to.name` text 'A', `ids[0]` number '1'."""
-    return [_leaf(value, path, secret) for path, value, secret in _walk(args, "", secret=False)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    """Where a value stands, and whether a name on the way says that it is a secret."""
+
+    number: int
+    path: str
+    value: object
+    secret: bool
+
+
+def rows(args: object, before: object = None, *, clear: int | None = None) -> list[Argument]:
+    """`{"to": {"name": "A"}, "ids": [1]}` → rows `to.name` text 'A', `ids[0]` number '1'. With `before`, each is marked
+    new, changed or same; the one whose number is `clear` is shown as it is."""
+    old = {leaf.path: leaf for leaf in leaves(before)} if before is not None else None
+    return [_row(leaf, old, clear) for leaf in leaves(args)]
+
+
+def _row(leaf: Leaf, old: Mapping[str, Leaf] | None, clear: int | None) -> Argument:
+    shown = leaf.number == clear
+    if old is None:
+        return _leaf(leaf, clear=shown)
+    was = old.get(leaf.path)
+    if was is None:
+        return _leaf(leaf, mark="new", clear=shown)
+    if _typed(was.value) == _typed(leaf.value):
+        return _leaf(leaf, mark="same", clear=shown)
+    return _leaf(leaf, mark="changed", was=_leaf(was), clear=shown)
+
+
+def gone(args: object, before: object) -> list[Argument]:
+    """The leaves that the call before had and this one has not."""
+    here = {leaf.path for leaf in leaves(args)}
+    return [_leaf(leaf) for leaf in leaves(before) if leaf.path not in here]
 
 
 def differences(before: object, after: object) -> list[Difference]:
     """Where two versions of arguments differ, leaf by leaf, in the order of the first."""
-    old = {path: (value, secret) for path, value, secret in _walk(before, "", secret=False)}
-    new = {path: (value, secret) for path, value, secret in _walk(after, "", secret=False)}
+    old = {leaf.path: leaf for leaf in leaves(before)}
+    new = {leaf.path: leaf for leaf in leaves(after)}
     found = []
     for path in [*old, *(path for path in new if path not in old)]:
-        if path in old and path in new and _typed(old[path][0]) == _typed(new[path][0]):
+        if path in old and path in new and _typed(old[path].value) == _typed(new[path].value):
             continue
-        was, now = ((_leaf(one[path][0], path, one[path][1]) if path in one else None) for one in (old, new))
+        was, now = (_leaf(one[path]) if path in one else None for one in (old, new))
         found.append(Difference(path=pieces(path or "value"), before=was, after=now))
     return found
 
 
+def leaves(value: object) -> list[Leaf]:
+    """Every leaf, numbered in order."""
+    found = enumerate(_walk(value, "", secret=False))
+    return [Leaf(number=number, path=path, value=one, secret=secret) for number, (path, one, secret) in found]
+
+
 def _walk(value: object, path: str, *, secret: bool) -> Iterator[tuple[str, object, bool]]:
-    """Every leaf: its path, its value, and whether a name on the way says that it is a secret."""
     if isinstance(value, dict) and value:
         for key, inner in value.items():
-            hidden = secret or bool(_SECRET.search(str(key)))
+            hidden = secret or masking.is_name(str(key))
             yield from _walk(inner, f"{path}.{key}" if path else str(key), secret=hidden)
     elif isinstance(value, list) and value:
         for index, inner in enumerate(value):
@@ -71,10 +115,23 @@ def _walk(value: object, path: str, *, secret: bool) -> Iterator[tuple[str, obje
         yield path, value, secret
 
 
-def _leaf(value: object, path: str, secret: bool) -> Argument:
-    kind, text = _typed(value)
-    shown = [Piece(MASK)] if secret else pieces(text)
-    return Argument(path=pieces(path or "value"), kind=kind, value=shown, size=len(text), masked=secret)
+def _leaf(leaf: Leaf, *, mark: str = "", was: Argument | None = None, clear: bool = False) -> Argument:
+    kind, text = _typed(leaf.value)
+    open_ = masking.text(text) if kind == "text" else text
+    masked = leaf.secret or open_ != text
+    seen = text if clear else open_
+    shown = [Piece(MASK)] if leaf.secret and not clear else pieces(seen)
+    return Argument(
+        number=leaf.number,
+        path=pieces(leaf.path or "value"),
+        kind=kind,
+        value=shown,
+        size=len(text),
+        masked=masked and not clear,
+        hidden=leaf.secret and not clear,
+        mark=mark,
+        was=was,
+    )
 
 
 def _typed(value: object) -> tuple[str, str]:
@@ -87,21 +144,53 @@ def _typed(value: object) -> tuple[str, str]:
     return ("nothing", "null") if value is None else ("empty", "{}" if isinstance(value, dict) else "[]")
 
 
-def masked(value: object, *, secret: bool = False) -> object:
-    """The same value with its secrets replaced, for showing JSON."""
-    if isinstance(value, dict):
-        return {k: masked(v, secret=secret or bool(_SECRET.search(str(k)))) for k, v in value.items()}
-    if isinstance(value, list):
-        return [masked(v, secret=secret) for v in value]
-    return MASK if secret else value
+# the sentence ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spoken:
+    """A run of a sentence: the flow's own words, or a value that the agent chose."""
+
+    text: list[Piece]
+    value: bool
+
+
+def sentence(template: str | None, args: object) -> list[Spoken] | None:
+    """'Pay {{args.amount}} USD' → the words and the values; None where a value is missing or too long to be spoken:
+    then the tool's bare name says more."""
+    if not template:
+        return None
+    known = {leaf.path: leaf for leaf in leaves(args)}
+    said: list[Spoken] = []
+    for at, part in enumerate(_SLOT.split(template)):
+        if at % 2 == 0:
+            said += [Spoken(text=pieces(part), value=False)] if part else []
+        elif (value := _spoken(known.get(part))) is None:
+            return None
+        else:
+            said.append(Spoken(text=value, value=True))
+    return said
+
+
+def _spoken(leaf: Leaf | None) -> list[Piece] | None:
+    if leaf is None or isinstance(leaf.value, dict | list) or leaf.value in (None, ""):
+        return None
+    if isinstance(leaf.value, int) and not isinstance(leaf.value, bool) and not leaf.secret:
+        return pieces(f"{leaf.value:,}")
+    shown = _leaf(leaf)
+    return shown.value if shown.size <= SPOKEN else None
+
+
+# changing by hand -----------------------------------------------------------------------------------------------------
 
 
 def restored(value: Any, original: object, *, secret: bool = False) -> Any:  # noqa: ANN401 - a JSON value in, one out
-    """`masked` undone: where a mask still stands in an edited version, the secret of the original stands again."""
+    """`masking.masked` undone: where a mask stands as it was shown, what it stands for stands again. Invalid where a
+    mask was moved or written into: nobody can mean those eight dots."""
     if isinstance(value, dict):
         known = original if isinstance(original, dict) else {}
         return {
-            key: restored(inner, known.get(key), secret=secret or bool(_SECRET.search(str(key))))
+            key: restored(inner, known.get(key), secret=secret or masking.is_name(str(key)))
             for key, inner in value.items()
         }
     if isinstance(value, list):
@@ -109,12 +198,18 @@ def restored(value: Any, original: object, *, secret: bool = False) -> Any:  # n
         return [
             restored(inner, before[at] if at < len(before) else None, secret=secret) for at, inner in enumerate(value)
         ]
-    return original if secret and value == MASK else value
+    if not isinstance(value, str) or MASK not in value or value == original:
+        return value
+    if original is None or value != masking.masked(original, secret=secret):
+        raise Invalid(
+            "mask_changed", f"{MASK} stands where no secret was.", "Leave a masked value as it is, or write it anew."
+        )
+    return original
 
 
 def editable(value: object) -> str:
     """JSON to change by hand: secrets masked, and what can't be seen or misleads written as its escape."""
-    text = json.dumps(masked(value), indent=2, ensure_ascii=False)
+    text = json.dumps(masking.masked(value), indent=2, ensure_ascii=False)
     return "".join(_escape(piece.text) if piece.hidden else piece.text for piece in pieces(text))
 
 

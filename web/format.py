@@ -50,6 +50,11 @@ APPROVALS = {
     "withdrawn": Look(label="Withdrawn", tone="quiet", icon="stop"),
     "void": Look(label="Void", tone="quiet", icon="stop"),
 }
+RISKS = {
+    "high": Look(label="High risk", tone="bad", icon="shield"),
+    "unclear": Look(label="Rule unclear", tone="late", icon="question"),
+    "normal": Look(label="Asked by rule", tone="quiet", icon="shield"),
+}
 PINS = {
     "seen": Look(label="Waiting for an admin", tone="waiting", icon="hand"),
     "accepted": Look(label="Served", tone="good", icon="check"),

@@ -18,8 +18,8 @@ from control.identity.principals import Person
 from control.tables import approvals, tool_calls
 from kit import canonical
 from kit.db import Database
+from kit.masking import masked
 from web import inputs
-from web.arguments import masked
 from web.openapi import Operation
 from web.parts import parts
 

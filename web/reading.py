@@ -16,8 +16,8 @@ from control.flows import flow as flows
 from control.tables import approvals, executions, flow_versions, sessions, tool_calls, votes
 from kit.db import Database
 from kit.errors import Missing
+from kit.masking import masked
 from web import costs, shapes
-from web.arguments import masked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +183,11 @@ async def approval(db: Database, account_id: str, approval_id: str) -> shapes.Ap
         escalate_to=row.escalate_to,
         escalated_at=row.escalated_at,
         receipt=shapes.Receipt(**receipt) if receipt else None,
+        confirm=row.confirm,
+        sign_in=row.sign_in,
+        summary=row.summary,
         digest=row.digest,
+        definition_digest=row.definition_digest,
         justification=row.justification,
         call_status=row.call_status,
         result=masked(json.loads(row.result)) if row.result else None,
@@ -195,7 +199,12 @@ async def approval(db: Database, account_id: str, approval_id: str) -> shapes.Ap
 def _approvals(account_id: str) -> sa.Select[Any]:
     call = tool_calls.c
     columns = (call.server, call.tool, call.args, call.digest, call.justification, call.result, call.error)
-    more = (call.approved_args, call.status.label("call_status"), approvals.c.requester.label("started_by"))
+    more = (
+        call.approved_args,
+        call.definition_digest,
+        call.status.label("call_status"),
+        approvals.c.requester.label("started_by"),
+    )
     return (
         sa.select(approvals, *columns, *more, sessions.c.principal, executions.c.flow_name)
         .join(tool_calls, tool_calls.c.id == approvals.c.call_id)

@@ -45,6 +45,7 @@ def _environment() -> Environment:
         "state_look": lambda word: shown.look(shown.STATES, word),
         "call_look": lambda word: shown.look(shown.CALLS, word),
         "approval_look": lambda word: shown.look(shown.APPROVALS, word),
+        "risk_look": lambda word: shown.look(shown.RISKS, word),
         "pin_look": lambda word: shown.look(shown.PINS, word),
         "model_look": lambda word: shown.look(shown.MODELS, word),
         "static": lambda name: f"/static/{BUILD}/{name}",

@@ -159,8 +159,14 @@ class ApprovalDetail(Approval):
     four_eyes: bool
     escalate_to: str | None
     escalated_at: datetime | None
+    confirm: str
+    """`typed`: whoever approves writes the amount, or the tool's name."""
+    sign_in: bool
+    """A link can look, and not decide."""
+    summary: str | None
     receipt: Receipt | None
     digest: str
+    definition_digest: str | None
     justification: str | None
     call_status: str
     result: Any
@@ -253,6 +259,8 @@ class Verdict(BaseModel):
     verdict: Literal["approved", "declined"]
     reason: str = Field(default="", max_length=2000)
     digest: str = ""
+    typed: str = ""
+    """What is written by hand where the request has `confirm: typed`."""
     arguments: dict[str, Any] | None = None
     """Approve, but with these arguments: a mask stands for the secret that was there."""
 

@@ -7,11 +7,14 @@ from typing import Any
 
 from starlette.requests import Request
 
+from control.approvals import confirming
+from control.approvals.confirming import Brought
 from control.approvals.desk import Decided, Verdict
 from control.approvals.directory import Approver
 from control.approvals.standing import Scope
 from control.identity.principals import Person
 from kit import canonical
+from kit.db import Tx
 from kit.errors import Invalid, Refused
 from web import inputs, reading
 from web.arguments import restored
@@ -20,11 +23,15 @@ from web.parts import Parts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pressed:
-    """`arguments` is the edited JSON, its secrets still masked; None when they were not to be changed."""
+    """`arguments` is the edited JSON, its secrets still masked; None when they were not to be changed. `definition` and
+    `rule` are what a page showed; a program that sends none looked at the digest alone."""
 
     verdict: Verdict
     reason: str
     digest: str
+    typed: str = ""
+    definition: str | None = None
+    rule: str | None = None
     arguments: Any = None
     standing: Scope | None = None
 
@@ -35,11 +42,19 @@ def read(fields: Mapping[str, str]) -> Pressed:
     approves = verdict is Verdict.APPROVED
     return Pressed(
         verdict=verdict,
-        reason=fields.get("reason", "")[:2000],
+        reason=_reason(fields),
         digest=fields.get("digest", ""),
+        typed=fields.get("typed", ""),
+        definition=fields.get("definition", ""),
+        rule=fields.get("rule", ""),
         arguments=canonical.parse(fields["arguments"]) if approves and "arguments" in fields else None,
         standing=_standing(fields) if approves else None,
     )
+
+
+def _reason(fields: Mapping[str, str]) -> str:
+    """One of the reasons offered, words of one's own, or both."""
+    return ": ".join(text for name in ("preset", "reason") if (text := fields.get(name, "").strip()))[:2000]
 
 
 def _standing(fields: Mapping[str, str]) -> Scope | None:
@@ -79,11 +94,15 @@ def approver_of(given: Parts, person: Person) -> Approver:
 def came_from(request: Request, how: str) -> str:
     """How and from where a verdict came, for the record."""
     browser = request.headers.get("user-agent", "")[:80]
-    return f"{how} from {request.client.host if request.client else 'unknown'}" + (f" ({browser})" if browser else "")
+    return f"{how} from {address(request)}" + (f" ({browser})" if browser else "")
+
+
+def address(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
 
 
 async def decide(
-    given: Parts, account_id: str, approval_id: str, pressed: Pressed, *, approver: str, via: str
+    given: Parts, account_id: str, approval_id: str, pressed: Pressed, *, approver: str, via: str, by_link: bool = False
 ) -> Decided:
     """Hand a person's verdict to the desk; masks in edited arguments become the secrets they stand for."""
     changed = None
@@ -92,8 +111,12 @@ async def decide(
             raise Invalid("arguments_invalid", "Arguments are a JSON object.", "Nothing was decided.")
         asked = await reading.approval(given.db, account_id, approval_id)
         changed = restored(pressed.arguments, asked.whole_arguments)
-    return await given.db.write(
-        lambda tx: given.desk.decide(
+    brought = Brought(by_link=by_link, typed=pressed.typed, definition=pressed.definition, rule=pressed.rule)
+
+    def unit(tx: Tx) -> Decided:
+        approves = pressed.verdict is Verdict.APPROVED
+        confirming.check(tx, account_id, approval_id, brought, approves=approves, changed=changed)
+        return given.desk.decide(
             tx,
             account_id,
             approval_id,
@@ -105,4 +128,5 @@ async def decide(
             changed=changed,
             grant=pressed.standing,
         )
-    )
+
+    return await given.db.write(unit)

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Row
 
 from control import events
 from control.approvals import policy, requests, rules
-from kit import canonical
+from kit import canonical, masking
 from kit.db import Tx
 from kit.errors import Invalid, Refused
 
@@ -45,6 +45,9 @@ def _allowed(tx: Tx, row: Row[Any], call: Row[Any], changed: dict[str, Any]) -> 
     if isinstance(verdict, policy.Ask):
         gate = verdict.gate
         stricter = gate.quorum > row.quorum or (gate.four_eyes and not row.four_eyes)
+        stricter = (
+            stricter or (gate.sign_in and not row.sign_in) or (gate.confirm == "typed" and row.confirm == "press")
+        )
         if stricter or gate.group not in (row.approver_group, row.escalate_to):
             raise Refused(
                 "changed_needs_others", f"For these arguments group '{gate.group}' must be asked.", "Decline it."
@@ -65,5 +68,7 @@ def note(tx: Tx, row: Row[Any], call: Row[Any], amended: str) -> None:
     events.append(tx, row.account_id, stream, "approval.changed", approval=row.id, call=call.id, **digests)
 
 
-def shortened(text: str) -> str:
+def told(amended: str) -> str:
+    """For the log: secrets masked, and no longer than a line of it may be."""
+    text = canonical.dumps(masking.masked(json.loads(amended)))
     return text if len(text) <= TOLD else text[:TOLD] + "…"

@@ -225,7 +225,7 @@ class Desk:
         told = [f"Approval received from: {name}"]
         if amended:
             changes.note(tx, row, call, amended)
-            told.append(f"Arguments changed by {name}: {changes.shortened(amended)}")
+            told.append(f"Arguments changed by {name}: {changes.told(amended)}")
         logs.story(tx, row.account_id, row.execution_id, "info", *told)
         tx.wake(toolcalls.topic(call.id))
 

@@ -56,6 +56,7 @@ def queue(tx: Tx, row: Row[Any], call: Row[Any], members: Sequence[Approver], *,
                 "server": call.server,
                 "tool": call.tool,
                 "approver": member.id,
+                "risk": "high" if row.confirm == "typed" or row.sign_in else "normal",
                 "expires_at": rfc3339(row.expires_at),
             }
             outbox.add(tx, row.account_id, channel=channel, topic=topic, target=member.id, payload=payload)

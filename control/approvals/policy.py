@@ -5,10 +5,10 @@ Every entry that matches applies and the strictest wins: deny over ask over allo
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from control.identity.charter import Gate, ToolGrant
+from control.identity.charter import Confirm, Gate, ToolGrant
 
 Evaluate = Callable[[str, dict[str, Any]], bool]
 
@@ -46,8 +46,18 @@ def decide(grants: Sequence[ToolGrant], facts: dict[str, Any], evaluate: Evaluat
             return Deny(rule=why)
     asks = [ask for grant in grants if grant.approval and (ask := _asks(grant.approval, facts, evaluate))]
     if asks:
-        return min(asks, key=lambda ask: (-ask.gate.quorum, not ask.gate.four_eyes, ask.gate.timeout_s))
+        return _strictest(asks)
     return Allow(rule="the flow lists this tool" + (" and its condition is false" if grants[0].approval else ""))
+
+
+def _strictest(asks: Sequence[Ask]) -> Ask:
+    """The gate that asks most people, with what any of them wants of a decision."""
+    first = min(asks, key=lambda ask: (-ask.gate.quorum, not ask.gate.four_eyes, ask.gate.timeout_s))
+    gates = [first.gate, *(ask.gate for ask in asks)]
+    typed: Confirm = "typed" if any(gate.confirm == "typed" for gate in gates) else "press"
+    signed = any(gate.sign_in for gate in gates)
+    summary = next((gate.summary for gate in gates if gate.summary), None)
+    return replace(first, gate=replace(first.gate, confirm=typed, sign_in=signed, summary=summary))
 
 
 def justification(grants: Sequence[ToolGrant]) -> str:

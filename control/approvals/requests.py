@@ -79,6 +79,9 @@ def open_(tx: Tx, principal: Principal, call_id: str, ask: Ask, *, tool: str, as
         "expires_at": now + timedelta(seconds=ask.gate.timeout_s),
         "requester": requester(tx, principal),
         "four_eyes": ask.gate.four_eyes,
+        "confirm": ask.gate.confirm,
+        "sign_in": ask.gate.sign_in,
+        "summary": ask.gate.summary,
         "escalate_to": ask.gate.escalate,
     }
     row = tx.execute(sa.insert(approvals).values(values).returning(approvals)).one()

@@ -91,6 +91,8 @@ def _may_give(row: Row[Any], approver: str, directory: Directory) -> None:
         raise Refused("approver_not_asked", f"{approver} was not asked.", "Somebody of the group can give it.")
     if row.status not in ("approved", "consumed"):
         raise Conflict("grant_without_yes", "A standing yes follows an approval.", "Approve the request first.")
+    if row.confirm == "typed" or row.sign_in:
+        raise Refused("grant_each_time", "This is confirmed each time.", "Approve this call alone.")
     if not _alone(row.quorum, row.four_eyes, directory.approvers[approver], row.requester):
         raise Refused("grant_needs_others", "This tool needs several people each time.", "One can't waive the others.")
 
@@ -135,7 +137,7 @@ def _answers(tx: Tx, principal: Principal, row: Row[Any], ask: Ask, directory: D
     """Another gate may fire for this call than for the one the yes came from."""
     groups: Sequence[str] = [ask.gate.group, *([ask.gate.escalate] if ask.gate.escalate else [])]
     givers = {member.id for group in groups for member in directory.members(group)}
-    if row.created_by not in givers:
+    if row.created_by not in givers or ask.gate.confirm == "typed" or ask.gate.sign_in:
         return False
     giver = directory.approvers[row.created_by]
     return _alone(ask.gate.quorum, ask.gate.four_eyes, giver, requests.requester(tx, principal))

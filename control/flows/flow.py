@@ -10,13 +10,14 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from control.identity.charter import Charter, Gate, Justification, OnDecline, OnToolError, ToolGrant
+from control.identity.charter import Charter, Confirm, Gate, Justification, OnDecline, OnToolError, ToolGrant
 from kit import canonical
 from kit.errors import Invalid
 
 NANO = 1_000_000_000
+_SLOT = re.compile(r"\{\{\s*args\.[^\s{}]+\s*\}\}")
 _DURATION = re.compile(r"(\d+)(s|m|h|d)")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -74,6 +75,16 @@ class Approval(Strict):
     quorum: int = Field(default=1, ge=1, le=20)
     escalate: str | None = None
     four_eyes: bool = False
+    confirm: Confirm = "press"
+    sign_in: bool = False
+    summary: str | None = Field(default=None, min_length=1, max_length=300)
+
+    @field_validator("summary")
+    @classmethod
+    def _speaks_of_arguments(cls, summary: str | None) -> str | None:
+        if summary and ("{{" in _SLOT.sub("", summary) or "}}" in _SLOT.sub("", summary)):
+            raise ValueError("a summary holds {{args.name}} and words, nothing else in braces")
+        return summary
 
 
 class Tool(Strict):
@@ -201,6 +212,9 @@ def _gate(approval: Approval | None) -> Gate | None:
         quorum=approval.quorum,
         escalate=approval.escalate,
         four_eyes=approval.four_eyes,
+        confirm=approval.confirm,
+        sign_in=approval.sign_in,
+        summary=approval.summary,
     )
 
 

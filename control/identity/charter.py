@@ -11,13 +11,16 @@ from kit import canonical
 
 Justification = Literal["none", "optional", "required"]
 OnDecline = Literal["fail", "continue"]
+Confirm = Literal["press", "typed"]
 OnToolError = Literal["report", "fail", "ignore"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
     """Who must say yes. `when` is CEL over the call; absent means always. `escalate` is a group that is asked too when
-    three quarters of the time are over; under `four_eyes` whoever started the run can't be the only vote."""
+    three quarters of the time are over; under `four_eyes` whoever started the run can't be the only vote. For what is
+    dear, `typed` has the approver write what they agree to, and `sign_in` lets a link look but not decide. `summary` is
+    the request in a sentence, with `{{args.name}}` in it."""
 
     group: str
     when: str | None = None
@@ -25,6 +28,9 @@ class Gate:
     quorum: int = 1
     escalate: str | None = None
     four_eyes: bool = False
+    confirm: Confirm = "press"
+    sign_in: bool = False
+    summary: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

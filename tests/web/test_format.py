@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from kit import masking
 from web import arguments, charts
 from web.format import Piece, ago, duration, money, pieces
 
@@ -95,7 +96,7 @@ def test_secrets_are_masked_by_name_wherever_they_are() -> None:
     masked = {"".join(p.text for p in row.path) for row in rows if row.masked}
     assert masked == {"auth.password", "apiKey", "headers[0].Authorization"}
     assert "hunter2" not in str(rows)
-    assert "hunter2" not in str(arguments.masked(args))
+    assert "hunter2" not in str(masking.masked(args))
 
 
 def test_pieces_put_together_are_the_text() -> None:

@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from control.approvals import links
 from control.identity.principals import Principal
 from tests.browser.scene import PAYMENT
-from tests.web.world import World
+from tests.web.world import World, open_world
+from web.settings import WebSettings
 
 
 class Asked:
@@ -25,10 +27,15 @@ class Asked:
         assert (swapped.status_code, swapped.headers["location"]) == (303, f"/a/{self.approval}")
         page = await http.get(swapped.headers["location"])
         assert page.status_code == 200
-        return {name: found(page.text, name) for name in ("nonce", "digest")}
+        return hidden(page.text)
 
     async def status(self) -> str:
         return str((await self.world.house.approval(self.call)).status)
+
+
+def hidden(html: str) -> dict[str, str]:
+    """What the form carries back unseen."""
+    return {name: found(html, name) for name in ("nonce", "digest", "definition", "rule")}
 
 
 def found(html: str, name: str) -> str:
@@ -53,7 +60,7 @@ async def test_approving_is_one_post_from_our_page(asked: Asked) -> None:
         page = await http.get(done.headers["location"])
     assert await asked.status() == "approved"
     assert "Approved by Alice Moreau" in page.text
-    assert "waiting for the agent to take it up" in page.text
+    assert "Approved, awaiting the caller." in page.text
 
 
 async def test_declining_needs_a_reason_and_the_reason_is_kept(asked: Asked) -> None:
@@ -81,10 +88,65 @@ async def test_looking_changes_nothing_however_often(asked: Asked) -> None:
     assert await asked.world.state(asked.run) == "RUNNING"
 
 
-async def test_the_cookie_goes_to_this_page_only(asked: Asked) -> None:
+async def test_a_link_becomes_a_cookie_that_no_script_reads(asked: Asked) -> None:
     async with asked.world.client() as http:
-        cookie = (await http.get(f"/a/{asked.link}")).headers["set-cookie"]
-    assert {f"Path=/a/{asked.approval}", "HttpOnly", "SameSite=lax"} <= set(cookie.split("; "))
+        answer = await http.get(f"/a/{asked.link}")
+    name, _, rest = answer.headers["set-cookie"].partition("=")
+    assert name == f"preloop_visit_{asked.approval}"
+    assert {"Path=/", "HttpOnly", "SameSite=lax"} <= set(rest.split("; "))
+    assert asked.link not in answer.headers["location"]
+    assert answer.headers["referrer-policy"] == "no-referrer"
+
+
+async def test_under_https_cookies_are_bound_to_the_host(tmp_path: Path) -> None:
+    settings = WebSettings(public_url="https://preloop.example.com")
+    async with open_world(tmp_path, settings) as world:
+        call = await world.house.call(await world.house.running(), **PAYMENT)
+        approval = (await world.house.approval(call)).id
+        transport = httpx.ASGITransport(world.app)
+        async with httpx.AsyncClient(transport=transport, base_url=settings.url) as http:
+            answer = await http.get(f"/a/{await world.link(approval)}")
+            page = await http.get(f"/a/{approval}")
+    cookie = answer.headers["set-cookie"]
+    assert cookie.startswith(f"__Host-preloop_visit_{approval}=")
+    assert {"Path=/", "HttpOnly", "Secure"} <= set(cookie.split("; "))
+    assert "domain" not in cookie.lower()
+    assert page.status_code == 200
+    assert page.headers["strict-transport-security"].startswith("max-age=")
+
+
+async def test_a_browser_holds_ten_links_and_forgets_the_oldest(asked: Asked) -> None:
+    async with asked.world.client() as http:
+        for number in range(12):
+            http.cookies.set(f"preloop_visit_apr_0{number:02}", "x")
+        answer = await http.get(f"/a/{asked.link}")
+    given = [one for name, one in answer.headers.multi_items() if name == "set-cookie"]
+    gone = [one.partition("=")[0][-2:] for one in given if "Max-Age=0" in one]
+    assert gone == ["00", "01", "02"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("content-security-policy", "default-src 'none'"),
+        ("content-security-policy", "script-src 'self';"),
+        ("content-security-policy", "style-src 'self';"),
+        ("content-security-policy", "form-action 'self'"),
+        ("content-security-policy", "frame-ancestors 'none'"),
+        ("content-security-policy", "base-uri 'none'"),
+        ("referrer-policy", "same-origin"),
+        ("cache-control", "no-store"),
+        ("x-content-type-options", "nosniff"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("x-robots-tag", "noindex"),
+    ],
+)
+async def test_the_page_s_headers(asked: Asked, name: str, value: str) -> None:
+    async with asked.world.client() as http:
+        swapped = await http.get(f"/a/{asked.link}")
+        page, wrong = await http.get(f"/a/{asked.approval}"), await http.get("/a/apl_guess")
+    assert value in page.headers[name] and value in wrong.headers[name]
+    assert swapped.headers["cache-control"] == "no-store"
 
 
 async def test_every_wrong_link_gets_the_same_404(asked: Asked) -> None:
@@ -111,6 +173,9 @@ async def test_every_wrong_link_gets_the_same_404(asked: Asked) -> None:
         ({"nonce": "0" * 64}, {}, 403),
         ({"nonce": ""}, {}, 403),
         ({"digest": "0" * 64}, {}, 409),
+        ({"rule": "0" * 64}, {}, 409),
+        ({"rule": ""}, {}, 409),
+        ({"definition": "0" * 64}, {}, 409),
         ({"verdict": "maybe"}, {}, 422),
         ({}, {"origin": "https://evil.example"}, 403),
         ({}, {"origin": "null"}, 403),
@@ -192,7 +257,8 @@ async def test_a_link_decides_its_own_approval_and_no_other(asked: Asked) -> Non
     digest = (await house.call_row(other)).digest
     form = {"nonce": links.nonce(asked.link), "digest": digest, "verdict": "approved", "reason": ""}
     async with asked.world.client() as http:
-        http.cookies.set("preloop_visit", asked.link)
+        http.cookies.set(f"preloop_visit_{asked.approval}", asked.link)
+        http.cookies.set(f"preloop_visit_{theirs}", asked.link)
         assert (await http.get(f"/a/{asked.approval}")).status_code == 200
         looked = await http.get(f"/a/{theirs}")
         decided = await http.post(f"/a/{theirs}", data=form)

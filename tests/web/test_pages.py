@@ -7,6 +7,7 @@ import pytest
 
 from control.identity.principals import Role
 from tests.browser.scene import Scene, set_scene
+from tests.web.test_links import found
 from tests.web.world import World
 from web import render
 
@@ -95,8 +96,8 @@ async def test_a_signed_in_decision_is_recorded_and_shown(world: World, scene: S
     path = f"/approvals/{scene.approval}"
     async with world.client(await world.token(Role.APPROVER)) as http:
         page = (await http.get(path)).text
-        digest = re.findall(r'name="digest"\s+value="(\w+)"', page)[0]
-        fields = {"digest": digest, "verdict": "declined", "reason": ""}
+        shown = {name: found(page, name) for name in ("digest", "definition", "rule")}
+        fields = shown | {"verdict": "declined", "reason": ""}
         assert (await http.post(path + "/decide", data=fields)).status_code == 422
         done = await http.post(path + "/decide", data=fields | {"reason": "over budget"})
         assert done.headers["location"] == path

@@ -188,7 +188,7 @@ function tick() {
 
 // an open approval request: when it is decided elsewhere, the page says so, unless somebody is writing a reason
 async function watchRequest(article) {
-  const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+  const answer = await fetch(article.dataset.address, { headers: { accept: "text/html" } });
   if (!answer.ok) throw new Error(`${answer.status}`);
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-watch]");
   const writing = [...document.querySelectorAll("textarea")].some((field) => field.value !== field.defaultValue);

@@ -12,34 +12,57 @@ from gateway.wires.neutral import Counted, Delta, Json, Request
 from kit.errors import Fault
 
 
+class Broken(ValueError):
+    """The provider says, inside an answer that began well, that it failed.
+
+    `status` is the HTTP status it would have been, `deltas` and `passed` what the same bytes held before: a Reader
+    fills the one, a Meter the other.
+    """
+
+    def __init__(
+        self, message: str, *, status: int = 502, deltas: tuple[Delta, ...] = (), passed: bytes = b""
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.deltas = deltas
+        self.passed = passed
+
+
 class Reader(Protocol):
-    """Reads one answer of another dialect than the client's. ValueError: this is not the dialect."""
+    """Reads one answer of another dialect than the client's. ValueError: this is not the dialect, or it is Broken."""
 
     def feed(self, data: bytes) -> list[Delta]:
-        """Deltas of the next bytes of a stream, however they were cut. The last delta of a whole answer is a Stop."""
+        """Deltas of the next bytes of a stream, however they were cut; no bytes say that no more will come.
+
+        The last delta of a whole answer is a Stop.
+        """
 
     def whole(self, body: bytes) -> list[Delta]:
         """Deltas of an answer that is not a stream."""
 
 
 class Meter(Protocol):
-    """Looks on while an answer passes through."""
+    """Looks on while an answer passes through. Raises Broken when the provider says that it failed."""
 
     counted: Counted | None
     """What the provider said so far."""
     stopped: bool
     """It spoke to its end."""
     heard: int
-    """Bytes of the answer's events so far: what an estimate is made from when the end never comes."""
+    """Bytes of what the answer said so far: what an estimate is made from when the end never comes."""
 
     def feed(self, data: bytes) -> bytes:
-        """The bytes that go on to the client: the same, less what only we asked for (Chat's usage event)."""
+        """The bytes that go on to the client: the same, less what only we asked for (Chat's usage event).
+
+        Only whole events go on, so that a pause may be filled between any two returns; no bytes say that no more will
+        come.
+        """
 
     def whole(self, body: bytes) -> bytes:
         """The same for an answer that is not a stream."""
 
     def fail(self, fault: Fault) -> bytes:
-        """The terminal event of a stream that broke, in the words of the wire; closes an event that was cut."""
+        """The terminal event of a stream that broke, in the words of the wire."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

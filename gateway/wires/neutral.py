@@ -44,6 +44,7 @@ class Tool:
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     strict: bool | None = None
+    cached: Mapping[str, Any] | None = None
     custom: bool = False  # takes free text, not JSON: offered to the model as one argument `input`
 
 
@@ -146,6 +147,7 @@ class Request:
     thinking: int | None = None  # tokens it may think, where the wire says it so (Anthropic, Gemini)
     format: Mapping[str, Any] | None = None  # as Chat's response_format
     hosted: tuple[str, ...] = ()  # tools that run at the provider
+    betas: tuple[str, ...] = ()  # Anthropic's, from a list of those that change no price and reach nothing
     media: int = 0
     media_bytes: int = 0
     dropped: tuple[str, ...] = ()
@@ -238,11 +240,14 @@ class Wire:
     keep_alive: bytes = b": keep-alive\n\n"
 
 
-def only(body: Json, allowed: frozenset[str]) -> None:
-    """Refuse a field that is not on the list, by its name. A field that is null was not sent."""
-    for name, value in body.items():
-        if name not in allowed and value is not None:
-            raise Invalid("field_not_allowed", f"The field `{name}` is not allowed here.", "Leave it out.")
+def only(body: Json, allowed: frozenset[str], where: str = "here") -> None:
+    """Refuse a field that is not on the list, by its name. One that is null was not sent: it is taken out of `body`."""
+    if body.keys() <= allowed:
+        return
+    for name in [name for name in body if name not in allowed]:
+        if body[name] is not None:
+            raise Invalid("field_not_allowed", f"The field `{name}` is not allowed {where}.", "Leave it out.")
+        del body[name]
 
 
 def typed(body: Json, name: str, *kinds: type) -> Any:  # noqa: ANN401 - a JSON value of one of `kinds`

@@ -129,7 +129,10 @@ async def _progress(db: Database, account_id: str, asked: shapes.ApprovalDetail)
     mine = (call.account_id == account_id) & (call.session_id == asked.session_id)
     earlier = sa.select(call.tool, call.status).where(mine, call.id < asked.call_id)
     steps = await db.read(earlier.order_by(call.id.desc()).limit(CHIPS))
-    spend = await reports.of_session(db, account_id, asked.session_id)
+    if asked.execution_id:
+        spend = await reports.of_execution(db, account_id, asked.execution_id)
+    else:
+        spend = await reports.of_session(db, account_id, asked.session_id)
     charter = await db.read(sa.select(sessions.c.charter).where(sessions.c.id == asked.session_id))
     budget = charters.loads(charter[0].charter).budget_nano
     return Progress(

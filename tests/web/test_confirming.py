@@ -21,6 +21,9 @@ from tests.control.house import ACCOUNT
 from tests.web.test_decisions import PAYMENT, ask, edited, everything, fields, open_page
 from tests.web.world import World
 
+SECRET = str(sorted(PAYMENT).index("api_key"))
+"""The secret's number among the arguments."""
+
 
 async def status(world: World, call: str) -> str:
     return str((await world.house.approval(call)).status)
@@ -167,10 +170,9 @@ async def revealed(world: World) -> list[dict[str, Any]]:
 
 async def test_a_secret_is_shown_once_and_the_record_says_to_whom(world: World) -> None:
     _, _, approval = await ask(world)
-    number = list(PAYMENT).index("api_key")
     async with world.client() as http:
         page = await open_page(http, world, approval)
-        form = {"nonce": fields(page)["nonce"], "argument": str(number)}
+        form = {"nonce": fields(page)["nonce"], "argument": SECRET}
         shown = await http.post(f"/a/{approval}/reveal", data=form)
         again = await http.get(f"/a/{approval}")
         back = await http.get(f"/a/{approval}/reveal")
@@ -189,8 +191,8 @@ async def test_looking_for_secrets_needs_the_form_and_an_open_request(world: Wor
     async with world.client() as http:
         form = fields(await open_page(http, world, approval))
         wishes: list[tuple[dict[str, str], dict[str, str], int]] = [
-            ({"argument": "2", "nonce": "0" * 64}, {}, 403),
-            ({"argument": "2"}, {"origin": "https://evil.example"}, 403),
+            ({"argument": SECRET, "nonce": "0" * 64}, {}, 403),
+            ({"argument": SECRET}, {"origin": "https://evil.example"}, 403),
             ({"argument": "99"}, {}, 422),
             ({"argument": "api_key"}, {}, 422),
         ]
@@ -198,9 +200,9 @@ async def test_looking_for_secrets_needs_the_form_and_an_open_request(world: Wor
             answer = await http.post(f"/a/{approval}/reveal", data=form | more, headers=headers)
             assert (answer.status_code, "sk-very-secret" in answer.text) == (expected, False)
         await world.house.decide(call)
-        late = await http.post(f"/a/{approval}/reveal", data=form | {"argument": "2"})
+        late = await http.post(f"/a/{approval}/reveal", data=form | {"argument": SECRET})
     async with world.client() as stranger:
-        unknown = await stranger.post(f"/a/{approval}/reveal", data=form | {"argument": "2"})
+        unknown = await stranger.post(f"/a/{approval}/reveal", data=form | {"argument": SECRET})
     assert (late.status_code, unknown.status_code) == (409, 404)
     assert "sk-very-secret" not in late.text + unknown.text
     assert await revealed(world) == []
@@ -208,7 +210,7 @@ async def test_looking_for_secrets_needs_the_form_and_an_open_request(world: Wor
 
 async def test_who_is_signed_in_looks_by_name_and_who_was_not_asked_does_not(world: World) -> None:
     _, _, approval = await ask(world)
-    form = {"argument": str(list(PAYMENT).index("api_key"))}
+    form = {"argument": SECRET}
     async with world.client(await world.token(Role.APPROVER)) as http:
         assert "sk-very-secret" in (await http.post(f"/approvals/{approval}/reveal", data=form)).text
         assert "sk-very-secret" not in (await http.get(f"/approvals/{approval}/reveal", follow_redirects=True)).text
@@ -223,7 +225,7 @@ async def test_where_a_link_only_looks_it_shows_no_secret(world: World) -> None:
     link = await world.link(approval)
     async with world.client() as http:
         await http.get(f"/a/{link}")
-        form = {"nonce": links.nonce(link), "argument": "2"}
+        form = {"nonce": links.nonce(link), "argument": SECRET}
         answer = await http.post(f"/a/{approval}/reveal", data=form)
     assert (answer.status_code, "sk-very-secret" in answer.text) == (403, False)
     assert await revealed(world) == []

@@ -16,6 +16,12 @@ def seal(dialect: str, value: str) -> str:
     return f"preloop.{dialect}.{base64.urlsafe_b64encode(value.encode()).decode().rstrip('=')}"
 
 
+def maker(sealed: str | None) -> str | None:
+    """The dialect that made it; None when it is no seal of ours."""
+    found = _SEAL.fullmatch(sealed or "")
+    return found[1] if found else None
+
+
 def unseal(dialect: str, sealed: str | None) -> str | None:
     """The provider's own text if that dialect made it; None for any other, and for what we never sealed."""
     found = _SEAL.fullmatch(sealed or "")

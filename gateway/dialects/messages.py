@@ -1,0 +1,296 @@
+"""Anthropic's Messages API, the provider's side: asked in passing, read, and metered. Its wire is `wires/messages`.
+
+Pure. Other wires' requests are made into its words by LiteLLM's transform (`provider`). Usage: `input_tokens` excludes
+what was read from or written to the cache, `output_tokens` includes thinking (platform.claude.com, prompt caching).
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+
+from gateway.dialects.dialect import Dialect
+from gateway.wires import messages, seals
+from gateway.wires.messages_blocks import DIALECT
+from gateway.wires.neutral import (
+    CallArguments,
+    CallBegun,
+    Counted,
+    Delta,
+    Json,
+    Reasoning,
+    Request,
+    Stop,
+    StopReason,
+    Text,
+    sse,
+)
+from kit.errors import Fault
+from ledger.prices import Usage
+
+VERSION = "2023-06-01"
+LEAST_THINKING = 1024
+"""Tokens; the API takes no smaller budget."""
+WORDS = 500
+_STOPS: Mapping[str, StopReason] = {
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+_SAID = ("text", "thinking", "partial_json")
+
+
+def path(model: str, stream: bool) -> str:
+    return "/v1/messages"
+
+
+def headers(key: str | None, request: Request) -> Mapping[str, str]:
+    """The key and the version; of the client's own headers only the beta values that the wire let through."""
+    found = {"anthropic-version": VERSION}
+    if key:
+        found["x-api-key"] = key
+    if request.betas:
+        found["anthropic-beta"] = ",".join(request.betas)
+    return found
+
+
+def passed(request: Request, model: str, max_output: int) -> Json:
+    """The body as it came, for this model and with this bound; thoughts that this provider didn't sign are left out."""
+    body = {name: value for name, value in request.body.items() if name in messages.FIELDS}
+    body |= {"model": model, "max_tokens": max_output, "messages": [_own(item) for item in request.body["messages"]]}
+    thinking = body.get("thinking") or {}
+    if (thinking.get("budget_tokens") or 0) >= max_output:
+        fits = max_output - 1 >= LEAST_THINKING
+        body["thinking"] = thinking | {"budget_tokens": max_output - 1} if fits else {"type": "disabled"}
+    return body
+
+
+def counted(request: Request, model: str) -> Json:
+    """The body of the same request for `count_tokens`."""
+    body = passed(request, model, request.max_output or messages.MOST)
+    return {name: value for name, value in body.items() if name in messages.COUNTED}
+
+
+def _own(message: Json) -> Json:
+    content = message["content"]
+    if message["role"] != "assistant" or isinstance(content, str):
+        return message
+    return message | {"content": [bare for block in content if (bare := _signed(block))]}
+
+
+def _signed(block: Json) -> Json | None:
+    """The block with its signature as Anthropic wrote it; None when the signature is not Anthropic's."""
+    name = {"thinking": "signature", "redacted_thinking": "data"}.get(block["type"])
+    if name is None:
+        return block
+    sealed = block.get(name) or ""
+    own = seals.unseal(DIALECT, sealed) if seals.maker(sealed) else sealed
+    return block | {name: own} if own else None
+
+
+def usage_of(told: Json) -> Usage:
+    """Anthropic's usage object in disjoint classes."""
+    details = told.get("output_tokens_details") or {}
+    total = _count(told, "output_tokens")
+    reasoning = min(_count(details, "thinking_tokens"), total)
+    return Usage(
+        input=_count(told, "input_tokens"),
+        cache_read=_count(told, "cache_read_input_tokens"),
+        cache_write=_count(told, "cache_creation_input_tokens"),
+        output=total - reasoning,
+        reasoning=reasoning,
+    )
+
+
+def _count(told: Json, name: str) -> int:
+    value = told.get(name)
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+class Told:
+    """What the events of one answer say of its usage: `message_start` has the input, `message_delta` the rest."""
+
+    def __init__(self) -> None:
+        self._usage: Json = {}
+        self._id: str | None = None
+
+    def heard(self, event: Json) -> None:
+        message = event.get("message") or {}
+        self._id = message.get("id") or self._id
+        told = message.get("usage") or event.get("usage") or {}
+        self._usage |= {name: value for name, value in told.items() if value is not None}
+
+    @property
+    def counted(self) -> Counted:
+        return Counted(usage=usage_of(self._usage), upstream_id=self._id)
+
+
+class MessagesReader:
+    """Reads one answer into neutral deltas."""
+
+    def __init__(self, request: Request) -> None:
+        self._events = Events()
+        self._told = Told()
+        self._blocks: dict[int, Json] = {}
+        self._stop: StopReason = "stop"
+
+    def feed(self, data: bytes) -> list[Delta]:
+        try:
+            return [delta for event in self._events.feed(data) for delta in self._read(event)]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError("not an event of the Messages API") from error
+
+    def whole(self, body: bytes) -> list[Delta]:
+        try:
+            return self._answered(_object(body))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError("not an answer of the Messages API") from error
+
+    def _answered(self, message: Json) -> list[Delta]:
+        found: list[Delta] = []
+        for index, block in enumerate(message["content"]):
+            found += self._begun(index, block)
+            if block["type"] == "tool_use":
+                self._blocks[index]["said"] = json.dumps(block["input"], separators=(",", ":"), ensure_ascii=False)
+                found.append(CallArguments(id=block["id"], text=self._blocks[index]["said"]))
+            found += self._ended(index)
+        self._told.heard({"message": message})
+        return [*found, self._told.counted, Stop(reason=_STOPS.get(message.get("stop_reason") or "", "stop"))]
+
+    def _read(self, event: Json) -> list[Delta]:
+        match event.get("type"):
+            case "message_start":
+                self._told.heard(event)
+            case "content_block_start":
+                return self._begun(event["index"], event["content_block"])
+            case "content_block_delta":
+                return self._more(event["index"], event["delta"])
+            case "content_block_stop":
+                return self._ended(event["index"])
+            case "message_delta":
+                self._told.heard(event)
+                self._stop = _STOPS.get(event["delta"].get("stop_reason") or "", self._stop)
+            case "message_stop":
+                return [self._told.counted, Stop(reason=self._stop)]
+            case "error":
+                raise ValueError(str((event.get("error") or {}).get("message", "error"))[:WORDS])
+        return []
+
+    def _begun(self, index: int, block: Json) -> list[Delta]:
+        self._blocks[index] = dict(block) | {"said": ""}
+        match block["type"]:
+            case "text":
+                return [Text(text=block["text"])] if block["text"] else []
+            case "thinking":
+                return [Reasoning(text=block["thinking"])] if block["thinking"] else []
+            case "redacted_thinking":
+                return [Reasoning(seal=seals.seal(DIALECT, block["data"]), redacted=True)]
+            case "tool_use":
+                return [CallBegun(id=block["id"], name=block["name"])]
+        return []
+
+    def _more(self, index: int, delta: Json) -> list[Delta]:
+        block = self._blocks[index]
+        match delta.get("type"):
+            case "text_delta":
+                return [Text(text=delta["text"])]
+            case "thinking_delta":
+                return [Reasoning(text=delta["thinking"])]
+            case "signature_delta":
+                block["signature"] = delta["signature"]
+            case "input_json_delta" if block["type"] == "tool_use" and delta["partial_json"]:
+                block["said"] += delta["partial_json"]
+                return [CallArguments(id=block["id"], text=delta["partial_json"])]
+        return []
+
+    def _ended(self, index: int) -> list[Delta]:
+        block = self._blocks[index]
+        if block["type"] == "thinking" and block.get("signature"):
+            return [Reasoning(seal=seals.seal(DIALECT, block["signature"]))]
+        if block["type"] == "tool_use" and not block["said"]:
+            return [CallArguments(id=block["id"], text="{}")]
+        return []
+
+
+class MessagesMeter:
+    """Looks on while Anthropic's answer passes through."""
+
+    def __init__(self, request: Request) -> None:
+        self._events = Events()
+        self._told = Told()
+        self._failed = False
+        self.counted: Counted | None = None
+        self.stopped = False
+        self.heard = 0
+
+    def feed(self, data: bytes) -> bytes:
+        for event in self._events.feed(data):
+            match event.get("type"):
+                case "content_block_delta":
+                    delta = event["delta"]
+                    self.heard += sum(len(delta[name].encode()) for name in _SAID if name in delta)
+                case "content_block_start":
+                    self.heard += len(event["content_block"].get("name", ""))
+                case "message_start" | "message_delta":
+                    self._told.heard(event)
+                    self.counted = self._told.counted
+                case "message_stop":
+                    self.stopped = True
+                case "error":
+                    self._failed = True
+        return data
+
+    def whole(self, body: bytes) -> bytes:
+        message = _object(body)
+        self._told.heard({"message": message})
+        self.counted = self._told.counted
+        self.stopped = message.get("type") == "message"
+        self.heard = len(body)
+        return body
+
+    def fail(self, fault: Fault) -> bytes:
+        """Nothing when the provider has said itself that it failed."""
+        if self._failed:
+            return b""
+        return (b"\n\n" if self._events.pending else b"") + sse(messages.error(fault), "error")
+
+
+class Events:
+    """Server-sent events' data as objects, however the bytes were cut."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    @property
+    def pending(self) -> bool:
+        return bool(self._rest)
+
+    def feed(self, data: bytes) -> Iterator[Json]:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return iter([_object(line[5:]) for line in lines if line.startswith(b"data:") and line[5:].strip()])
+
+
+def _object(text: bytes) -> Json:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    return value
+
+
+def refused(body: bytes) -> str:
+    """The provider's sentence of an error."""
+    try:
+        return str(_object(body)["error"]["message"])[:WORDS]
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+MESSAGES = Dialect(
+    name=DIALECT,
+    path=path,
+    headers=headers,
+    passed=passed,
+    asked=None,
+    meter=MessagesMeter,
+    reader=MessagesReader,
+    refused=refused,
+)

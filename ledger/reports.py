@@ -67,13 +67,9 @@ async def by(
     return [(row.name, _spend(row)) for row in await db.read(statement)]
 
 
-async def calls(
-    db: Database, account_id: str, *, execution_id: str | None = None, session_id: str | None = None
-) -> Sequence[Row[Any]]:
-    """The entries of one execution or session, oldest first, at most 500."""
-    mine = entries.c.execution_id == execution_id if execution_id else entries.c.session_id == session_id
-    where = sa.and_(entries.c.account_id == account_id, mine)
-    return await db.read(sa.select(entries).where(where).order_by(entries.c.at, entries.c.id))
+def calls(account_id: str, execution_id: str) -> sa.Select[Any]:
+    """The question for the entries of one execution; ids sort by time. Whoever asks it orders and cuts it."""
+    return sa.select(entries).where(entries.c.account_id == account_id, entries.c.execution_id == execution_id)
 
 
 async def standing(db: Database, account_id: str, scope: str, subject: str) -> Standing | None:

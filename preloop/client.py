@@ -23,6 +23,10 @@ _KINDS: dict[int, type[Fault]] = {
 }
 
 
+PAGE = 200
+"""Items that one question asks for."""
+
+
 class Client:
     """One plane, one token."""
 
@@ -63,7 +67,7 @@ class Client:
         cursor = None
         left = sys.maxsize if most is None else most
         while left > 0:
-            page = self.get(*at, cursor=cursor, **query)
+            page = self.get(*at, cursor=cursor, limit=min(left, PAGE), **query)
             yield from page["items"][:left]
             left -= len(page["items"])
             cursor = page["next"]

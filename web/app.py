@@ -32,11 +32,12 @@ from web import (
     links,
     live,
     openapi,
-    people,
     policy,
     sessions,
     spend,
+    tokens,
     tools,
+    users,
 )
 from web.parts import Check, Parts, parts
 from web.render import BUILD, STATIC, fault_page
@@ -45,7 +46,7 @@ from web.settings import WebSettings
 READY_S = 2.0
 """How long one check of /readyz may take."""
 PROGRAMS = ("/api/", "/hooks/", "/healthz", "/readyz")
-ROOMS = (dashboard, executions, flows, approvals, grants, policy, spend, sessions, tools, people)
+ROOMS = (dashboard, executions, flows, approvals, grants, policy, spend, sessions, tools, users, tokens)
 
 
 def build(

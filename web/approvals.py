@@ -10,7 +10,7 @@ from starlette.routing import Route
 from control.approvals.desk import Verdict
 from control.identity.principals import Person, Role
 from kit.errors import Fault, Invalid
-from web import asked, auth, grants, inputs, reading, reveals, shapes, verdicts
+from web import asked, auth, grants, inputs, paging, reading, reveals, shapes, verdicts
 from web.openapi import Operation
 from web.parts import parts
 from web.render import page
@@ -25,8 +25,8 @@ async def list_approvals(request: Request, person: Person) -> shapes.Listed[shap
     wanted = request.query_params.get("state", "all")
     if wanted not in ("pending", "all"):
         raise Invalid("query_invalid", f"state={wanted[:40]!r} is not known.", "It is pending or all.")
-    pending = wanted == "pending"
-    return shapes.Listed(items=await reading.approvals_listed(parts(request).db, person.account_id, pending=pending))
+    db, page_ = parts(request).db, paging.wanted(request)
+    return await reading.approvals_listed(db, person.account_id, page_, pending=wanted == "pending")
 
 
 async def get_approval(request: Request, person: Person) -> shapes.ApprovalDetail:
@@ -49,8 +49,9 @@ async def _decide(request: Request, person: Person, pressed: Pressed) -> None:
 
 async def approvals_page(request: Request, person: Person) -> Response:
     given = parts(request)
-    found = await reading.approvals_listed(given.db, person.account_id)
-    waiting = await reading.approvals_listed(given.db, person.account_id, pending=True)
+    whole = paging.Page(limit=paging.MOST)
+    found = (await reading.approvals_listed(given.db, person.account_id, whole)).items
+    waiting = (await reading.approvals_listed(given.db, person.account_id, whole, pending=True)).items
     closed = [approval for approval in found if approval.status != "pending"]
     return page(request, "approvals.html", person, waiting=waiting, closed=closed, directory=given.desk.directory)
 
@@ -123,7 +124,7 @@ operations = [
         summary="Approval requests, newest first; the open ones oldest first",
         run=list_approvals,
         answers=shapes.Listed[shapes.Approval],
-        query=("state",),
+        query=("state", *paging.QUERY),
     ),
     Operation(
         method="GET",

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from kit.db import Database
 from ledger import money, reports
 from ledger.tables import entries
-from web import shapes
+from web import paging, shapes
+from web.paging import Page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +48,10 @@ def of(spend: reports.Spend) -> Cost:
     return Cost(usd=money.usd(spend.cost_nano) if known else None, unpriced=spend.unpriced)
 
 
-async def model_calls(db: Database, account_id: str, execution_id: str) -> list[shapes.ModelCall]:
+async def model_calls(db: Database, account_id: str, execution_id: str, page: Page) -> shapes.Listed[shapes.ModelCall]:
     """Each attempt at a model, oldest first."""
-    return [
+    rows, further = await paging.read(db, reports.calls(account_id, execution_id), page, entries.c.id)
+    items = [
         shapes.ModelCall(
             id=row.id,
             at=row.at,
@@ -67,8 +69,9 @@ async def model_calls(db: Database, account_id: str, execution_id: str) -> list[
             first_token_ms=row.first_token_ms,
             error=row.error_class,
         )
-        for row in await reports.calls(db, account_id, execution_id=execution_id)
+        for row in rows
     ]
+    return shapes.Listed(items=items, next=further)
 
 
 async def lines(db: Database, account_id: str, group: reports.Group, first: date, last: date) -> list[shapes.SpendLine]:

@@ -14,6 +14,7 @@ from ledger.book import Status
 from ledger.tables import entries
 from web import auth, costs, reading, shapes
 from web.openapi import Operation
+from web.paging import MOST, Page
 from web.parts import Parts, parts
 from web.render import page
 
@@ -27,14 +28,14 @@ async def get_dashboard(request: Request, person: Person) -> shapes.Dashboard:
     spent = costs.of(await reports.of_days(db, account_id, today, today))
     alive = (sessions.c.alive_until > now) & sessions.c.revoked_at.is_(None)
     asked = (tool_calls.c.account_id == account_id) & (tool_calls.c.asked_at > now - timedelta(days=1))
-    runs = await reading.executions_listed(db, account_id, reading.Wanted(limit=RECENT), now)
+    runs = await reading.executions_listed(db, account_id, reading.Wanted(page=Page(limit=RECENT)), now)
     return shapes.Dashboard(
         active_sessions=await reading.count(db, sessions, sessions.c.account_id == account_id, alive),
         tool_calls_24h=await reading.count(db, tool_calls, asked),
         spend_today_usd=spent.usd,
         unpriced_calls_today=spent.unpriced,
         gateway_success_24h=await _success(given, account_id),
-        waiting_approvals=await reading.approvals_listed(db, account_id, pending=True),
+        waiting_approvals=(await reading.approvals_listed(db, account_id, Page(limit=MOST), pending=True)).items,
         recent_executions=runs.items,
     )
 

@@ -10,13 +10,14 @@ from control import events
 from control.executions import intake, lifecycle, logs
 from control.executions.states import Shown
 from control.identity.principals import Person, Role
+from kit.db import READ_LIMIT
 from kit.errors import Invalid
-from web import auth, charts, costs, inputs, reading, shapes
+from web import auth, charts, costs, inputs, paging, reading, shapes
 from web.openapi import Operation
+from web.paging import Page
 from web.parts import parts
 from web.render import page
 
-MOST = 200
 TAIL = 500
 """Log lines a page is drawn with; live.js fetches what comes after them."""
 
@@ -31,8 +32,7 @@ def _wanted(request: Request) -> reading.Wanted:
         flow=query.get("flow", ""),
         trigger=query.get("trigger", ""),
         since=inputs.since(request, parts(request).clock.now()),
-        cursor=query.get("cursor", ""),
-        limit=max(1, inputs.number(request, "limit", 50, most=MOST)),
+        page=paging.wanted(request),
     )
 
 
@@ -47,33 +47,43 @@ async def get_execution(request: Request, person: Person) -> shapes.ExecutionDet
 
 
 async def list_logs(request: Request, person: Person) -> shapes.Listed[shapes.LogLine]:
-    run = await get_execution(request, person)
-    after = inputs.number(request, "after", 0)
-    lines = await logs.read(parts(request).db, person.account_id, run.id, after=after)
+    run, (after, limit) = await get_execution(request, person), _from(request)
+    lines = (await logs.read(parts(request).db, person.account_id, run.id, after=after))[:limit]
     items = [shapes.LogLine(number=x.number, at=x.at, source=x.source, level=x.level, text=x.text) for x in lines]
     return shapes.Listed(items=items, next=str(items[-1].number) if items else None)
 
 
 async def list_events(request: Request, person: Person) -> shapes.Listed[shapes.Event]:
-    run = await get_execution(request, person)
-    found = await events.read(parts(request).db, person.account_id, run.id, after=inputs.number(request, "after", 0))
+    run, (after, limit) = await get_execution(request, person), _from(request)
+    found = (await events.read(parts(request).db, person.account_id, run.id, after=after))[:limit]
     items = [shapes.Event(seq=e.seq, type=e.type, at=e.at, data=e.data, hash=e.hash) for e in found]
     return shapes.Listed(items=items, next=str(items[-1].seq) if items else None)
 
 
+def _from(request: Request) -> tuple[int, int | None]:
+    """The number after which a record is read on, which is its cursor and has the name `after` too; and how much."""
+    cursor = request.query_params.get("cursor", "")
+    if cursor and not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= 12):
+        raise paging.refused(cursor)
+    after = inputs.number(request, "cursor" if cursor else "after", 0)
+    return after, inputs.number(request, "limit", 0) or None
+
+
 async def list_tool_calls(request: Request, person: Person) -> shapes.Listed[shapes.ToolCall]:
     run, given = await get_execution(request, person), parts(request)
-    return shapes.Listed(items=await reading.tool_calls_of(given.db, person.account_id, run.id, given.clock.now()))
+    page = paging.wanted(request)
+    return await reading.tool_calls_listed(given.db, person.account_id, run.id, given.clock.now(), page)
 
 
 async def list_approvals_of(request: Request, person: Person) -> shapes.Listed[shapes.Approval]:
     run = await get_execution(request, person)
-    return shapes.Listed(items=await reading.approvals_listed(parts(request).db, person.account_id, run.id))
+    db, page = parts(request).db, paging.wanted(request)
+    return await reading.approvals_listed(db, person.account_id, page, execution_id=run.id)
 
 
 async def list_model_calls(request: Request, person: Person) -> shapes.Listed[shapes.ModelCall]:
     run = await get_execution(request, person)
-    return shapes.Listed(items=await costs.model_calls(parts(request).db, person.account_id, run.id))
+    return await costs.model_calls(parts(request).db, person.account_id, run.id, paging.wanted(request))
 
 
 async def cancel_execution(request: Request, person: Person) -> shapes.ExecutionDetail:
@@ -91,11 +101,11 @@ async def executions_page(request: Request, person: Person) -> Response:
 
 
 async def execution_page(request: Request, person: Person) -> Response:
-    given = parts(request)
-    run = await get_execution(request, person)
-    calls = await reading.tool_calls_of(given.db, person.account_id, run.id, given.clock.now())
+    given, whole = parts(request), Page(limit=READ_LIMIT)
+    run, db, account_id = await get_execution(request, person), given.db, person.account_id
+    calls = (await reading.tool_calls_listed(db, account_id, run.id, given.clock.now(), whole)).items
     live = request.query_params.get("part") is not None
-    lines = [] if live else await logs.tail(given.db, person.account_id, run.id, TAIL)
+    lines = [] if live else await logs.tail(db, account_id, run.id, TAIL)
     return page(
         request,
         "execution.html",
@@ -103,9 +113,9 @@ async def execution_page(request: Request, person: Person) -> Response:
         run=run,
         calls=calls,
         failed=next((call for call in reversed(calls) if call.status in {"failed", "unknown"}), None),
-        approvals=await reading.approvals_listed(given.db, person.account_id, run.id),
+        approvals=(await reading.approvals_listed(db, account_id, whole, execution_id=run.id)).items,
         approvers=given.desk.directory,
-        models=await costs.model_calls(given.db, person.account_id, run.id),
+        models=(await costs.model_calls(db, account_id, run.id, whole)).items,
         parts_=charts.split(queued=run.queued_ms, active=run.active_ms, waiting=run.waited_ms),
         lines=lines,
         may_cancel=person.may(Role.OPERATOR) and not run.final,
@@ -142,7 +152,7 @@ routes = [
     Route("/executions/{id}/cancel", auth.shown(cancel_pressed, Role.OPERATOR), methods=["POST"]),
 ]
 _RUN = "/executions/{id}"
-_LIST = ("cursor", "limit")
+_RECORD = ("after", *paging.QUERY)
 operations = [
     Operation(
         method="GET",
@@ -150,7 +160,7 @@ operations = [
         summary="Executions, newest first",
         run=list_executions,
         answers=shapes.Listed[shapes.Execution],
-        query=("state", "flow", "trigger", "since", *_LIST),
+        query=("state", "flow", "trigger", "since", *paging.QUERY),
     ),
     Operation(method="GET", path=_RUN, summary="One execution", run=get_execution, answers=shapes.ExecutionDetail),
     Operation(
@@ -159,7 +169,7 @@ operations = [
         summary="Log lines after a number",
         run=list_logs,
         answers=shapes.Listed[shapes.LogLine],
-        query=("after",),
+        query=_RECORD,
     ),
     Operation(
         method="GET",
@@ -167,7 +177,7 @@ operations = [
         summary="Hash-linked events after a number",
         run=list_events,
         answers=shapes.Listed[shapes.Event],
-        query=("after",),
+        query=_RECORD,
     ),
     Operation(
         method="GET",
@@ -175,6 +185,7 @@ operations = [
         summary="Tool calls in the order of asking",
         run=list_tool_calls,
         answers=shapes.Listed[shapes.ToolCall],
+        query=paging.QUERY,
     ),
     Operation(
         method="GET",
@@ -182,6 +193,7 @@ operations = [
         summary="Approval requests of one execution",
         run=list_approvals_of,
         answers=shapes.Listed[shapes.Approval],
+        query=paging.QUERY,
     ),
     Operation(
         method="GET",
@@ -189,6 +201,7 @@ operations = [
         summary="Model calls with tokens and cost",
         run=list_model_calls,
         answers=shapes.Listed[shapes.ModelCall],
+        query=paging.QUERY,
     ),
     Operation(
         method="POST",

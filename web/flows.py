@@ -10,12 +10,13 @@ from starlette.routing import Route
 
 from control.executions import intake
 from control.flows import catalog
-from control.flows.flow import Flow
+from control.flows.flow import Flow, loads
 from control.identity.principals import Person, Role
+from control.tables import flows as stored
 from kit import canonical
 from kit.db import Tx
 from kit.errors import Conflict, Fault, Invalid
-from web import auth, charts, inputs, reading, shapes
+from web import auth, charts, inputs, paging, reading, shapes
 from web.openapi import Operation
 from web.parts import parts
 from web.render import page
@@ -39,8 +40,10 @@ def _shape(row: Row[object], flow: Flow) -> shapes.Flow:
 
 
 async def list_flows(request: Request, person: Person) -> shapes.Listed[shapes.Flow]:
-    found = await catalog.listed(parts(request).db, person.account_id)
-    return shapes.Listed(items=[_shape(row, flow) for row, flow in found])
+    """By name."""
+    asked = catalog.newest(person.account_id)
+    rows, further = await paging.read(parts(request).db, asked, paging.wanted(request), stored.c.name)
+    return shapes.Listed(items=[_shape(row, loads(row.body)) for row in rows], next=further)
 
 
 async def get_flow(request: Request, person: Person) -> shapes.FlowDetail:
@@ -104,15 +107,14 @@ async def list_runs(request: Request, person: Person) -> shapes.Listed[shapes.Ex
     given = parts(request)
     wanted = reading.Wanted(
         flow=request.path_params["name"],
-        cursor=request.query_params.get("cursor", ""),
-        limit=max(1, inputs.number(request, "limit", TEN, most=200)),
+        page=paging.wanted(request, TEN),
     )
     return await reading.executions_listed(given.db, person.account_id, wanted, given.clock.now())
 
 
 async def flows_page(request: Request, person: Person) -> Response:
     listed = await list_flows(request, person)
-    return page(request, "flows.html", person, flows=listed.items, example=EXAMPLE)
+    return page(request, "flows.html", person, listed=listed, example=EXAMPLE)
 
 
 async def flow_page(request: Request, person: Person) -> Response:
@@ -154,7 +156,14 @@ routes = [
     Route("/flows/{name}/executions", auth.shown(run_pressed, Role.OPERATOR), methods=["POST"]),
 ]
 operations = [
-    Operation(method="GET", path="/flows", summary="Flows", run=list_flows, answers=shapes.Listed[shapes.Flow]),
+    Operation(
+        method="GET",
+        path="/flows",
+        summary="Flows, by name",
+        run=list_flows,
+        answers=shapes.Listed[shapes.Flow],
+        query=paging.QUERY,
+    ),
     Operation(method="GET", path="/flows/{name}", summary="One flow", run=get_flow, answers=shapes.FlowDetail),
     Operation(
         method="PUT",
@@ -180,7 +189,7 @@ operations = [
         summary="Executions of a flow, newest first",
         run=list_runs,
         answers=shapes.Listed[shapes.Execution],
-        query=("cursor", "limit"),
+        query=paging.QUERY,
     ),
     Operation(
         method="POST",

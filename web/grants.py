@@ -1,9 +1,11 @@
 """Standing yeses through REST: list them, give one after an approval, take one back."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from pydantic import BaseModel, Field
+from sqlalchemy.engine import Row
 from starlette.requests import Request
 from starlette.routing import Route
 
@@ -13,7 +15,7 @@ from control.identity.principals import Person, Role
 from control.tables import grants
 from kit.db import Database
 from kit.errors import Missing
-from web import inputs
+from web import inputs, paging
 from web.openapi import Operation
 from web.parts import parts
 from web.shapes import Listed
@@ -52,23 +54,23 @@ class NewGrant(BaseModel):
 
 
 async def listed(db: Database, account_id: str, now: datetime, *only: sa.ColumnElement[bool]) -> list[Grant]:
-    """Newest first."""
-    rows = await db.read(
-        sa.select(grants).where(grants.c.account_id == account_id, *only).order_by(grants.c.id.desc()).limit(MOST)
-    )
-    return [
-        Grant(
-            **{name: getattr(row, name) for name in Grant.model_fields.keys() - {"live"}},
-            live=row.revoked_at is None and row.expires_at > now and row.uses_left != 0,
-        )
-        for row in rows
-    ]
+    """The newest 100 of which something is so, newest first."""
+    mine = sa.select(grants).where(grants.c.account_id == account_id, *only)
+    return [_shape(row, now) for row in await db.read(mine.order_by(grants.c.id.desc()).limit(MOST))]
+
+
+def _shape(row: Row[Any], now: datetime) -> Grant:
+    live = row.revoked_at is None and row.expires_at > now and row.uses_left != 0
+    return Grant(**{name: getattr(row, name) for name in Grant.model_fields.keys() - {"live"}}, live=live)
 
 
 async def list_grants(request: Request, person: Person) -> Listed[Grant]:
     given, session = parts(request), request.query_params.get("session")
-    only = [grants.c.session_id == session] if session else []
-    return Listed(items=await listed(given.db, person.account_id, given.clock.now(), *only))
+    asked = sa.select(grants).where(grants.c.account_id == person.account_id)
+    if session:
+        asked = asked.where(grants.c.session_id == session)
+    rows, further = await paging.read(given.db, asked, paging.wanted(request), grants.c.id, newest_first=True)
+    return Listed(items=[_shape(row, given.clock.now()) for row in rows], next=further)
 
 
 async def _one(request: Request, person: Person, grant_id: str) -> Grant:
@@ -114,7 +116,7 @@ operations = [
         summary="Standing yeses, newest first",
         run=list_grants,
         answers=Listed[Grant],
-        query=("session",),
+        query=("session", *paging.QUERY),
     ),
     Operation(
         method="POST",

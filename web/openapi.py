@@ -21,7 +21,7 @@ REF = "#/components/schemas/{model}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One method on one path below /api/v1."""
+    """One method on one path below /api/v1; `{name:path}` may hold slashes."""
 
     method: str
     path: str
@@ -62,7 +62,7 @@ def document(operations: Sequence[Operation], url: str) -> dict[str, Any]:
     schema = {model.__name__: ref for (model, _), ref in refs.items()}
     paths: dict[str, dict[str, Any]] = {}
     for op in operations:
-        paths.setdefault("/api/v1" + op.path, {})[op.method.lower()] = _described(op, schema)
+        paths.setdefault("/api/v1" + op.path.replace(":path}", "}"), {})[op.method.lower()] = _described(op, schema)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Preloop", "version": "1"},
@@ -80,7 +80,7 @@ def document(operations: Sequence[Operation], url: str) -> dict[str, Any]:
 
 
 def _described(op: Operation, schema: dict[str, Any]) -> dict[str, Any]:
-    names = [(name, "path") for name in re.findall(r"{(\w+)}", op.path)] + [(name, "query") for name in op.query]
+    names = [(name, "path") for name in re.findall(r"{(\w+)", op.path)] + [(name, "query") for name in op.query]
     found: dict[str, Any] = {
         "operationId": op.run.__name__,
         "summary": op.summary,

@@ -1,8 +1,7 @@
 """The questions behind pages and REST: rows in, shapes out. It never writes; every question names its account."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +16,8 @@ from control.tables import approvals, executions, flow_versions, sessions, tool_
 from kit.db import Database
 from kit.errors import Missing
 from kit.masking import masked
-from web import costs, shapes
+from web import costs, paging, shapes
+from web.paging import Page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,20 +28,18 @@ class Wanted:
     flow: str = ""
     trigger: str = ""
     since: datetime | None = None
-    cursor: str = ""
-    limit: int = 50
+    page: Page = field(default_factory=Page)
 
 
 async def executions_listed(
     db: Database, account_id: str, wanted: Wanted, now: datetime
 ) -> shapes.Listed[shapes.Execution]:
-    """Newest first. Ids sort by time, so the cursor is the last id shown."""
+    """Newest first."""
     asked = sa.select(executions).where(executions.c.account_id == account_id, *_filters(wanted))
-    rows = await db.read(asked.order_by(executions.c.id.desc()).limit(wanted.limit + 1))
-    shown = rows[: wanted.limit]
-    paid = await costs.of_executions(db, account_id, [row.id for row in shown])
-    items = [shapes.Execution(**_execution(row, now, paid.get(row.id, costs.NOTHING))) for row in shown]
-    return shapes.Listed(items=items, next=shown[-1].id if len(rows) > wanted.limit else None)
+    rows, further = await paging.read(db, asked, wanted.page, executions.c.id, newest_first=True)
+    paid = await costs.of_executions(db, account_id, [row.id for row in rows])
+    items = [shapes.Execution(**_execution(row, now, paid.get(row.id, costs.NOTHING))) for row in rows]
+    return shapes.Listed(items=items, next=further)
 
 
 def _filters(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
@@ -58,8 +56,6 @@ def _filters(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
         found.append(executions.c.trigger_type == wanted.trigger)
     if wanted.since:
         found.append(executions.c.created_at >= wanted.since)
-    if wanted.cursor:
-        found.append(executions.c.id < wanted.cursor)
     return found
 
 
@@ -120,17 +116,20 @@ def _ms(span: timedelta) -> int:
     return max(0, int(span.total_seconds() * 1000))
 
 
-async def tool_calls_of(db: Database, account_id: str, execution_id: str, now: datetime) -> list[shapes.ToolCall]:
+async def tool_calls_listed(
+    db: Database, account_id: str, execution_id: str, now: datetime, page: Page
+) -> shapes.Listed[shapes.ToolCall]:
     """In the order of asking, each with its latest approval."""
     asked = sa.select(tool_calls, sa.func.max(approvals.c.id).label("approval_id")).outerjoin(
         approvals, approvals.c.call_id == tool_calls.c.id
     )
     mine = (tool_calls.c.account_id == account_id) & (tool_calls.c.execution_id == execution_id)
-    rows = await db.read(asked.where(mine).group_by(tool_calls.c.id).order_by(tool_calls.c.id))
-    waits = {
-        a.id: _ms((a.decided_at or now) - a.asked_at) for a in await approvals_listed(db, account_id, execution_id)
-    }
-    return [_tool_call(row, waits.get(row.approval_id, 0), now) for row in rows]
+    rows, further = await paging.read(db, asked.where(mine).group_by(tool_calls.c.id), page, tool_calls.c.id)
+    theirs = approvals.c.id.in_([row.approval_id for row in rows])
+    asks = await db.read(sa.select(approvals.c.id, approvals.c.asked_at, approvals.c.decided_at).where(theirs))
+    waits = {ask.id: _ms((ask.decided_at or now) - ask.asked_at) for ask in asks}
+    items = [_tool_call(row, waits.get(row.approval_id, 0), now) for row in rows]
+    return shapes.Listed(items=items, next=further)
 
 
 def _tool_call(row: Row[Any], waited_ms: int, now: datetime) -> shapes.ToolCall:
@@ -152,8 +151,8 @@ def _same(row: Row[Any], shape: type[BaseModel], *, without: set[str]) -> dict[s
 
 
 async def approvals_listed(
-    db: Database, account_id: str, execution_id: str | None = None, *, pending: bool = False
-) -> list[shapes.Approval]:
+    db: Database, account_id: str, page: Page, *, execution_id: str | None = None, pending: bool = False
+) -> shapes.Listed[shapes.Approval]:
     """Of one execution in order; or all of the account, newest first; or the open ones, oldest first."""
     asked = _approvals(account_id)
     if execution_id is not None:
@@ -161,8 +160,8 @@ async def approvals_listed(
     if pending:
         asked = asked.where(approvals.c.status == "pending")
     oldest_first = pending or execution_id is not None
-    order = approvals.c.id if oldest_first else approvals.c.id.desc()
-    return [_approval(row) for row in await db.read(asked.order_by(order).limit(200))]
+    rows, further = await paging.read(db, asked, page, approvals.c.id, newest_first=not oldest_first)
+    return shapes.Listed(items=[_approval(row) for row in rows], next=further)
 
 
 async def approval(db: Database, account_id: str, approval_id: str) -> shapes.ApprovalDetail:
@@ -223,10 +222,20 @@ def _approval(row: Row[Any]) -> shapes.Approval:
     )
 
 
-async def sessions_listed(db: Database, account_id: str, *, limit: int = 100) -> list[shapes.Session]:
+async def sessions_listed(db: Database, account_id: str, page: Page) -> shapes.Listed[shapes.Session]:
+    """Newest first."""
     asked = sa.select(sessions).where(sessions.c.account_id == account_id)
-    rows: Sequence[Row[Any]] = await db.read(asked.order_by(sessions.c.id.desc()).limit(limit))
-    return [shapes.Session(**_same(row, shapes.Session, without=set())) for row in rows]
+    rows, further = await paging.read(db, asked, page, sessions.c.id, newest_first=True)
+    items = [shapes.Session(**_same(row, shapes.Session, without=set())) for row in rows]
+    return shapes.Listed(items=items, next=further)
+
+
+async def session(db: Database, account_id: str, session_id: str) -> shapes.Session:
+    mine = (sessions.c.account_id == account_id) & (sessions.c.id == session_id)
+    rows = await db.read(sa.select(sessions).where(mine))
+    if not rows:
+        raise Missing("session_unknown", f"There is no session {session_id[:60]}.", "/sessions lists them.")
+    return shapes.Session(**_same(rows[0], shapes.Session, without=set()))
 
 
 async def count(db: Database, table: sa.Table, *conditions: sa.ColumnElement[bool]) -> int:

@@ -10,17 +10,17 @@ from control.identity.principals import Person, Role
 from control.tables import sessions as runtime
 from kit.db import Tx
 from kit.errors import Missing
-from web import auth, reading, shapes
+from web import auth, paging, reading, shapes
 from web.openapi import Operation
 from web.parts import parts
 from web.render import page
 
 
 async def list_sessions(request: Request, person: Person) -> shapes.Listed[shapes.Session]:
-    return shapes.Listed(items=await reading.sessions_listed(parts(request).db, person.account_id))
+    return await reading.sessions_listed(parts(request).db, person.account_id, paging.wanted(request))
 
 
-async def revoke_session(request: Request, person: Person) -> shapes.Listed[shapes.Session]:
+async def revoke_session(request: Request, person: Person) -> shapes.Session:
     """End a session: its token is worth nothing at once, its open calls are answered."""
     given, id_ = parts(request), request.path_params["id"]
 
@@ -31,11 +31,11 @@ async def revoke_session(request: Request, person: Person) -> shapes.Listed[shap
         identity.revoke(tx, id_)
 
     await given.db.write(unit)
-    return await list_sessions(request, person)
+    return await reading.session(given.db, person.account_id, id_)
 
 
 async def sessions_page(request: Request, person: Person) -> Response:
-    return page(request, "sessions.html", person, sessions=(await list_sessions(request, person)).items)
+    return page(request, "sessions.html", person, listed=await list_sessions(request, person))
 
 
 routes = [Route("/sessions", auth.shown(sessions_page), methods=["GET"])]
@@ -46,13 +46,14 @@ operations = [
         summary="Runtime sessions, newest first",
         run=list_sessions,
         answers=shapes.Listed[shapes.Session],
+        query=paging.QUERY,
     ),
     Operation(
         method="POST",
         path="/sessions/{id}/revoke",
         summary="End a session",
         run=revoke_session,
-        answers=shapes.Listed[shapes.Session],
+        answers=shapes.Session,
         role=Role.OPERATOR,
     ),
 ]

@@ -15,8 +15,10 @@ from starlette.routing import Route
 from control.approvals import pins
 from control.approvals.pins import Status
 from control.identity.principals import Person, Role
+from control.tables import definitions
+from kit.db import Database
 from kit.errors import Fault, Missing
-from web import auth, inputs
+from web import auth, inputs, paging
 from web.openapi import Operation
 from web.parts import parts
 from web.render import page
@@ -55,18 +57,30 @@ class Acceptance(BaseModel):
 
 
 async def list_tools(request: Request, person: Person) -> Listed[PinnedTool]:
-    return Listed(items=[PinnedTool(**_fields(rows)) for rows in await _all(request, person)])
+    """By server and tool."""
+    db, page_ = parts(request).db, paging.wanted(request)
+    keys = (definitions.c.server, definitions.c.tool)
+    names, further = await paging.read(db, pins.names(person.account_id), page_, *keys)
+    if not names:
+        return Listed(items=[])
+    first, last = names[0], names[-1]
+    shown = await _described(db, person.account_id, ((first.server, first.tool), (last.server, last.tool)))
+    return Listed(items=[PinnedTool(**_fields(rows)) for rows in shown], next=further)
 
 
 async def get_tool(request: Request, person: Person) -> PinnedToolDetail:
-    server, tool = request.path_params["server"], request.path_params["tool"]
-    rows = next(
-        (rows for rows in await _all(request, person) if (rows[0].server, rows[0].tool) == (server, tool)), None
-    )
-    if rows is None:
+    return await _one(request, person, request.path_params["server"], request.path_params["tool"])
+
+
+async def _one(request: Request, person: Person, server: str, tool: str) -> PinnedToolDetail:
+    found = await _described(parts(request).db, person.account_id, ((server, tool), (server, tool)))
+    if not found:
         raise Missing(
-            "tool_unknown", f"No tool '{tool[:60]}' of a server '{server[:60]}' was ever seen.", "See /tools."
+            "tool_unknown",
+            f"No tool '{tool[:60]}' of a server '{server[:60]}' was ever seen.",
+            "`preloop tools list` and /tools have those that were.",
         )
+    rows = found[0]
     now, accepted = _now(rows), _accepted(rows)
     before = accepted.raw if accepted and accepted.digest != now.digest else None
     return PinnedToolDetail(
@@ -77,10 +91,11 @@ async def get_tool(request: Request, person: Person) -> PinnedToolDetail:
     )
 
 
-async def accept_tool(request: Request, person: Person) -> Listed[PinnedTool]:
+async def accept_tool(request: Request, person: Person) -> PinnedToolDetail:
     """Serve a definition from now on; what was accepted before of the tool is served no more."""
-    await _accept(request, person, await inputs.body(request, Acceptance))
-    return await list_tools(request, person)
+    asked = await inputs.body(request, Acceptance)
+    await _accept(request, person, asked)
+    return await _one(request, person, asked.server, asked.tool)
 
 
 async def _accept(request: Request, person: Person, asked: Acceptance) -> None:
@@ -90,9 +105,11 @@ async def _accept(request: Request, person: Person, asked: Acceptance) -> None:
     )
 
 
-async def _all(request: Request, person: Person) -> list[list[Row[Any]]]:
+async def _described(
+    db: Database, account_id: str, span: tuple[pins.Named, pins.Named] | None = None
+) -> list[list[Row[Any]]]:
     """The rows of each tool, by server and tool."""
-    rows = await pins.current(parts(request).db, person.account_id)
+    rows = await pins.current(db, account_id, span)
     return [list(its) for _, its in groupby(rows, key=lambda row: (row.server, row.tool))]
 
 
@@ -115,7 +132,8 @@ def _fields(rows: list[Row[Any]]) -> dict[str, Any]:
 
 
 async def tools_page(request: Request, person: Person) -> Response:
-    found = (await list_tools(request, person)).items
+    described = await _described(parts(request).db, person.account_id)
+    found = [PinnedTool(**_fields(rows)) for rows in described]
     waiting = [tool for tool in found if tool.status != Status.ACCEPTED]
     served = [tool for tool in found if tool.status == Status.ACCEPTED]
     return page(request, "tools.html", person, waiting=waiting, served=served)
@@ -154,6 +172,7 @@ operations = [
         summary="Tools as their servers describe them now, and which of them are served",
         run=list_tools,
         answers=Listed[PinnedTool],
+        query=paging.QUERY,
     ),
     Operation(
         method="POST",
@@ -161,12 +180,12 @@ operations = [
         summary="Serve a definition that was looked at",
         run=accept_tool,
         takes=Acceptance,
-        answers=Listed[PinnedTool],
+        answers=PinnedToolDetail,
         role=Role.ADMIN,
     ),
     Operation(
         method="GET",
-        path="/tools/{server}/{tool}",
+        path="/tools/{server}/{tool:path}",
         summary="One tool: its definition, and what changed since it was accepted",
         run=get_tool,
         answers=PinnedToolDetail,

@@ -152,13 +152,24 @@ def accept(tx: Tx, account_id: str, server: str, tool: str, *, digest: str, by: 
     tx.wake(TOPIC)
 
 
-async def current(db: Database, account_id: str) -> list[Row[Any]]:
-    """All rows but history, by server and tool: the accepted one of a tool, and what is said instead of it."""
+Named = tuple[str, str]
+"""A server and its tool."""
+
+
+def names(account_id: str) -> sa.Select[Any]:
+    """The question for the (server, tool) of every tool that was seen, once each."""
+    return sa.select(definitions.c.server, definitions.c.tool).where(_lasting(account_id)).distinct()
+
+
+async def current(db: Database, account_id: str, span: tuple[Named, Named] | None = None) -> list[Row[Any]]:
+    """All rows but history, by server and tool: the accepted one of a tool, and what is said instead of it. `span` is
+    the first and the last tool to read."""
     found: list[Row[Any]] = []
     order = (definitions.c.server, definitions.c.tool, definitions.c.digest)
-    asked = sa.select(definitions).where(
-        definitions.c.account_id == account_id, definitions.c.status != Status.REPLACED.value
-    )
+    asked = sa.select(definitions).where(_lasting(account_id))
+    if span:
+        first, last = (sa.tuple_(*map(sa.literal, named)) for named in span)
+        asked = asked.where(sa.tuple_(*order[:2]) >= first, sa.tuple_(*order[:2]) <= last)
     while rows := await db.read(
         (asked.where(sa.tuple_(*order) > sa.tuple_(*map(sa.literal, found[-1][1:4]))) if found else asked).order_by(
             *order
@@ -166,6 +177,10 @@ async def current(db: Database, account_id: str) -> list[Row[Any]]:
     ):
         found += rows
     return found
+
+
+def _lasting(account_id: str) -> sa.ColumnElement[bool]:
+    return (definitions.c.account_id == account_id) & (definitions.c.status != Status.REPLACED.value)
 
 
 def diff(before: str | None, after: str) -> str:

@@ -88,7 +88,7 @@ def apply(tx: Tx, account_id: str, source: str, *, sealer: Sealer, by: str) -> t
 
 def find(tx: Tx, account_id: str, name: str) -> tuple[Row[Any], Flow]:
     """The newest version of a flow, inside a unit: (flows row, flow)."""
-    row = tx.one(_joined(account_id).where(flows.c.name == name))
+    row = tx.one(newest(account_id).where(flows.c.name == name))
     if row is None:
         raise Missing("flow_unknown", f"There is no flow {name!r}.", "`preloop flows list` shows the flows there are.")
     return row, loads(row.body)
@@ -96,15 +96,10 @@ def find(tx: Tx, account_id: str, name: str) -> tuple[Row[Any], Flow]:
 
 async def read(db: Database, account_id: str, name: str) -> tuple[Row[Any], Flow]:
     """The same, for readers."""
-    rows = await db.read(_joined(account_id).where(flows.c.name == name))
+    rows = await db.read(newest(account_id).where(flows.c.name == name))
     if not rows:
         raise Missing("flow_unknown", f"There is no flow {name!r}.", "`preloop flows list` shows the flows there are.")
     return rows[0], loads(rows[0].body)
-
-
-async def listed(db: Database, account_id: str) -> list[tuple[Row[Any], Flow]]:
-    """All flows of an account by name, up to 500."""
-    return [(row, loads(row.body)) for row in await db.read(_joined(account_id).order_by(flows.c.name))]
 
 
 def version(tx: Tx, flow_id: str, number: int) -> Flow:
@@ -128,6 +123,7 @@ def _named(account_id: str, name: str) -> sa.Select[Any]:
     return sa.select(flows).where(flows.c.account_id == account_id, flows.c.name == name)
 
 
-def _joined(account_id: str) -> sa.Select[Any]:
-    newest = (flow_versions.c.flow_id == flows.c.id) & (flow_versions.c.version == flows.c.version)
-    return sa.select(flows, flow_versions.c.body).join(flow_versions, newest).where(flows.c.account_id == account_id)
+def newest(account_id: str) -> sa.Select[Any]:
+    """The question for all flows of an account, each with the `body` of its newest version."""
+    its = (flow_versions.c.flow_id == flows.c.id) & (flow_versions.c.version == flows.c.version)
+    return sa.select(flows, flow_versions.c.body).join(flow_versions, its).where(flows.c.account_id == account_id)

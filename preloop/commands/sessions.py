@@ -1,5 +1,7 @@
 """`preloop sessions`: which agents may speak to us now."""
 
+from typing import Annotated
+
 import typer
 
 from preloop import show
@@ -10,10 +12,10 @@ app = typer.Typer(no_args_is_help=True, help="Runtime sessions: which agents may
 
 
 @app.command("list")
-def list_all(json_: Json = False) -> None:
+def list_newest(limit: Annotated[int, typer.Option(min=1)] = 100, json_: Json = False) -> None:
     """Sessions, newest first."""
     show.items(
-        Client.find().items("sessions"),
+        Client.find().items("sessions", most=limit),
         ("ID", "KIND", "PRINCIPAL", "OPENED", "REVOKED"),
         lambda s: (s["id"], s["kind"], s["principal"], show.ago(s["created_at"]), show.ago(s["revoked_at"])),
         empty="None yet.",

@@ -53,9 +53,8 @@ def accept(
     found = _one(client, server, tool)
     if digest is not None and not found["digest"].startswith(digest):
         raise Conflict("tool_changed", f"The tool's digest is {found['digest']}.", "Look at it again: `tools diff`.")
-    client.post("tools", "accept", body={"server": server, "tool": tool, "digest": found["digest"]})
-    told = f"{tool} of {server} is served as {found['digest']}"
-    show.done(_one(client, server, tool) if json_ else None, told, json_wanted=json_)
+    served = client.post("tools", "accept", body={"server": server, "tool": tool, "digest": found["digest"]})
+    show.done(served, f"{tool} of {server} is served as {served['digest']}", json_wanted=json_)
 
 
 def _one(client: Client, server: str, tool: str) -> Any:  # noqa: ANN401 - a JSON value

@@ -65,5 +65,5 @@ async def test_unpriced_and_estimated_calls_are_counted_apart(db: Database) -> N
 async def test_another_account_sees_nothing(db: Database) -> None:
     await write(db, entry("att_1"))
     assert (await reports.of_execution(db, "other", "exe_1")).calls == 0
-    assert await reports.calls(db, "other", execution_id="exe_1") == []
-    assert [row.id for row in await reports.calls(db, ACCOUNT, execution_id="exe_1")] == ["att_1"]
+    assert await db.read(reports.calls("other", "exe_1")) == []
+    assert [row.id for row in await db.read(reports.calls(ACCOUNT, "exe_1"))] == ["att_1"]

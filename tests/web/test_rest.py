@@ -209,7 +209,7 @@ async def test_a_nul_or_half_a_character_is_refused_and_not_an_error_of_ours(htt
 async def test_the_document_describes_every_route_and_nothing_else(world: World, http: httpx.AsyncClient) -> None:
     document = (await http.get("/api/openapi.json")).json()
     served = {
-        (route.path, method)  # type: ignore[attr-defined]
+        (route.path.replace(":path}", "}"), method)  # type: ignore[attr-defined]
         for route in world.app.routes
         if getattr(route, "path", "").startswith("/api/v1") and getattr(route, "path", "") not in ABSENT
         for method in route.methods - {"HEAD"}  # type: ignore[attr-defined]

@@ -175,7 +175,7 @@ def sentence(template: str | None, args: object) -> list[Spoken] | None:
 def _spoken(leaf: Leaf | None) -> list[Piece] | None:
     if leaf is None or isinstance(leaf.value, dict | list) or leaf.value in (None, ""):
         return None
-    if isinstance(leaf.value, int) and not isinstance(leaf.value, bool) and not leaf.secret:
+    if isinstance(leaf.value, int | float) and not isinstance(leaf.value, bool) and not leaf.secret:
         return pieces(f"{leaf.value:,}")
     shown = _leaf(leaf)
     return shown.value if shown.size <= SPOKEN else None

@@ -124,7 +124,7 @@ async def test_without_one_it_is_the_flow_s_last_request(world: World) -> None:
     words = await page_of(world, (await world.house.approval(mine)).id)
     assert "just now in another run: declined" in words
     assert "amount changed number 2000 before: 1500" in words
-    assert "api_key left out text before: ••••••••" in words
+    assert "left out 1 value of the call before api_key: ••••••••" in words
 
 
 async def test_a_long_value_is_folded_and_whole(world: World) -> None:

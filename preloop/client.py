@@ -75,7 +75,7 @@ class Client:
                 return
 
     def _ask(self, method: str, at: Sequence[str], **more: Any) -> Any:  # noqa: ANN401 - httpx's own arguments
-        path = "".join(f"/{quote(part, safe='')}" for part in at)
+        path = "".join(map(_part, at))
         try:
             answer = self._http.request(method, path, **more)
         except httpx.HTTPError as error:
@@ -85,6 +85,13 @@ class Client:
         if answer.is_success:
             return answer.json() if answer.content else None
         raise _fault(answer)
+
+
+def _part(name: str) -> str:
+    """One step of a path, whatever it is named: `files/read` and `..` too."""
+    if not name:
+        raise Invalid("name_empty", "A name or an id is empty.", "Perhaps a variable of your shell is not set.")
+    return "/" + (quote(name, safe="") if name.strip(".") else name.replace(".", "%2E"))
 
 
 def _fault(answer: httpx.Response) -> Fault:

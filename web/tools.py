@@ -126,9 +126,14 @@ def _fields(rows: list[Row[Any]]) -> dict[str, Any]:
     now, accepted = _now(rows), _accepted(rows)
     same = ("server", "tool", "status", "digest", "reason", "seen_at", "decided_at", "decided_by")
     return {name: getattr(now, name) for name in same} | {
-        "url": f"/tools/{quote(now.server)}/{quote(now.tool)}",
+        "url": _address(now.server, now.tool),
         "accepted_digest": accepted.digest if accepted else None,
     }
+
+
+def _address(server: str, tool: str) -> str:
+    """Of its page; a tool may be named `files/read`."""
+    return f"/tools/{quote(server, safe='')}/{quote(tool, safe='')}"
 
 
 async def tools_page(request: Request, person: Person) -> Response:
@@ -157,7 +162,7 @@ async def accepted(request: Request, person: Person) -> Response:
         await _accept(request, person, Acceptance(server=server, tool=tool, digest=fields.get("digest", "")))
     except Fault as fault:
         return await _tool_page(request, person, fault)
-    return RedirectResponse(f"/tools/{quote(server)}/{quote(tool)}", 303)
+    return RedirectResponse(_address(server, tool), 303)
 
 
 routes = [

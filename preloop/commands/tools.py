@@ -4,11 +4,13 @@ from typing import Annotated, Any
 
 import typer
 
-from kit.errors import Conflict
+from kit.errors import Conflict, Invalid
 from preloop import show
 from preloop.client import Client
 from preloop.commands.options import Id, Json
 
+SHORTEST = 8
+"""Characters of a digest that name a definition."""
 app = typer.Typer(no_args_is_help=True, help="Tools of the tool servers: which definitions are served.")
 
 
@@ -45,11 +47,13 @@ def diff(server: Id, tool: Id, json_: Json = False) -> None:
 def accept(
     server: Id,
     tool: Id,
-    digest: Annotated[str | None, typer.Option(help="Only if it is this definition (a prefix will do).")] = None,
+    digest: Annotated[str | None, typer.Option(help="Only if it is this definition; its first 8 will do.")] = None,
     json_: Json = False,
 ) -> None:
     """Serve what a server says of a tool now. Look at `tools diff` first."""
     client = Client.find()
+    if digest is not None and len(digest) < SHORTEST:
+        raise Invalid("digest_short", f"{digest!r} is too short to name a definition.", f"Give {SHORTEST} characters.")
     found = _one(client, server, tool)
     if digest is not None and not found["digest"].startswith(digest):
         raise Conflict("tool_changed", f"The tool's digest is {found['digest']}.", "Look at it again: `tools diff`.")

@@ -95,3 +95,15 @@ async def test_a_tool_that_was_never_seen_is_not_found(world: World) -> None:
         assert (await http.get("/api/v1/tools/payments/nothing")).status_code == 404
     async with world.client(await world.token(Role.ADMIN)) as http:
         assert (await http.get("/tools/payments/nothing")).status_code == 404
+
+
+async def test_a_tool_whose_name_has_slashes_has_a_page_and_a_button(world: World) -> None:
+    raw: dict[str, object] = {"name": "files/read 100%"}
+    await world.house.db.write(lambda tx: pins.see(tx, ACCOUNT, "payments", seen(raw), Trust()))
+    async with world.client(await world.token(Role.ADMIN)) as http:
+        [address] = re.findall(r'href="(/tools/payments/[^"]+)"', (await http.get("/tools")).text)
+        pressed = await http.post(address, data={"digest": canonical.digest(raw)})
+        after = (await http.get(pressed.headers["location"])).text
+    assert pressed.status_code == 303
+    assert "files/read 100%" in after
+    assert "Accept this definition" not in after

@@ -1,0 +1,13 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.preloop.terminal import Desk, open_desk
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    """The people's door on a port, and terminals before it."""
+    async with open_desk(tmp_path) as opened:
+        yield opened

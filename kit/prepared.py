@@ -6,7 +6,7 @@ On other databases it is an ordinary statement.
 
 import sqlite3
 from collections import namedtuple
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -24,6 +24,11 @@ class Ran(Protocol):
     def one(self) -> Any: ...  # noqa: ANN401 - a row
     def scalar(self) -> Any: ...  # noqa: ANN401 - a value, or None
     def scalar_one(self) -> Any: ...  # noqa: ANN401 - a value
+
+
+def row_class(columns: Sequence[str]) -> Any:  # noqa: ANN401 - a class made at run time
+    """Rows of these columns; what is not given is None."""
+    return namedtuple("Row", columns, rename=True, defaults=[None] * len(columns))
 
 
 class Prepared:
@@ -58,7 +63,7 @@ class _Plan:
         ]
         columns = compiled._result_columns or []
         names = [column[0] for column in columns]
-        self._row: Any = namedtuple("Row", names, rename=True) if names else None
+        self._row: Any = row_class(names) if names else None
         self._reads = [
             (index, convert)
             for index, column in enumerate(columns)

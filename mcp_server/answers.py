@@ -24,6 +24,9 @@ RESTARTING = (
 )
 OVER = "This run has ended; nothing is called for it any more."
 
+COMPLETE = {"resultType": "complete"}
+"""Required of every result at 2026-07-28; the SDK takes it off for the older revisions."""
+
 Result = dict[str, Any]
 
 

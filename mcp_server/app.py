@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 from mcp.server import ServerRequestContext
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp.server.transport_security import TransportSecuritySettings
+from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
 from mcp_types import CallToolRequestParams, PaginatedRequestParams
 
 from control.approvals.desk import Desk
@@ -20,9 +20,11 @@ from control.identity import sessions
 from control.identity.sessions import Doorkeeper, Listener
 from kit.bus import Bus
 from kit.db import Database
-from mcp_server.calling import COMPLETE, Calling
+from mcp_server.answers import COMPLETE
+from mcp_server.calling import Calling
 from mcp_server.calls import Calls
 from mcp_server.catalog import Catalog
+from mcp_server.direct import Direct
 from mcp_server.door import McpApp
 from mcp_server.hearing import exchange_of
 from mcp_server.news import Announcing, News
@@ -73,6 +75,7 @@ class McpEndpoint:
         the same names may call it, and those of `origins`: they need a token like everybody."""
         own = [f"{scheme}://{host}" for host in hosts for scheme in ("http", "https")]
         security = TransportSecuritySettings(allowed_hosts=list(hosts), allowed_origins=[*own, *origins])
+        guard = TransportSecurityMiddleware(security)
         made = McpApp(
             Doorkeeper(self._db, self._bus, listener),
             self._bus,
@@ -80,7 +83,8 @@ class McpEndpoint:
             self._news,
             within=StreamableHTTPSessionManager(self._server, security_settings=security),
             alone=StreamableHTTPSessionManager(self._server, stateless=True, security_settings=security),
-            security=security,
+            direct=Direct(self.calls, self.catalog, guard, lambda: self._server.server_info_stamp),
+            security=guard,
         )
         self._apps.append(made)
         return made

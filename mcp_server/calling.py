@@ -17,8 +17,9 @@ from mcp_types import CallToolRequestParams
 from control.tables import approvals
 from kit.db import Database
 from mcp_server import answers
-from mcp_server.answers import Result
-from mcp_server.calls import Asked, Calls
+from mcp_server.answers import COMPLETE, Result
+from mcp_server.asked import Asked
+from mcp_server.calls import Calls
 from mcp_server.catalog import Catalog
 from mcp_server.hearing import Context, Hearing, exchange_of, is_older
 from mcp_server.manner import Manner, Message
@@ -26,8 +27,6 @@ from mcp_server.resume import Trail
 from mcp_server.tasks import HOLD_S, Tasks, declared, lacking, only_task
 from mcp_server.upstream import PROTOCOL_ERROR
 
-COMPLETE = {"resultType": "complete"}
-"""Required of every result at 2026-07-28; the SDK takes it off for the older revisions."""
 PRIMED = "2025-11-25"
 """From this revision on a client reads an event without data: it makes a stream resumable before anything is said."""
 PAGE = "preloop-approval"
@@ -67,7 +66,7 @@ class Calling:
             manner=form.manner,
         )
         with exchange.handling(), form.hold:
-            answer = await self._calls.call(asked)
+            answer = await self._calls.call(asked, exchange.begun)
             if exchange.over:
                 await self._calls.parted(answer, delivered=False)
             exchange.answer = answer

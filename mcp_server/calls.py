@@ -5,9 +5,8 @@ where the first stopped. Sending happens in a task of its own and is settled whe
 """
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,9 +28,10 @@ from kit.db import Database, Lane, Tx
 from kit.errors import Fault, Invalid, Missing, Unauthorized
 from mcp_server import answers, facts, schema
 from mcp_server.answers import Result
+from mcp_server.asked import Answer, Asked, Begun, Waiting
 from mcp_server.catalog import Catalog, Offer
 from mcp_server.lookout import Lookout
-from mcp_server.manner import PLAIN, Manner
+from mcp_server.manner import Message
 from mcp_server.sends import Sends
 
 REPORT_S = 10.0
@@ -43,36 +43,6 @@ LATE_S = 0.1
 PART_S = 5.0
 """How long an identical call waits for the delivery of the one before it to be noted."""
 DRAIN = "mcp:drain"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
-    """Who waits for a call. `report` tells a waiting client how it stands, `admitted` raises Unauthorized once the
-    session is over, `manner` is how its call goes upstream."""
-
-    principal: Principal
-    report: Callable[[str], Awaitable[None]]
-    admitted: Callable[[], Awaitable[object]]
-    manner: Manner = PLAIN
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked(Waiting):
-    """One tools/call. `fault` is what was wrong with its raw text, `attached` hears of the durable row."""
-
-    name: str
-    arguments: dict[str, Any]
-    fault: Invalid | None
-    attached: Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What the agent reads. `row` names a settled call whose delivery is to be noted, `key` says what is identical."""
-
-    result: Result
-    row: str | None = None
-    key: tuple[str, ...] = ()
 
 
 class Calls:
@@ -104,15 +74,27 @@ class Calls:
         self._draining = True
         self._bus.publish(DRAIN)
 
-    async def call(self, asked: Asked) -> Answer:
-        """The answer, after however long it takes. What the agent did wrong is a result, not an exception."""
+    async def call(self, asked: Asked, begun: Begun | None = None) -> Answer:
+        """The answer, after however long it takes. What the agent did wrong is a result, not an exception. A call that
+        has `begun` is taken up where it stands."""
+        begun = begun or await self.begin(asked)
+        if begun.failed is not None:
+            raise begun.failed
+        if begun.answer is not None:
+            return begun.answer
+        asked.attached(begun.call_id)
+        return await self._follow(asked, begun)
+
+    async def begin(self, asked: Asked) -> Begun:
+        """Check, decide, attach: what nobody must be asked about is on its way upstream then."""
         offer = (await self._catalog.offers(asked.principal)).get(asked.name)
         if offer is None:
-            return await self._refuse(asked, "tool_not_allowed", self._unlisted(asked))
+            return Begun(answer=await self._refuse(asked, "tool_not_allowed", self._unlisted(asked)))
         try:
             call = _read(offer, asked)
         except Invalid as error:
-            return await self._refuse(asked, "invalid_arguments", answers.failed(asked.name, error.message))
+            text = answers.failed(asked.name, error.message)
+            return Begun(answer=await self._refuse(asked, "invalid_arguments", text))
         key = (asked.principal.session_id, call.server, call.tool, call.digest)
         if before := self._parting.get(key):
             with anyio.move_on_after(PART_S):
@@ -120,9 +102,8 @@ class Calls:
         try:
             call_id, sent = await self._attach(asked, offer, call)
         except Fault as fault:
-            return Answer(result=answers.error(f"{fault.message} {fault.hint}".strip()))
-        asked.attached(call_id)
-        return await self._follow(asked, call_id, key, sent)
+            return Begun(answer=Answer(result=answers.error(f"{fault.message} {fault.hint}".strip())))
+        return Begun(call_id=call_id, key=key, row=sent)
 
     async def find(self, principal: Principal, call_id: str) -> Row[Any]:
         """A call that this session made, perhaps of another process; Missing when there is none."""
@@ -134,7 +115,8 @@ class Calls:
 
     async def resume(self, waiting: Waiting, row: Row[Any]) -> Answer:
         """Go on waiting for a call that `find` found."""
-        return await self._follow(waiting, row.id, (row.session_id, row.server, row.tool, row.digest))
+        key = (row.session_id, row.server, row.tool, row.digest)
+        return await self._follow(waiting, Begun(call_id=row.id, key=key))
 
     async def state(self, waiting: Waiting, call_id: str) -> tuple[Row[Any], Answer | None]:
         """How a call of this session stands, for somebody who does not wait; what may be sent is sent."""
@@ -205,20 +187,35 @@ class Calls:
             self.sends.start(mine, asked.manner)
         return call_id, mine
 
-    async def _follow(
-        self, waiting: Waiting, call_id: str, key: tuple[str, ...], row: Row[Any] | None = None
-    ) -> Answer:
-        """Watch first, then read, then act on what the row says, until it holds an answer. `row` is as it was just
-        now, where that is known."""
-        session_id = waiting.principal.session_id
+    async def soon(self, waiting: Waiting, begun: Begun, within: float) -> Answer | None:
+        """The answer of a call that we send, if it comes within so many seconds and nothing happens before."""
+        call_id, session_id = begun.call_id, waiting.principal.session_id
+        topics = (toolcalls.topic(call_id), sessions.topic(session_id), DRAIN)
+        with self._bus.watch(*topics) as watch:
+
+            async def heard(message: Message) -> Message | None:
+                watch.poke()
+                await begun.taken.wait()
+                return await self.sends.heard(call_id, message)
+
+            with self.sends.follow(call_id, session_id, heard):
+                await watch.changed(within)
+                row = self.sends.settled(call_id)
+        result = answers.of(row._asdict()) if row is not None else None
+        return self._final(row, result, begun.key) if row is not None and result is not None else None
+
+    async def _follow(self, waiting: Waiting, begun: Begun) -> Answer:
+        """Watch first, then read, then act on what the row says, until it holds an answer."""
+        call_id, session_id, row = begun.call_id, waiting.principal.session_id, begun.row
         topics = (toolcalls.topic(call_id), sessions.topic(session_id), DRAIN)
         due: float | None = None
         with self._bus.watch(*topics) as watch, self.sends.follow(call_id, session_id, waiting.manner.heard):
+            begun.taken.set()
             while True:
                 row = row or self.sends.settled(call_id) or await toolcalls.look(self._db, call_id)
                 self._lookout.note(call_id, row.status)
                 if (result := answers.of(row._asdict())) is not None:
-                    return self._final(row, result, key)
+                    return self._final(row, result, begun.key)
                 if (text := await self._hindrance(waiting, row)) is not None:
                     return Answer(result=answers.error(text))
                 if row.status == Status.READY:
@@ -231,7 +228,7 @@ class Calls:
                     continue
                 now = anyio.current_time()
                 if due is None:
-                    due = now if row.status == Status.WAITING else now + FIRST_S
+                    due = now if row.status == Status.WAITING else begun.since + FIRST_S
                 if now >= due:
                     due = now + REPORT_S
                     await waiting.report(await self._standing(row))

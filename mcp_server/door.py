@@ -12,7 +12,7 @@ import anyio
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
+from mcp.server.transport_security import TransportSecurityMiddleware
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -26,7 +26,9 @@ from kit import asgi, canonical
 from kit.bus import Bus
 from kit.errors import Fault, Invalid, Missing, Unauthorized
 from mcp_server import resume
-from mcp_server.calls import Calls, Waiting
+from mcp_server.asked import Waiting
+from mcp_server.calls import Calls
+from mcp_server.direct import Direct
 from mcp_server.exchange import EXCHANGE, MAX_BODY, Exchange, TooLarge, body_of
 from mcp_server.news import News
 from mcp_server.resume import Trail
@@ -49,7 +51,8 @@ class McpApp:
         *,
         within: StreamableHTTPSessionManager,
         alone: StreamableHTTPSessionManager,
-        security: TransportSecuritySettings,
+        direct: Direct,
+        security: TransportSecurityMiddleware,
     ) -> None:
         self.managers = (within, alone)
         self._within = within
@@ -58,7 +61,8 @@ class McpApp:
         self._bus = bus
         self._calls = calls
         self._news = news
-        self._security = TransportSecurityMiddleware(security)
+        self._direct = direct
+        self._security = security
         self._lasting: set[Exchange] = set()
 
     def drain(self) -> None:
@@ -81,15 +85,19 @@ class McpApp:
         except TooLarge:
             await Response(f"more than {MAX_BODY} bytes", status_code=413)(scope, receive, send)
             return
-        method, unclear = _opened(body) if body else ("", None)
+        message, unclear = _opened(body) if body else (None, None)
+        method = _method(message)
         lasting = scope["method"] == "GET" and resume.trail(headers.get("last-event-id", "")) is None
         lasting |= method == "subscriptions/listen"
         exchange = Exchange(
             principal, lambda: self._doorkeeper.admit(token), body, receive, send, unclear, lasting=lasting
         )
         try:
-            await self._serve({**scope, EXCHANGE: exchange, "user": _user(principal)}, headers, exchange, method)
+            if method != "tools/call" or not await self._direct.answer(scope, exchange, message):
+                await self._serve({**scope, EXCHANGE: exchange, "user": _user(principal)}, headers, exchange, method)
         finally:
+            if exchange.begun is not None:
+                exchange.begun.taken.set()
             with anyio.CancelScope(shield=True):
                 await exchange.close()
                 if exchange.answer is not None:
@@ -211,15 +219,17 @@ def _bearer(header: str) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _opened(body: bytes) -> tuple[str, Invalid | None]:
-    """The message's method, and what makes its text ambiguous: the SDK's parser lets that pass, so a call is told
-    here."""
+def _opened(body: bytes) -> tuple[object, Invalid | None]:
+    """The message, and what makes its text ambiguous: the SDK's parser lets that pass, so a call is told here."""
     try:
-        message = canonical.parse(body)
+        return canonical.parse(body), None
     except Invalid as fault:
-        return "", fault
+        return None, fault
+
+
+def _method(message: object) -> str:
     method = message.get("method") if isinstance(message, dict) else None
-    return method if isinstance(method, str) else "", None
+    return method if isinstance(method, str) else ""
 
 
 def _problem(fault: Fault, headers: dict[str, str]) -> Response:

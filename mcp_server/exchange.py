@@ -17,7 +17,7 @@ from control.identity.principals import Principal
 from kit.errors import Fault, Invalid
 from kit.observe import log
 from mcp_server import resume
-from mcp_server.calls import Answer
+from mcp_server.asked import Answer, Begun
 from mcp_server.resume import Trail
 
 EXCHANGE = "preloop.exchange"
@@ -31,6 +31,7 @@ _STREAM = [
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
 ]
+_JSON = (b"content-type", b"application/json")
 _EVENT = b"event: message\r\n"
 
 
@@ -47,6 +48,18 @@ async def body_of(receive: Receive) -> bytes:
             raise TooLarge
         if not message.get("more_body", False):
             return bytes(body)
+
+
+def _has_left(receive: Receive) -> bool:
+    """One step of `receive`: after the body it waits for nothing but the client's leaving."""
+    step = receive().__await__()
+    try:
+        next(step)
+    except StopIteration as said:
+        return bool(said.value["type"] == "http.disconnect")
+    else:
+        step.close()
+    return False
 
 
 class Exchange:
@@ -66,6 +79,8 @@ class Exchange:
         self.admitted = admitted
         self.fault = fault
         self.answer: Answer | None = None
+        self.begun: Begun | None = None
+        """How far our own path came with a call before the SDK got it."""
         self.delivered = False
         self.over = False
         self.lasting = lasting
@@ -150,6 +165,15 @@ class Exchange:
             if message["type"] == "http.response.body" and not message.get("more_body", False):
                 self._ended = True
                 self.delivered = not self._gone
+
+    async def reply(self, body: bytes) -> None:
+        """The whole answer as one JSON body."""
+        self._gone = self._gone or _has_left(self._receive)
+        self._started = self._ended = True
+        length = (b"content-length", str(len(body)).encode())
+        await self._send({"type": "http.response.start", "status": 200, "headers": [length, _JSON]})
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        self.delivered = not self._gone
 
     def _marked(self, body: bytes) -> bytes:
         if self._wraps:

@@ -25,6 +25,7 @@ MAX_BYTES = 256 * 1024
 """The largest definition we accept, as canonical JSON."""
 MAX_ARGUMENTS = 256 * 1024
 """The largest arguments of one call, as canonical JSON."""
+MIRROR = "x-mcp-header"
 TOLD = 3
 """How many of the things wrong with some arguments an agent is told at once."""
 SHOWN = 200
@@ -44,6 +45,8 @@ class Definition:
     raw: Mapping[str, Any]
     digest: str
     validator: Validator
+    mirrors: bool = False
+    """Does it want arguments repeated in headers?"""
 
     @property
     def explains_itself(self) -> bool:
@@ -69,7 +72,9 @@ def define(server: str, raw: Mapping[str, Any]) -> Definition:
     except SchemaError as error:
         raise Invalid("tool_schema_invalid", f"The schema of '{name}' is not valid: {error.message}") from error
     validator = patterns.linear(kind)(schema)
-    return Definition(server=server, tool=name, raw=raw, digest=canonical.digest(raw), validator=validator)
+    mirrors = any(MIRROR in node for node, _ in _objects(schema))
+    digest = canonical.digest(raw)
+    return Definition(server=server, tool=name, raw=raw, digest=digest, validator=validator, mirrors=mirrors)
 
 
 def _patterns(schema: object) -> Iterator[str]:

@@ -85,7 +85,7 @@ class Sends:
 
     def start(self, row: Row[Any], manner: Manner) -> None:
         assert self._tasks is not None, "calls are sent inside of run()"
-        self._tasks.start_soon(self._carry, row, replace(manner, heard=partial(self._heard, row.id)))
+        self._tasks.start_soon(self._carry, row, replace(manner, heard=partial(self.heard, row.id)))
 
     @contextmanager
     def follow(self, call_id: str, session_id: str, heard: Heard | None) -> Iterator[None]:
@@ -101,7 +101,8 @@ class Sends:
                 if self._hearing.get(call_id) == heard:
                     self._hearing.pop(call_id, None)
 
-    async def _heard(self, call_id: str, message: Message) -> Message | None:
+    async def heard(self, call_id: str, message: Message) -> Message | None:
+        """Tell whoever waits for the call what its upstream said, or asks; what they answer."""
         listener = self._hearing.get(call_id)
         return await listener(message) if listener is not None else None
 

@@ -23,7 +23,8 @@ from kit.clock import rfc3339
 from kit.db import Database, Tx
 from kit.errors import Missing
 from mcp_server.answers import Result
-from mcp_server.calls import Calls, Waiting
+from mcp_server.asked import Waiting
+from mcp_server.calls import Calls
 from mcp_server.hearing import Context, Hearing, exchange_of, is_older
 from mcp_server.manner import Message
 from mcp_server.upstream import PROTOCOL_ERROR

@@ -6,7 +6,6 @@ again. Every end has its event, and the row keeps that event's number: the recei
 """
 
 import json
-from collections import namedtuple
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,7 +23,7 @@ from control.tables import executions, sessions, tool_calls
 from kit import canonical
 from kit.db import Database, Tx
 from kit.ids import new_id
-from kit.prepared import Prepared
+from kit.prepared import Prepared, row_class
 
 REATTACH = timedelta(seconds=120)
 """How long an answer that was never delivered waits for its caller to come back."""
@@ -96,8 +95,7 @@ _DELIVERED = Prepared(
 _ITS = (recorded.c.account_id == tool_calls.c.account_id) & (recorded.c.seq == tool_calls.c.receipt_seq)
 _ITS &= recorded.c.stream == sa.func.coalesce(tool_calls.c.execution_id, tool_calls.c.session_id)
 _LOOK = Prepared(sa.select(tool_calls, recorded.c.hash.label("receipt_hash")).outerjoin(recorded, _ITS).where(_ID))
-_COLUMNS = [column.name for column in tool_calls.c] + ["receipt_hash"]
-_Row: Any = namedtuple("_Row", _COLUMNS, defaults=[None] * len(_COLUMNS))
+_Row = row_class([*tool_calls.c.keys(), "receipt_hash"])
 """What `look` reads, made here where a unit knows all of it."""
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import errno
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 
 import anyio
@@ -11,6 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from kit.errors import Unsuitable
+from preloop import inherited
 
 STOP_S = 3
 """Seconds that open requests get when we stop."""
@@ -37,6 +38,20 @@ def bind(host: str, port: int) -> socket.socket:
         ) from error
     sock.setblocking(False)
     return sock
+
+
+def opened(given: Mapping[str, socket.socket], name: str, host: str, port: int) -> socket.socket:
+    """The socket that was handed over under this name, or one of our own."""
+    if name not in given:
+        return bind(host, port)
+    if not inherited.stands_at(given[name], host, port):
+        address, found = given[name].getsockname()[:2]
+        raise Unsuitable(
+            "address_differs",
+            f"The socket handed over as {name} listens on {address}:{found}, the settings say {host}:{port}.",
+            "Let ListenStream= of its unit and [server] say the same address.",
+        )
+    return given[name]
 
 
 def port_of(sock: socket.socket) -> int:

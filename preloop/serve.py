@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,12 +17,13 @@ from control.approvals.notices import Notice
 from control.identity import accounts
 from kit.db import Tx
 from kit.tokens import write_private
+from preloop import inherited
 from preloop.channels import open_channels
 from preloop.chores import Chores
 from preloop.doors import open_doors
 from preloop.house import Console, House, Place, Say, open_engine, open_house
-from preloop.listen import bind, listening, port_of
-from preloop.settings import Settings
+from preloop.listen import bind, listening, opened, port_of
+from preloop.settings import Settings, take_listen_variables
 from runner import images
 from runner.docker import DockerEngine
 from runner.run import Parts
@@ -41,13 +42,21 @@ class Plane:
 
 
 @asynccontextmanager
-async def plane(settings: Settings, say: Say = print, console: Console | None = None) -> AsyncIterator[Plane]:
-    """Everything up inside of this context; agents that run when it ends go on and are adopted by the next."""
+async def plane(
+    settings: Settings,
+    say: Say = print,
+    console: Console | None = None,
+    given: Mapping[str, socket.socket] = {},
+) -> AsyncIterator[Plane]:
+    """Everything up inside of this context; agents that run when it ends go on and are adopted by the next.
+
+    `given` are sockets that somebody else keeps open, by their names (`preloop/inherited`).
+    """
     async with AsyncExitStack() as stack:
-        people = bind(settings.server.host, settings.server.port)
-        inner = bind("127.0.0.1", settings.server.container_port)
-        for sock in (people, inner):
-            stack.callback(sock.close)
+        people = opened(given, "people", settings.server.host, settings.server.port)
+        stack.callback(people.close)
+        inner = opened(given, "containers", "127.0.0.1", settings.server.container_port)
+        stack.callback(inner.close)
         settings = _placed(settings, people, inner)
         place = await stack.enter_async_context(open_engine(settings))  # a dead engine leaves no folder behind
         house = await stack.enter_async_context(open_house(settings, say, console or partial(_print_link, say)))
@@ -69,8 +78,9 @@ async def plane(settings: Settings, say: Say = print, console: Console | None = 
 
 async def up(settings: Settings, say: Say = print) -> None:
     """Serve until SIGINT or SIGTERM."""
+    given = inherited.take(take_listen_variables(), os.getpid())
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with plane(settings, say) as running:
+        async with plane(settings, say, given=given) as running:
             say(f"Preloop listens on {running.url}")
             say(f"Sign in (once, within the hour): {running.sign_in}")
             async for _ in signals:

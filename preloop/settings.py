@@ -93,7 +93,16 @@ class SmtpChannel(Strict):
     password: SecretStr | None = None
 
 
-Channel = Annotated[WebhookChannel | SlackChannel | NtfyChannel | SmtpChannel, Field(discriminator="type")]
+class AppriseChannel(Strict):
+    """`type = "apprise"`: whatever else apprise can reach, by its addresses; needs the extra `apprise`."""
+
+    type: Literal["apprise"]
+    urls: Annotated[tuple[SecretStr, ...], Field(min_length=1, max_length=20)]
+
+
+Channel = Annotated[
+    WebhookChannel | SlackChannel | NtfyChannel | SmtpChannel | AppriseChannel, Field(discriminator="type")
+]
 
 
 class NotifySettings(Strict):
@@ -250,6 +259,12 @@ def load(**flags: Any) -> Settings:  # noqa: ANN401 - whatever the command line 
             f"{key or 'settings'}: {first['msg'].removeprefix('Value error, ')}.",
             "Look at preloop.toml and the PRELOOP_… variables; `preloop settings` shows what is in force.",
         ) from error
+
+
+def take_listen_variables() -> dict[str, str]:
+    """What sd_listen_fds(3) is told of sockets handed over; gone afterwards, so that no child takes it for its own."""
+    names = ("LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES")
+    return {name: os.environ.pop(name) for name in names if name in os.environ}
 
 
 class ClientSettings(BaseSettings):

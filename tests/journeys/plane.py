@@ -4,10 +4,11 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from anyio.abc import Process, TaskGroup
 
 ROOT = Path(__file__).parents[2]
 FLOW = ROOT / "examples" / "flows" / "process-payment.yaml"
+HANDING = ROOT / "tests" / "fakes" / "handing.py"
 PAYLOAD = {"amount": 1500, "recipient": "contractor@example.com", "contract_id": "CONTRACT-2025-001"}
 START_S = 60
 FINAL = {"SUCCEEDED", "FAILED", "TIMEOUT", "CANCELLED"}
@@ -25,12 +27,14 @@ FINAL = {"SUCCEEDED", "FAILED", "TIMEOUT", "CANCELLED"}
 
 @dataclass
 class Plane:
-    """`preloop up` in a folder of its own. It may be killed and started again; the folder stays."""
+    """`preloop up` in a folder of its own. It may be killed and started again; the folder stays, and so do `ports`."""
 
     folder: Path
     config: Path
     tasks: TaskGroup
     database: str | None = None
+    ports: Mapping[str, socket.socket] = field(default_factory=dict)
+    """Listening sockets that we keep and hand over to each process, as systemd would."""
     lines: list[str] = field(default_factory=list)
     process: Process | None = None
     heard: anyio.Event = field(default_factory=anyio.Event)
@@ -41,7 +45,12 @@ class Plane:
         if self.database:
             env["PRELOOP_DATABASE"] = self.database
         self.lines = []
-        self.process = await anyio.open_process(command, stderr=subprocess.STDOUT, cwd=ROOT, env=env)
+        fds = {name: sock.fileno() for name, sock in self.ports.items()}
+        if fds:
+            command = [sys.executable, str(HANDING), ":".join(f"{name}={fd}" for name, fd in fds.items()), *command]
+        self.process = await anyio.open_process(
+            command, stderr=subprocess.STDOUT, cwd=ROOT, env=env, pass_fds=tuple(fds.values())
+        )
         self.tasks.start_soon(self._listen, self.process)
         await self.said("Preloop listens on")
 
@@ -175,30 +184,44 @@ async def payments(folder: Path) -> AsyncIterator[Tools]:
             process.kill()
 
 
-def config(folder: Path, tools: str, *, engine: str, more: str = "") -> Path:
-    """preloop.toml of a journey: the example's models and people on free ports."""
+def config(
+    folder: Path, tools: str, *, engine: str, more: str = "", ports: Mapping[str, socket.socket] | None = None
+) -> Path:
+    """preloop.toml of a journey: the example's models and people on free ports, or on those that are kept."""
     path = folder / "preloop.toml"
     example = (ROOT / "examples" / "preloop.toml").read_text()
     example = example.replace("http://127.0.0.1:8090/mcp", tools).replace('engine = "process"', f'engine = "{engine}"')
-    path.write_text(example + f"\n[server]\nport = {free_port()}\ncontainer_port = {free_port()}\n{more}")
+    people, inner = [sock.getsockname()[1] for sock in ports.values()] if ports else (free_port(), free_port())
+    path.write_text(example + f"\n[server]\nport = {people}\ncontainer_port = {inner}\n{more}")
     return path
 
 
 def free_port() -> int:
-    import socket
-
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
 
 
+@contextmanager
+def kept_ports() -> Iterator[dict[str, socket.socket]]:
+    """Both listeners' sockets, open whether a plane runs or not."""
+    with socket.create_server(("127.0.0.1", 0)) as people, socket.create_server(("127.0.0.1", 0)) as containers:
+        yield {"people": people, "containers": containers}
+
+
 @asynccontextmanager
 async def plane(
-    folder: Path, *, engine: str = "process", more: str = "", database: str | None = None
+    folder: Path,
+    *,
+    engine: str = "process",
+    more: str = "",
+    database: str | None = None,
+    ports: Mapping[str, socket.socket] | None = None,
 ) -> AsyncIterator[tuple[Plane, Tools]]:
     """A running plane with the example's flow applied, and its tool server."""
     async with payments(folder) as tools, anyio.create_task_group() as tasks:
-        running = Plane(folder / "data", config(folder, tools.url, engine=engine, more=more), tasks, database)
+        path = config(folder, tools.url, engine=engine, more=more, ports=ports)
+        running = Plane(folder / "data", path, tasks, database, ports or {})
         await running.start()
         await running.apply()
         try:

@@ -1,14 +1,15 @@
 """The plane dies under real agents that wait for a person, and comes back: each gets its result, the tool ran once.
 
-Codex, OpenCode, Gemini CLI and Claude Code are started as enrolled agents, as their users would. Between them and the
-plane stands a relay that holds connections, as in front of every container. Claude Code speaks the older wire here: on
-2026-07-28 it gives a call up when its stream breaks, and whether it is made again is the model's choice.
+Codex, OpenCode, Gemini CLI and Claude Code are started as enrolled agents, as their users would, and wait together.
+What keeps their connections while nobody serves is either whoever started the plane and hands it the listening sockets, as
+systemd does, or a relay as in front of every container. Claude Code speaks the older wire here: on 2026-07-28 it gives
+a call up when its stream breaks, and whether it is made again is the model's choice.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Literal
 from urllib.parse import urlsplit
 
 import anyio
@@ -18,7 +19,7 @@ from preloop.demo import decide
 from tests.clis.agents import Ended, Place, run
 from tests.fakes import anthropic_model, gemini_model
 from tests.fakes.relay import relay
-from tests.journeys.plane import Plane, plane
+from tests.journeys.plane import Plane, Tools, kept_ports, plane
 from tests.mcp_server.plane import serve
 
 pytestmark = [pytest.mark.node, pytest.mark.slow]
@@ -26,21 +27,39 @@ DOWN_S = 20
 ASK_S = 120
 END_S = 150
 """Generous: agents start slowly where several do at once."""
-CALL = {"recipient": "contractor@example.com", "amount": 1500, "currency": "USD", "contract_id": "CONTRACT-2025-001"}
+AGENTS = ("codex", "opencode", "gemini", "claude")
 PROMPT = "Use the pay tool to send {amount} USD to {recipient} for {contract_id}."
+
+
+def call(name: str) -> dict[str, object]:
+    """What an agent is to pay; the recipient tells whose payment it was."""
+    mail = f"{name}@example.com"
+    return {"recipient": mail, "amount": 1500, "currency": "USD", "contract_id": "CONTRACT-2025-001"}
 
 
 @asynccontextmanager
 async def models() -> AsyncIterator[dict[str, str]]:
     """Model servers for the wires our gateway does not speak yet."""
-    fakes = {"gemini": gemini_model.app("mcp_preloop_pay", CALL), "anthropic": anthropic_model.app(CLAUDES, CALL)}
+    fakes = {
+        "gemini": gemini_model.app("mcp_preloop_pay", call("gemini")),
+        "anthropic": anthropic_model.app("mcp__preloop__pay", call("claude")),
+    }
     async with anyio.create_task_group() as serving:
         urls = {name: await serving.start(serve, app) for name, app in fakes.items()}
         yield {name: url.removesuffix("/mcp/v1") for name, url in urls.items()}
         serving.cancel_scope.cancel()
 
 
-CLAUDES = "mcp__preloop__pay"
+@asynccontextmanager
+async def reached(folder: Path, through: Literal["kept sockets", "relay"]) -> AsyncIterator[tuple[Plane, Tools, str]]:
+    """A plane, its tools and the origin at which agents find it, which takes connections while the plane is down."""
+    async with AsyncExitStack() as stack:
+        ports = stack.enter_context(kept_ports()) if through == "kept sockets" else None
+        running, tools = await stack.enter_async_context(plane(folder, ports=ports))
+        origin = str(running.found["url"])
+        if through == "relay":
+            origin = await stack.enter_async_context(relay(urlsplit(origin).port or 0))
+        yield running, tools, origin
 
 
 async def enroll(running: Plane, name: str) -> str:
@@ -58,37 +77,37 @@ async def asked(running: Plane, count: int) -> list[str]:
     return [line.rsplit(" ", 1)[1] for line in found]
 
 
-async def survive(folder: Path, name: str, *, down_s: float = DOWN_S) -> tuple[Ended | None, list[dict[str, Any]]]:
-    """One agent through the whole story: how it ended (None: it did not), and the payments that were made."""
-    ended: list[Ended] = []
-    async with models() as wires, plane(folder) as (running, tools):
-        async with relay(urlsplit(running.found["url"]).port or 0) as origin, anyio.create_task_group() as agents:
-            home = folder / name
-            home.mkdir()
-            token = await enroll(running, name)
-            at = Place(home=home, origin=origin, token=token, prompt=PROMPT.format(**CALL), **wires)
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("through", ["kept sockets", "relay"])
+async def test_agents_wait_through_the_death_of_the_plane_and_each_pays_once(
+    tmp_path: Path, through: Literal["kept sockets", "relay"]
+) -> None:
+    ended: dict[str, Ended] = {}
+    async with models() as wires, reached(tmp_path, through) as (running, tools, origin):
+        async with anyio.create_task_group() as agents:
 
-            async def agent() -> None:
-                ended.append(await run(name, at))
+            async def agent(name: str) -> None:
+                home = tmp_path / name
+                home.mkdir()
+                prompt = PROMPT.format(**call(name))
+                token = await enroll(running, name)
+                ended[name] = await run(name, Place(home=home, origin=origin, token=token, prompt=prompt, **wires))
 
-            agents.start_soon(agent)
-            [link] = await asked(running, 1)
+            for name in AGENTS:
+                agents.start_soon(agent, name)
+            links = await asked(running, len(AGENTS))
             await running.kill()
-            await anyio.sleep(down_s)  # the outage is what is tested
+            await anyio.sleep(DOWN_S)  # the outage is what is tested
             await running.start()
             assert tools.payments == []
-            await decide(link, "approved")
+            for link in links:
+                await decide(link, "approved")
             with anyio.move_on_after(END_S):
-                while not ended:  # noqa: ASYNC110 - the agent's end is all there is to see
+                while len(ended) < len(AGENTS):  # noqa: ASYNC110 - the agents' ends are all there is to see
                     await anyio.sleep(0.1)
             agents.cancel_scope.cancel()
-        return (ended[0] if ended else None), tools.payments
-
-
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", ["codex", "opencode", "gemini", "claude"])
-async def test_an_agent_waits_through_the_death_of_the_plane_and_pays_once(tmp_path: Path, name: str) -> None:
-    ended, payments = await survive(tmp_path, name)
-    assert ended is not None, "it still waits"
-    assert ended, ended.said
-    assert len(payments) == 1
+        payments = sorted(payment["recipient"] for payment in tools.payments)
+    assert set(ended) == set(AGENTS), "the others still wait"
+    for name, how in ended.items():
+        assert how, f"{name}: {how.said}"
+    assert payments == sorted(f"{name}@example.com" for name in AGENTS)

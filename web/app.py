@@ -73,20 +73,32 @@ def build(
             *_plain(),
             Mount("/static/" + BUILD, _kept(StaticFiles(directory=STATIC))),
         ],
-        middleware=[
-            Middleware(asgi.Requests, shown=links.shown_path),
-            Middleware(asgi.Headers, headers=asgi.PAGE_HEADERS | (asgi.HSTS if settings.secure else {})),
-            Middleware(asgi.Faults, answer=_face),
-            Middleware(asgi.Hosts, allowed=settings.names),
-            Middleware(asgi.SameOrigin),
-            Middleware(asgi.Bodies, limit=settings.max_body_bytes),
-        ],
+        middleware=_layers(settings),
         exception_handlers={HTTPException: _as_fault},
     )
     app.state.parts = Parts(
-        settings=settings, db=db, bus=bus, sealer=sealer, desk=desk, known=known, checks=dict(checks or {})
+        settings=settings,
+        db=db,
+        bus=bus,
+        sealer=sealer,
+        decoy=hooks.decoy(sealer),
+        desk=desk,
+        known=known,
+        checks=dict(checks or {}),
     )
     return app
+
+
+def _layers(settings: WebSettings) -> list[Middleware]:
+    """What every request passes, outermost first."""
+    return [
+        Middleware(asgi.Requests, shown=links.shown_path),
+        Middleware(asgi.Headers, headers=asgi.PAGE_HEADERS | (asgi.HSTS if settings.secure else {})),
+        Middleware(asgi.Faults, answer=_face),
+        Middleware(asgi.Hosts, allowed=settings.names),
+        Middleware(asgi.SameOrigin),
+        Middleware(asgi.Bodies, limit=settings.max_body_bytes),
+    ]
 
 
 def _plain() -> list[Route]:

@@ -28,6 +28,8 @@ class Parts:
     db: Database
     bus: Bus
     sealer: Sealer
+    decoy: str
+    """What webhooks to unknown flows are checked against: sealed, and nobody has it."""
     known: Known
     desk: Desk
     checks: Mapping[str, Check] = field(default_factory=dict)

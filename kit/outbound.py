@@ -80,6 +80,14 @@ class Outbound:
             raise
         return sock
 
+    async def refuse_private(self, host: str) -> None:
+        """For libraries that dial by themselves: Refused for a host that is at a private address now and was not named.
+        Weaker than dialling the checked address: the name may mean another one a moment later."""
+        try:
+            await self._checked(host, 0)
+        except Unavailable:
+            return
+
     async def _checked(self, host: str, port: int) -> str:
         try:
             found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)

@@ -1,4 +1,4 @@
-"""The ways a notice reaches an approver: the console, mail, Slack-compatible and signed webhooks, ntfy.
+"""The ways a notice reaches an approver: the console, mail, Slack-compatible and signed webhooks, ntfy, apprise.
 
 A notice names tool, flow and deadline and carries one link; never an argument. A channel that says no for good raises
 Refused, one that may say yes later Unavailable.
@@ -16,9 +16,10 @@ from kit.clock import Clock
 from kit.errors import Refused, Unavailable
 from kit.mail import MailServer
 from kit.outbound import Answer, Outbound
+from preloop import apprised
 from preloop.chores import Send
 from preloop.house import House
-from preloop.settings import CONSOLE, Channel, NtfyChannel, SlackChannel, SmtpChannel, WebhookChannel
+from preloop.settings import CONSOLE, AppriseChannel, Channel, NtfyChannel, SlackChannel, SmtpChannel, WebhookChannel
 from preloop.show import clean
 
 JSON = {"content-type": "application/json"}
@@ -50,6 +51,8 @@ def sender(channel: Channel, outbound: Outbound, directory: Directory) -> Send:
         return _smtp(channel, outbound, directory)
     if isinstance(channel, SlackChannel):
         return _slack(channel, outbound)
+    if isinstance(channel, AppriseChannel):
+        return _apprise(channel, outbound)
     return _ntfy(channel, outbound) if isinstance(channel, NtfyChannel) else _webhook(channel, outbound)
 
 
@@ -62,7 +65,8 @@ def sentence(notice: Notice) -> str:
     data = notice.data
     until = datetime.fromisoformat(data["expires_at"])
     asks = f"{_plain(data['flow'])} asks to run {_plain(data['tool'])} on {_plain(data['server'])}."
-    return f"{asks} Decide before {until:%Y-%m-%d %H:%M} UTC; after that it counts as declined."
+    risk = " This is marked as high risk." if data.get("risk") == "high" else ""
+    return f"{asks}{risk} Decide before {until:%Y-%m-%d %H:%M} UTC; after that it counts as declined."
 
 
 def _plain(text: object) -> str:
@@ -109,6 +113,16 @@ def _ntfy(channel: NtfyChannel, outbound: Outbound) -> Send:
         told = {"topic": topic, "title": title(notice), "message": sentence(notice), "priority": urgent}
         body = json.dumps(told | {"click": notice.link, "tags": ["raised_hand"]}).encode()
         _accepted(await outbound.post(root, body=body, headers=JSON | token), "ntfy server")
+
+    return post
+
+
+def _apprise(channel: AppriseChannel, outbound: Outbound) -> Send:
+    services = apprised.open_services([url.get_secret_value() for url in channel.urls])
+
+    async def post(notice: Notice) -> None:
+        text = f"{sentence(notice)}\n\n{notice.link}\n"
+        await apprised.send(services, outbound, title=title(notice), text=text)
 
     return post
 

@@ -261,6 +261,12 @@ def load(**flags: Any) -> Settings:  # noqa: ANN401 - whatever the command line 
         ) from error
 
 
+def take_listen_variables() -> dict[str, str]:
+    """What sd_listen_fds(3) is told of sockets handed over; gone afterwards, so that no child takes it for its own."""
+    names = ("LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES")
+    return {name: os.environ.pop(name) for name in names if name in os.environ}
+
+
 class ClientSettings(BaseSettings):
     """How the command line finds a plane that is not on this machine."""
 

@@ -19,9 +19,7 @@ class Broken(ValueError):
     fills the one, a Meter the other.
     """
 
-    def __init__(
-        self, message: str, *, status: int = 502, deltas: tuple[Delta, ...] = (), passed: bytes = b""
-    ) -> None:
+    def __init__(self, message: str, *, status: int = 502, deltas: tuple[Delta, ...] = (), passed: bytes = b"") -> None:
         super().__init__(message)
         self.status = status
         self.deltas = deltas

@@ -310,6 +310,14 @@ def compact(payload: object) -> str:
     return json.dumps(payload, separators=(",", ":"), ensure_ascii=False)
 
 
+def free_text(arguments: str) -> str:
+    """What the model put into the one argument of a custom tool; anything else is passed on as it is."""
+    try:
+        return str(json.loads(arguments)["input"])
+    except (ValueError, KeyError, TypeError):
+        return arguments
+
+
 def said(fault: Fault) -> str:
     """What the agent's user reads."""
     return f"{fault.message} {fault.hint}".strip()

@@ -3,8 +3,6 @@
 Pure. A call of a namespaced tool carries `name` and `namespace` apart, or Codex refuses it as an unsupported call.
 """
 
-import json
-
 from gateway.wires import responses
 from gateway.wires.neutral import (
     CallArguments,
@@ -19,6 +17,7 @@ from gateway.wires.neutral import (
     Text,
     Wire,
     compact,
+    free_text,
     said,
     sse,
 )
@@ -32,11 +31,11 @@ _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"
 class ResponsesFace:
     """Renders one answer. A text is closed when the next item opens, calls when the answer is complete."""
 
-    def __init__(self, request: Request, attempt: str, created: int) -> None:
+    def __init__(self, request: Request, attempt: str, created: int, *, sequence: int = -1) -> None:
         self._request = request
         self._id = attempt
         self._created = created
-        self._sequence = -1
+        self._sequence = sequence
         self._items: list[Json] = []
         self._open: Json | None = None
         self._usage: Usage | None = None
@@ -50,8 +49,8 @@ class ResponsesFace:
         match delta:
             case Text(text=text):
                 return self._speak("message", "output_text", text)
-            case Reasoning(text=text):
-                return self._speak("reasoning", "reasoning_summary_text", text)
+            case Reasoning():
+                return self._thinks(delta)
             case CallBegun():
                 return self._begun(delta)
             case CallArguments(text=text):
@@ -86,6 +85,23 @@ class ResponsesFace:
         self._part()["text"] += text
         return out + self._event(f"response.{event}.delta", delta=text, **self._at(), **self._extra())
 
+    def _thinks(self, delta: Reasoning) -> bytes:
+        """More of a thought. Its seal closes it, as ciphertext that only we and its maker can read."""
+        out = self._speak("reasoning", "reasoning_summary_text", delta.text) if delta.text else b""
+        if delta.seal is None:
+            return out
+        if self._open is None or self._open["type"] != "reasoning":
+            return out + self._closed() + self._sealed(delta.seal)
+        self._open["encrypted_content"] = delta.seal
+        return out + self._closed()
+
+    def _sealed(self, sealed: str) -> bytes:
+        """A thought of which there is nothing but the seal."""
+        item = {"id": self._name("rs"), "type": "reasoning", "summary": [], "encrypted_content": sealed}
+        out = self._added(item)
+        self._open = None
+        return out + self._done(item)
+
     def _opened(self, kind: str) -> bytes:
         if kind == "message":
             item: Json = {
@@ -108,7 +124,11 @@ class ResponsesFace:
         item |= {"type": "custom_tool_call", "input": ""} if tool.custom else {"type": "function_call", "arguments": ""}
         if tool.namespace:
             item["namespace"] = tool.namespace
-        out = self._closed() + self._added(item)
+        out = self._closed()
+        if delta.seal:  # a call has no place for it: it goes before, and `responses_items` gives it back to the call
+            out += self._sealed(delta.seal)
+            item["id"] = self._name("fc")
+        out += self._added(item)
         self._open = None
         return out
 
@@ -149,7 +169,7 @@ class ResponsesFace:
     def _called(self, item: Json) -> bytes:
         at = {"item_id": item["id"], "output_index": self._items.index(item)}
         if item["type"] == "custom_tool_call":
-            item["input"] = _free_text(item["input"])
+            item["input"] = free_text(item["input"])
             delta = self._event("response.custom_tool_call_input.delta", delta=item["input"], **at)
             return delta + self._event("response.custom_tool_call_input.done", input=item["input"], **at)
         item["arguments"] = item["arguments"] or "{}"
@@ -214,14 +234,6 @@ class ResponsesFace:
 
 def _summary() -> Json:
     return {"type": "summary_text", "text": ""}
-
-
-def _free_text(arguments: str) -> str:
-    """What the model put into the one argument of a custom tool; anything else is passed on as it is."""
-    try:
-        return str(json.loads(arguments)["input"])
-    except (ValueError, KeyError, TypeError):
-        return arguments
 
 
 def _usage(used: Usage) -> Json:

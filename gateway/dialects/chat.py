@@ -1,0 +1,196 @@
+"""OpenAI's Chat Completions as a provider speaks it: platform.openai.com/docs/api-reference/chat. Half the world does.
+
+Pure. What the neighbours add is understood: `reasoning_content` and `reasoning` (DeepSeek, OpenRouter), the signature
+of a call in `extra_content` (Google), a charge in `usage.cost` (OpenRouter). Neighbours: `chat_asked` writes requests.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from gateway.dialects.chat_asked import asked, passed
+from gateway.dialects.counts import counted
+from gateway.dialects.dialect import Dialect
+from gateway.dialects.events import DONE, EventMeter, EventReader, decoded, opens
+from gateway.dialects.failures import broken_by, headers, refused
+from gateway.wires.neutral import (
+    CallArguments,
+    CallBegun,
+    Delta,
+    Json,
+    Reasoning,
+    Request,
+    Stop,
+    StopReason,
+    Text,
+    sse,
+)
+from gateway.wires.openai import error
+from gateway.wires.seals import seal
+from kit.errors import Fault
+
+STOPS: Mapping[object, StopReason] = {
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+THOUGHT_HERE = seal("chat", "")
+"""Closes a thought that a provider of this dialect showed: only such a one is sent its thoughts back."""
+
+
+class ChatMeter(EventMeter):
+    """Looks on while chunks pass. The usage event is taken out if only we asked for it."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__()
+        self._wanted = request.wants_usage
+        self._choices = request.choices
+
+    def marked(self, events: bytes) -> bool:
+        return (
+            DONE in events
+            or opens(events, b'"usage"', b"{")
+            or opens(events, b'"finish_reason"', b'"')
+            or opens(events, b'"error"', b'{"')
+        )
+
+    def look(self, payload: bytes) -> bool:
+        if payload == DONE:
+            self.stopped = True
+            return True
+        chunk = decoded(payload)
+        broken_by(chunk.get("error"))
+        choices = _objects(chunk.get("choices"))
+        self._choices -= sum(1 for choice in choices if choice.get("finish_reason"))
+        self.stopped = self.stopped or self._choices <= 0
+        if isinstance(usage := chunk.get("usage"), dict):
+            self.counted = counted(usage, chunk.get("id"), payload)
+            return bool(choices) or self._wanted
+        return True
+
+    def whole(self, body: bytes) -> bytes:
+        answer = decoded(body)
+        broken_by(answer.get("error"))
+        self.stopped = bool(_objects(answer.get("choices")))
+        self.heard = len(body)
+        if isinstance(usage := answer.get("usage"), dict):
+            self.counted = counted(usage, answer.get("id"), body)
+        return body
+
+    def fail(self, fault: Fault) -> bytes:
+        return sse(error(fault)) + b"data: [DONE]\n\n"
+
+
+class ChatReader(EventReader):
+    """Reads chunks, or one completion, into deltas."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__()
+        self._calls: dict[int, str] = {}
+        self._id: str | None = None
+        self._thinking = False
+        self._stop: StopReason | None = None
+        self._stopped = False
+
+    def read(self, payload: bytes) -> Sequence[Delta]:
+        if payload == DONE:
+            return self.finish()
+        chunk = decoded(payload)
+        broken_by(chunk.get("error"))
+        return self._read(chunk, payload, "delta")
+
+    def whole(self, body: bytes) -> list[Delta]:
+        answer = decoded(body)
+        broken_by(answer.get("error"))
+        if not _objects(answer.get("choices")):
+            raise ValueError("no choices in a chat completion")
+        return [*self._read(answer, body, "message"), *self.finish()]
+
+    def finish(self) -> Sequence[Delta]:
+        """The stop is said last: the usage comes after the reason for it."""
+        if self._stop is None or self._stopped:
+            return ()
+        self._stopped = True
+        stop: StopReason = "tool_calls" if self._calls and self._stop == "stop" else self._stop
+        return *self._thought(), Stop(reason=stop)
+
+    def _read(self, chunk: Json, payload: bytes, said: str) -> list[Delta]:
+        found: list[Delta] = []
+        if isinstance(chunk.get("id"), str):
+            self._id = chunk["id"]
+        for choice in _objects(chunk.get("choices")):
+            if choice.get("index", 0) == 0:
+                message = choice.get(said)
+                found += self._said(message if isinstance(message, dict) else {})
+                if reason := choice.get("finish_reason"):
+                    self._stop = STOPS.get(reason, "stop")
+        if isinstance(usage := chunk.get("usage"), dict):
+            found.append(counted(usage, self._id, payload))
+        return found
+
+    def _said(self, message: Json) -> list[Delta]:
+        found: list[Delta] = []
+        thought = message.get("reasoning_content") or message.get("reasoning")
+        if isinstance(thought, str) and thought:
+            self._thinking = True
+            found.append(Reasoning(text=thought))
+        for text in (_text(message.get("content")), message.get("refusal")):
+            if isinstance(text, str) and text:
+                found += [*self._thought(), Text(text=text)]
+        for place, call in enumerate(_objects(message.get("tool_calls"))):
+            found += [*self._thought(), *self._called(call, place)]
+        return found
+
+    def _thought(self) -> list[Delta]:
+        """The end of a thought, if one is open."""
+        if not self._thinking:
+            return []
+        self._thinking = False
+        return [Reasoning(seal=THOUGHT_HERE)]
+
+    def _called(self, call: Json, place: int) -> list[Delta]:
+        """A piece of a call. Some count every call as the first: then only its id tells it from the one before."""
+        index = call["index"] if isinstance(call.get("index"), int) else place
+        named = call.get("function")
+        function: Json = named if isinstance(named, dict) else {}
+        found: list[Delta] = []
+        id_, name = call.get("id"), function.get("name")
+        if index not in self._calls or (id_ and name and id_ != self._calls[index]):
+            self._calls[index] = str(id_ or f"call_{self._id}_{index}")
+            found.append(CallBegun(id=self._calls[index], name=str(name or ""), seal=_signature(call)))
+        arguments = function.get("arguments")
+        if isinstance(arguments, str) and arguments:
+            found.append(CallArguments(id=self._calls[index], text=arguments))
+        return found
+
+
+def _text(content: object) -> str:
+    """A content that is text, or the text of its parts (Mistral)."""
+    if isinstance(content, str):
+        return content
+    return "".join(str(part.get("text", "")) for part in _objects(content) if part.get("type") == "text")
+
+
+def _signature(call: Json) -> str | None:
+    google = (call.get("extra_content") or {}).get("google") or {}
+    signature = google.get("thought_signature")
+    return seal("chat", signature) if isinstance(signature, str) and signature else None
+
+
+def _objects(value: object) -> list[Json]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _path(model: str, stream: bool) -> str:
+    return "/chat/completions"
+
+
+CHAT = Dialect(
+    name="chat",
+    path=_path,
+    headers=headers,
+    passed=passed,
+    asked=asked,
+    meter=ChatMeter,
+    reader=ChatReader,
+    refused=refused,
+)

@@ -1,0 +1,64 @@
+"""How OpenAI's dialects are addressed, and how a provider says no in them: in an answer of its own or in the middle.
+
+Pure. Providers and proxies differ in the shape of an error and agree on a sentence in it.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from gateway.dialects.dialect import Broken
+from gateway.wires.neutral import Request
+
+MOST_CHARACTERS = 500
+UNSAID = "It gave no reason."
+_KEY = re.compile(r"\b(?:sk|key|gsk|xai)-[\w*.\-]+", re.ASCII)
+_STATUSES = {
+    "rate_limit_exceeded": 429,
+    "insufficient_quota": 429,
+    "invalid_prompt": 400,
+    "context_length_exceeded": 400,
+    "invalid_request_error": 400,
+    "content_policy_violation": 400,
+}
+
+
+def headers(key: str | None, request: Request) -> Mapping[str, str]:
+    """What a request is sent with; a local server may need no key."""
+    accept = "text/event-stream" if request.stream else "application/json"
+    sent = {"content-type": "application/json", "accept": accept}
+    return sent | {"authorization": f"Bearer {key}"} if key else sent
+
+
+def refused(body: bytes) -> str:
+    """The provider's own sentence out of an error's body, without any key that it repeats."""
+    try:
+        value = msgspec.json.decode(body)
+    except ValueError:
+        return UNSAID
+    return _sentence(value)
+
+
+def broken_by(error: object) -> None:
+    """Raise Broken if an answer names an error."""
+    if error is None or error is False or error == {}:
+        return
+    found = error if isinstance(error, dict) else {}
+    status: Any = found.get("status") or found.get("code")
+    if type(status) is not int or not 400 <= status < 600:
+        status = _STATUSES.get(str(found.get("code")), _STATUSES.get(str(found.get("type")), 502))
+    raise Broken(_sentence(error), status=status)
+
+
+def _sentence(value: object) -> str:
+    """The sentence in whatever shape: {error: {message}}, {error}, {message}, {detail: [{msg}]}, a text."""
+    for _ in range(4):
+        if isinstance(value, list) and value:
+            value = value[0]
+        elif isinstance(value, dict):
+            value = next((value[name] for name in ("error", "message", "detail", "msg") if value.get(name)), None)
+    text = value if isinstance(value, str) else ""
+    text = _KEY.sub("…", "".join(character if character.isprintable() else " " for character in text)).strip()
+    return text[:MOST_CHARACTERS] or UNSAID

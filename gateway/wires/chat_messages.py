@@ -1,0 +1,133 @@
+"""The conversation of a Chat Completions request: messages, their parts, and the tool calls in them.
+
+Pure. Every object has a list of the fields it may have; what clients echo of an answer (`reasoning_content`, `refusal`,
+a call's `extra_content`) is on it.
+"""
+
+from collections.abc import Callable
+
+from gateway.wires.neutral import (
+    Call,
+    Image,
+    Json,
+    Message,
+    Part,
+    Result,
+    Said,
+    Thought,
+    compact,
+    objects,
+    only,
+    required,
+    text_parts,
+    typed,
+    unsupported,
+)
+from gateway.wires.openai import ROLES, image, mark, texts
+from gateway.wires.seals import maker, seal
+from kit.errors import Invalid
+
+_TALK = frozenset({"role", "content", "name", "cache_control"})
+_FIELDS = {
+    "system": _TALK,
+    "user": _TALK,
+    "tool": _TALK | {"tool_call_id"},
+    "assistant": _TALK | {"tool_calls", "refusal", "reasoning_content", "reasoning"},
+}
+_PARTS = {
+    "text": frozenset({"type", "text", "cache_control"}),
+    "refusal": frozenset({"type", "refusal"}),
+    "image_url": frozenset({"type", "image_url", "cache_control"}),
+}
+_IMAGE = frozenset({"url", "detail"})
+_CALL = frozenset({"id", "type", "index", "extra_content"})
+_FUNCTION = frozenset({"name", "arguments"})
+_CUSTOM = frozenset({"name", "input"})
+
+
+def message(item: Json) -> Message:
+    """One message, checked to the bottom."""
+    given = required(item, "role", str)
+    role = ROLES.get(given)
+    if role is None:
+        raise Invalid("field_invalid", f"The role {given!r} is not known.", "`function` is now `tool`.")
+    item.pop("annotations", None)  # an answer's, which clients echo; no request has a place for it
+    only(item, _FIELDS[role], f"in a message of the {given}")
+    texts(item, "name", "refusal", "reasoning_content", "reasoning")
+    parts = _content(item)
+    if role == "tool":
+        result = Result(call_id=required(item, "tool_call_id", str), parts=parts, cached=mark(item))
+        return Message(role="tool", parts=(result,))
+    if role != "assistant":
+        return Message(role=role, parts=parts)  # type: ignore[arg-type]
+    return Message(role="assistant", parts=(*_thoughts(item), *parts, *_refused(item), *map(_call, _calls(item))))
+
+
+def _thoughts(item: Json) -> tuple[Part, ...]:
+    thought = item.get("reasoning_content") or item.get("reasoning")
+    return (Thought(text=thought),) if thought else ()
+
+
+def _refused(item: Json) -> tuple[Part, ...]:
+    return text_parts(item.get("refusal") or "")
+
+
+def _content(item: Json) -> tuple[Said | Image, ...]:
+    """Text or parts; a marker on the message stands for one on its last part."""
+    content = typed(item, "content", str, list)
+    if isinstance(content, list):
+        return tuple(_part(part) for part in objects(item, "content"))
+    return (Said(text=content, cached=mark(item)),) if content else ()
+
+
+def _part(part: Json) -> Said | Image:
+    name = required(part, "type", str)
+    if name not in _PARTS:
+        raise unsupported(f"The content part {name!r}")
+    only(part, _PARTS[name], f"in a part of type {name!r}")
+    if name == "image_url":
+        shown = required(part, "image_url", dict)
+        only(shown, _IMAGE, "in an `image_url`")
+        return image(required(shown, "url", str), typed(shown, "detail", str), mark(part))
+    return Said(text=required(part, name, str), cached=mark(part))
+
+
+def _calls(item: Json) -> list[Json]:
+    return objects(item, "tool_calls")
+
+
+def _call(item: Json) -> Call:
+    """A call of a function, or of a custom tool, whose free text is one argument everywhere else."""
+    kind = typed(item, "type", str) or "function"
+    read = _CALLS.get(kind)
+    if read is None:
+        raise unsupported(f"A tool call of type {kind!r}")
+    only(item, _CALL | {kind}, "in a tool call")
+    typed(item, "index", int)
+    name, arguments = read(required(item, kind, dict))
+    return Call(id=required(item, "id", str), name=name, arguments=arguments, seal=_seal(item))
+
+
+def _function(item: Json) -> tuple[str, str]:
+    only(item, _FUNCTION, "in a call's `function`")
+    return required(item, "name", str), typed(item, "arguments", str) or "{}"
+
+
+def _custom(item: Json) -> tuple[str, str]:
+    only(item, _CUSTOM, "in a call's `custom`")
+    return required(item, "name", str), compact({"input": typed(item, "input", str) or ""})
+
+
+_CALLS: dict[str, Callable[[Json], tuple[str, str]]] = {"function": _function, "custom": _custom}
+
+
+def _seal(item: Json) -> str | None:
+    """The signature of a call, where Google's OpenAI-compatible clients keep it."""
+    extra = typed(item, "extra_content", dict)
+    if extra is None:
+        return None
+    only(extra, frozenset({"google"}), "in `extra_content`")
+    google = typed(extra, "google", dict) or {}
+    only(google, frozenset({"thought_signature"}), "in `extra_content`")
+    signature: str | None = typed(google, "thought_signature", str)
+    return signature if signature is None or maker(signature) else seal("chat", signature)

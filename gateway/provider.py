@@ -1,10 +1,12 @@
-"""Every real provider, through LiteLLM's translation. The one file that imports it, and only when a model needs it.
+"""LiteLLM. The one file that imports it, and only when a model needs it.
 
-LiteLLM is kept off the network but for the call itself, retries nothing and logs nothing: attempts are ours to count.
-Neighbours: `upstream` is the seam, `wires/neutral` the words.
+Two things are asked of it: to turn a request into Anthropic's or Gemini's words (`transformed`: no network, no address
+followed), and to call a provider that speaks no dialect of ours (`LiteLLM`: retries nothing, logs nothing, attempts are
+ours to count). Neighbours: `dialects/params` is what it is fed, `dialects/mended` what is made of its bodies.
 """
 
 import functools
+import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from types import ModuleType
@@ -13,6 +15,8 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
+from gateway.dialects import mended
+from gateway.dialects.params import GEMINI, Conversation, options, via
 from gateway.upstream import Target, UpstreamFailed
 from gateway.wires.neutral import (
     CallArguments,
@@ -20,20 +24,23 @@ from gateway.wires.neutral import (
     Counted,
     Delta,
     Json,
-    Message,
     Reasoning,
     Request,
     Stop,
     StopReason,
     Text,
-    Tool,
+    unsupported,
 )
+from gateway.wires.seals import seal
+from kit.errors import Invalid
 from kit.ids import new_id
 from kit.observe import log
 from ledger.prices import Usage, of_totals
 
 CONNECT_S = 600.0
 CLOSE_S = 2.0
+ABILITIES = ("native_streaming", "system_messages", "response_schema")
+HINT = "Look for calls without results, results without calls, and odd names of tools."
 _STOPS: dict[str, StopReason] = {
     "stop": "stop",
     "length": "length",
@@ -46,20 +53,82 @@ _STOPS: dict[str, StopReason] = {
 class LiteLLM:
     """Speaks to whatever LiteLLM can."""
 
+    async def dropped(self, target: Target, request: Request) -> tuple[str, ...]:
+        """What of a request this provider is not told; Invalid where that would change what was asked."""
+        litellm = await _loaded()
+        if request.hosted:
+            raise unsupported(f"The provider's own tool {request.hosted[0]!r} through LiteLLM")
+        conversation = Conversation(request, via(target.provider))
+        taken = litellm.get_supported_openai_params(target.model, target.provider) or ()
+        unknown = {name for name in options(request, 1) if name not in (*taken, "max_tokens")}
+        return tuple(sorted({*request.dropped, *conversation.dropped, *unknown}))
+
     async def stream(self, target: Target, request: Request) -> AsyncGenerator[Delta, None]:
-        litellm = await anyio.to_thread.run_sync(_litellm)
+        litellm = await _loaded()
         _register(target.provider, target.model)
         try:
             chunks = await litellm.acompletion(**_arguments(target, request))
         except Exception as error:  # LiteLLM's errors are of the provider's making and share no useful parent
             raise _failed(error, target) from error
         try:
-            async for delta in _deltas(chunks):
+            async for delta in _deltas(chunks, via(target.provider)):
                 yield delta
         except Exception as error:
             raise _cut(error, target) from error
         finally:
             await _close(chunks)
+
+
+async def transformed(dialect: str, request: Request, model: str, max_output: int) -> tuple[Json, tuple[str, ...]]:
+    """A request of another wire in the words of `messages` or `gemini`, and the names of what they can't carry.
+
+    Invalid: what can't be left out without changing what was asked. Only the first import takes time, in a thread.
+    """
+    litellm = await _loaded()
+    if request.choices > 1:
+        raise unsupported("More than one answer from a model of another wire")
+    if request.hosted:
+        raise unsupported(f"The provider's own tool {request.hosted[0]!r} at a model of another wire")
+    conversation = Conversation(request, dialect)
+    asked = options(request, max_output)
+    try:
+        make = _gemini if dialect == GEMINI else _anthropic
+        body = make(litellm, conversation.messages, dict(asked), model)
+    except Exception as error:  # LiteLLM's errors share no useful parent, and their words may quote the conversation
+        log.warning("request not translated", dialect=dialect, kind=type(error).__name__)
+        raise Invalid("not_translatable", f"This request can't be put to a {dialect} model.", HINT) from error
+    mend = mended.gemini if dialect == GEMINI else mended.anthropic
+    body, dropped = mend(body, request, asked, max_output)
+    return body, tuple(sorted({*request.dropped, *conversation.dropped, *dropped}))
+
+
+def _anthropic(litellm: ModuleType, messages: list[Json], asked: Json, model: str) -> Json:
+    config = litellm.AnthropicConfig()
+    wanted = asked.pop("response_format", None)
+    if asked.get("reasoning_effort") == "xhigh" and not config._supports_effort_level(model, "xhigh", "anthropic"):
+        asked["reasoning_effort"] = "high"
+    mapped = config.map_openai_params(asked, {}, model, drop_params=True)
+    renamed: Json = {}
+    body: Json = config.transform_request(model, messages, mapped, renamed, {})
+    if renamed:
+        raise ValueError("a tool's name has characters that Anthropic does not take")
+    if output := config.map_response_format_to_anthropic_output_format(wanted):
+        body["output_config"] = {**body.get("output_config", {}), "format": dict(output)}
+    return body
+
+
+def _gemini(litellm: ModuleType, messages: list[Json], asked: Json, model: str) -> Json:
+    from litellm.llms.vertex_ai.gemini.transformation import transform_request_body
+
+    _register("gemini", model)
+    mapped = litellm.GoogleAIStudioGeminiConfig().map_openai_params(asked, {}, model, drop_params=True)
+    body: Json = dict(transform_request_body(messages, model, mapped, "gemini", {}, None))
+    return body
+
+
+async def _loaded() -> ModuleType:
+    """LiteLLM; a thread is only worth it for the first time."""
+    return _litellm() if _litellm.cache_info().currsize else await anyio.to_thread.run_sync(_litellm)
 
 
 @functools.cache
@@ -69,6 +138,7 @@ def _litellm() -> ModuleType:
     os.environ.update(quiet)  # noqa: TID251 - written, never read: LiteLLM has no other switch at import
     import litellm
 
+    logging.getLogger("LiteLLM").setLevel(logging.ERROR)  # its advice is for whoever wrote the request
     litellm.telemetry = False
     litellm.drop_params = True
     litellm.num_retries = 0
@@ -81,65 +151,37 @@ def _litellm() -> ModuleType:
 
 @functools.cache
 def _register(provider: str, model: str) -> None:
-    """Tell LiteLLM that an unknown model streams, or it waits for the whole answer and only pretends to."""
+    """Tell LiteLLM that an unknown model streams, or it waits for the whole answer and only pretends to.
+
+    And that it knows system messages and schemas, or it writes both among the user's words.
+    """
     litellm = _litellm()
     name = f"{provider}/{model}"
     if model not in litellm.model_cost and name not in litellm.model_cost:
-        known = {"litellm_provider": provider, "mode": "chat", "supports_native_streaming": True}
+        known = {"litellm_provider": provider, "mode": "chat"} | {f"supports_{ability}": True for ability in ABILITIES}
         litellm.register_model({name: known, model: known})
 
 
 def _arguments(target: Target, request: Request) -> Json:
     """What `acompletion` is called with: nothing of the client's body but what the neutral request names."""
     settings = target.settings
+    conversation = Conversation(request, via(target.provider))
     sent: Json = {
         "model": f"{target.provider}/{target.model}",
-        "messages": [_message(message) for message in request.messages],
+        "messages": conversation.messages,
         "stream": True,
         "stream_options": {"include_usage": True},
-        "max_tokens": target.max_output(request),
         "num_retries": 0,
         "max_retries": 0,
         "timeout": CONNECT_S,
         "api_base": settings.base_url,
         "api_key": settings.api_key.get_secret_value() if settings.api_key else None,
-        "tools": [_tool(tool) for tool in request.tools] or None,
-        "tool_choice": _choice(request) if request.tools else None,
-        "parallel_tool_calls": request.parallel_calls if request.tools else None,
-        "reasoning_effort": request.effort,
-        "response_format": request.format,
-        **request.sampling,
+        **options(request, target.max_output(request)),
     }
     return {name: value for name, value in sent.items() if value is not None}
 
 
-def _message(message: Message) -> Json:
-    if message.role == "tool":
-        return {"role": "tool", "tool_call_id": message.call_id, "content": message.text}
-    sent: Json = {"role": message.role, "content": message.text}
-    if message.calls:
-        sent["content"] = message.text or None
-        sent["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in message.calls
-        ]
-    return sent
-
-
-def _tool(tool: Tool) -> Json:
-    function: Json = {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
-    if tool.strict is not None:
-        function["strict"] = tool.strict
-    return {"type": "function", "function": function}
-
-
-def _choice(request: Request) -> str | Json | None:
-    if request.tool_choice in (None, "auto", "none", "required"):
-        return request.tool_choice
-    return {"type": "function", "function": {"name": request.tool_choice}}
-
-
-async def _deltas(chunks: AsyncIterator[Any]) -> AsyncGenerator[Delta, None]:
+async def _deltas(chunks: AsyncIterator[Any], maker: str) -> AsyncGenerator[Delta, None]:
     """LiteLLM's chunks, which are OpenAI's whatever the provider, as neutral deltas; the stop comes last."""
     calls: dict[int, str] = {}
     stop: StopReason | None = None
@@ -147,8 +189,8 @@ async def _deltas(chunks: AsyncIterator[Any]) -> AsyncGenerator[Delta, None]:
         if usage := getattr(chunk, "usage", None):
             yield Counted(usage=_usage(usage), upstream_id=getattr(chunk, "id", None))
         for choice in chunk.choices:
-            if thought := getattr(choice.delta, "reasoning_content", None):
-                yield Reasoning(text=thought)
+            for thought in _thoughts(choice.delta, maker):
+                yield thought
             if choice.delta.content:
                 yield Text(text=choice.delta.content)
             for call in choice.delta.tool_calls or ():
@@ -158,6 +200,19 @@ async def _deltas(chunks: AsyncIterator[Any]) -> AsyncGenerator[Delta, None]:
                 stop = _STOPS.get(choice.finish_reason, "stop")
     if stop is not None:
         yield Stop(reason=stop)
+
+
+def _thoughts(delta: Any, maker: str) -> list[Delta]:  # noqa: ANN401 - LiteLLM's object
+    """What it thinks aloud, and the signatures that close its thoughts."""
+    found: list[Delta] = []
+    if text := getattr(delta, "reasoning_content", None):
+        found.append(Reasoning(text=text))
+    for block in getattr(delta, "thinking_blocks", None) or ():
+        if block.get("type") == "redacted_thinking" and block.get("data"):
+            found.append(Reasoning(seal=seal(maker, block["data"]), redacted=True))
+        elif block.get("signature"):
+            found.append(Reasoning(seal=seal(maker, block["signature"])))
+    return found
 
 
 def _called(call: Any, calls: dict[int, str]) -> list[Delta]:  # noqa: ANN401 - LiteLLM's object

@@ -4,10 +4,12 @@ Pure. Other wires' requests are made into its words by LiteLLM's transform (`pro
 what was read from or written to the cache, `output_tokens` includes thinking (platform.claude.com, prompt caching).
 """
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 
-from gateway.dialects.dialect import Dialect
+from gateway.dialects import failures
+from gateway.dialects.counts import MOST_TOKENS
+from gateway.dialects.dialect import Broken, Dialect
+from gateway.dialects.events import EventMeter, EventReader, decoded, opens
 from gateway.wires import messages, seals
 from gateway.wires.messages_blocks import DIALECT
 from gateway.wires.neutral import (
@@ -21,6 +23,7 @@ from gateway.wires.neutral import (
     Stop,
     StopReason,
     Text,
+    compact,
     sse,
 )
 from kit.errors import Fault
@@ -29,14 +32,13 @@ from ledger.prices import Usage
 VERSION = "2023-06-01"
 LEAST_THINKING = 1024
 """Tokens; the API takes no smaller budget."""
-WORDS = 500
-_STOPS: Mapping[str, StopReason] = {
+STOPS: Mapping[object, StopReason] = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-_SAID = ("text", "thinking", "partial_json")
+STATUSES: Mapping[object, int] = {"rate_limit_error": 429, "invalid_request_error": 400, "request_too_large": 400}
 
 
 def path(model: str, stream: bool) -> str:
@@ -45,7 +47,7 @@ def path(model: str, stream: bool) -> str:
 
 def headers(key: str | None, request: Request) -> Mapping[str, str]:
     """The key and the version; of the client's own headers only the beta values that the wire let through."""
-    found = {"anthropic-version": VERSION}
+    found = {"content-type": "application/json", "anthropic-version": VERSION}
     if key:
         found["x-api-key"] = key
     if request.betas:
@@ -89,7 +91,7 @@ def _signed(block: Json) -> Json | None:
 
 def usage_of(told: Json) -> Usage:
     """Anthropic's usage object in disjoint classes."""
-    details = told.get("output_tokens_details") or {}
+    details = _object(told, "output_tokens_details")
     total = _count(told, "output_tokens")
     reasoning = min(_count(details, "thinking_tokens"), total)
     return Usage(
@@ -101,22 +103,27 @@ def usage_of(told: Json) -> Usage:
     )
 
 
+def _object(value: Json, name: str) -> Json:
+    found = value.get(name)
+    return found if isinstance(found, dict) else {}
+
+
 def _count(told: Json, name: str) -> int:
     value = told.get(name)
-    return value if isinstance(value, int) and value > 0 else 0
+    return min(value, MOST_TOKENS) if type(value) is int and value > 0 else 0
 
 
 class Told:
-    """What the events of one answer say of its usage: `message_start` has the input, `message_delta` the rest."""
+    """What the events of one answer say of its usage: `message_start` has the input, `message_delta` the last word."""
 
     def __init__(self) -> None:
         self._usage: Json = {}
         self._id: str | None = None
 
     def heard(self, event: Json) -> None:
-        message = event.get("message") or {}
-        self._id = message.get("id") or self._id
-        told = message.get("usage") or event.get("usage") or {}
+        message = _object(event, "message")
+        self._id = message.get("id") if isinstance(message.get("id"), str) else self._id
+        told = _object(message, "usage") or _object(event, "usage")
         self._usage |= {name: value for name, value in told.items() if value is not None}
 
     @property
@@ -124,24 +131,27 @@ class Told:
         return Counted(usage=usage_of(self._usage), upstream_id=self._id)
 
 
-class MessagesReader:
-    """Reads one answer into neutral deltas."""
+class MessagesReader(EventReader):
+    """Reads one answer into neutral deltas. Signatures leave it sealed."""
 
     def __init__(self, request: Request) -> None:
-        self._events = Events()
+        super().__init__()
         self._told = Told()
         self._blocks: dict[int, Json] = {}
         self._stop: StopReason = "stop"
 
-    def feed(self, data: bytes) -> list[Delta]:
+    def read(self, payload: bytes) -> Sequence[Delta]:
+        event = decoded(payload)
         try:
-            return [delta for event in self._events.feed(data) for delta in self._read(event)]
+            return self._read(event)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError("not an event of the Messages API") from error
 
     def whole(self, body: bytes) -> list[Delta]:
+        message = decoded(body)
+        broken_by(message)
         try:
-            return self._answered(_object(body))
+            return self._answered(message)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError("not an answer of the Messages API") from error
 
@@ -150,11 +160,11 @@ class MessagesReader:
         for index, block in enumerate(message["content"]):
             found += self._begun(index, block)
             if block["type"] == "tool_use":
-                self._blocks[index]["said"] = json.dumps(block["input"], separators=(",", ":"), ensure_ascii=False)
+                self._blocks[index]["said"] = compact(block["input"])
                 found.append(CallArguments(id=block["id"], text=self._blocks[index]["said"]))
             found += self._ended(index)
         self._told.heard({"message": message})
-        return [*found, self._told.counted, Stop(reason=_STOPS.get(message.get("stop_reason") or "", "stop"))]
+        return [*found, self._told.counted, Stop(reason=STOPS.get(message["stop_reason"], "stop"))]
 
     def _read(self, event: Json) -> list[Delta]:
         match event.get("type"):
@@ -168,11 +178,11 @@ class MessagesReader:
                 return self._ended(event["index"])
             case "message_delta":
                 self._told.heard(event)
-                self._stop = _STOPS.get(event["delta"].get("stop_reason") or "", self._stop)
+                self._stop = STOPS.get(event["delta"].get("stop_reason"), self._stop)
             case "message_stop":
                 return [self._told.counted, Stop(reason=self._stop)]
             case "error":
-                raise ValueError(str((event.get("error") or {}).get("message", "error"))[:WORDS])
+                broken_by(event)
         return []
 
     def _begun(self, index: int, block: Json) -> list[Delta]:
@@ -211,36 +221,34 @@ class MessagesReader:
         return []
 
 
-class MessagesMeter:
+class MessagesMeter(EventMeter):
     """Looks on while Anthropic's answer passes through."""
 
     def __init__(self, request: Request) -> None:
-        self._events = Events()
+        super().__init__()
         self._told = Told()
-        self._failed = False
-        self.counted: Counted | None = None
-        self.stopped = False
-        self.heard = 0
 
-    def feed(self, data: bytes) -> bytes:
-        for event in self._events.feed(data):
-            match event.get("type"):
-                case "content_block_delta":
-                    delta = event["delta"]
-                    self.heard += sum(len(delta[name].encode()) for name in _SAID if name in delta)
-                case "content_block_start":
-                    self.heard += len(event["content_block"].get("name", ""))
-                case "message_start" | "message_delta":
-                    self._told.heard(event)
-                    self.counted = self._told.counted
-                case "message_stop":
-                    self.stopped = True
-                case "error":
-                    self._failed = True
-        return data
+    def marked(self, events: bytes) -> bool:
+        return b"message_" in events or opens(events, b'"error"', b"{")
+
+    def says(self, events: bytes) -> bool:
+        return b"content_block_delta" in events
+
+    def look(self, payload: bytes) -> bool:
+        event = decoded(payload)
+        match event.get("type"):
+            case "message_start" | "message_delta":
+                self._told.heard(event)
+                self.counted = self._told.counted
+            case "message_stop":
+                self.stopped = True
+            case "error":
+                broken_by(event)
+        return True
 
     def whole(self, body: bytes) -> bytes:
-        message = _object(body)
+        message = decoded(body)
+        broken_by(message)
         self._told.heard({"message": message})
         self.counted = self._told.counted
         self.stopped = message.get("type") == "message"
@@ -248,40 +256,15 @@ class MessagesMeter:
         return body
 
     def fail(self, fault: Fault) -> bytes:
-        """Nothing when the provider has said itself that it failed."""
-        if self._failed:
-            return b""
-        return (b"\n\n" if self._events.pending else b"") + sse(messages.error(fault), "error")
+        return sse(messages.error(fault), "error")
 
 
-class Events:
-    """Server-sent events' data as objects, however the bytes were cut."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    @property
-    def pending(self) -> bool:
-        return bool(self._rest)
-
-    def feed(self, data: bytes) -> Iterator[Json]:
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        return iter([_object(line[5:]) for line in lines if line.startswith(b"data:") and line[5:].strip()])
-
-
-def _object(text: bytes) -> Json:
-    value = json.loads(text)
-    if not isinstance(value, dict):
-        raise ValueError("not an object")
-    return value
-
-
-def refused(body: bytes) -> str:
-    """The provider's sentence of an error."""
-    try:
-        return str(_object(body)["error"]["message"])[:WORDS]
-    except (ValueError, KeyError, TypeError):
-        return ""
+def broken_by(answer: Json) -> None:
+    """Raise Broken if an answer, or an event of it, is an error."""
+    if answer.get("type") == "error":
+        error = answer.get("error")
+        kind = error.get("type") if isinstance(error, dict) else None
+        raise Broken(failures.refused(compact(answer).encode()), status=STATUSES.get(kind, 502))
 
 
 MESSAGES = Dialect(
@@ -292,5 +275,5 @@ MESSAGES = Dialect(
     asked=None,
     meter=MessagesMeter,
     reader=MessagesReader,
-    refused=refused,
+    refused=failures.refused,
 )

@@ -1,0 +1,84 @@
+"""Counting a request's tokens without answering it: Anthropic's `count_tokens` and Gemini's `countTokens`.
+
+Pure. A provider of the same dialect is asked itself: it alone knows its tokenizer. For any other model the answer is
+our estimate, one token for three bytes and so many for a picture, which is a little more than English comes to.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.dialects import messages as provider
+from gateway.dialects.dialect import Dialect
+from gateway.wires import messages
+from gateway.wires.messages_face import MESSAGES as MESSAGES_WIRE
+from gateway.wires.neutral import (
+    Address,
+    Call,
+    Image,
+    Json,
+    Part,
+    Request,
+    Result,
+    Said,
+    Thought,
+    Wire,
+    compact,
+    only,
+)
+
+BYTES_PER_TOKEN = 3
+PICTURE_TOKENS = 1_500
+TURN_TOKENS = 4
+"""What a provider puts around a message or a tool."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counting:
+    """One wire's way to ask for a count. `wire` says how it hears no, `dialect` how its provider is addressed."""
+
+    wire: Wire
+    dialect: Dialect
+    parse: Callable[[Json, Address], Request]
+    path: Callable[[str], str]  # model → path below the base URL of a provider of the same dialect
+    passed: Callable[[Request, str], Json]  # the body for it
+    answer: Callable[[int], bytes]  # tokens → our own answer
+
+
+def estimate(request: Request) -> int:
+    """Tokens that a request probably has."""
+    size = sum(_size(part) for message in request.messages for part in message.parts)
+    size += sum(len(compact([tool.name, tool.description, dict(tool.parameters)]).encode()) for tool in request.tools)
+    framed = len(request.messages) + len(request.tools)
+    return -(-size // BYTES_PER_TOKEN) + framed * TURN_TOKENS + request.media * PICTURE_TOKENS
+
+
+def _size(part: Part) -> int:
+    """Bytes of text in a part."""
+    match part:
+        case Said(text=text) | Thought(text=text):
+            return len(text.encode())
+        case Call(name=name, arguments=arguments):
+            return len(name.encode()) + len(arguments.encode())
+        case Result(parts=parts):
+            return sum(_size(inner) for inner in parts)
+        case Image():
+            return 0
+
+
+def _messages(body: Json, address: Address) -> Request:
+    only(body, messages.COUNTED)
+    return messages.parse(body, address)
+
+
+def _answer(tokens: int) -> bytes:
+    return compact({"input_tokens": tokens}).encode()
+
+
+MESSAGES = Counting(
+    wire=MESSAGES_WIRE,
+    dialect=provider.MESSAGES,
+    parse=_messages,
+    path=lambda model: "/v1/messages/count_tokens",
+    passed=provider.counted,
+    answer=_answer,
+)

@@ -1,0 +1,164 @@
+"""What LiteLLM's transforms leave to do: our bounds, what they lose put back or named, and proof that all arrived.
+
+Pure. A body has nothing but the fields listed here. What was asked for and is not in it is named as dropped; a message
+part that is missing is an error, never silence.
+"""
+
+from collections import defaultdict
+
+from gateway.dialects.params import AGAIN
+from gateway.wires.neutral import Image, Json, Request, Result
+from kit.errors import Invalid
+
+LEAST_THINKING = 1024
+"""Tokens: Anthropic takes no smaller budget."""
+THOUGHTS = ("thinking", "redacted_thinking")
+_MESSAGES = {
+    "temperature": "temperature", "top_p": "top_p", "stop": "stop_sequences", "tools": "tools",
+    "tool_choice": "tool_choice", "reasoning_effort": "thinking", "thinking": "thinking",
+    "response_format": "output_config", "parallel_tool_calls": "tool_choice", "max_tokens": "max_tokens",
+}  # fmt: skip
+_GENERATION = {
+    "temperature": "temperature", "top_p": "top_p", "stop": "stop_sequences", "seed": "seed",
+    "presence_penalty": "presence_penalty", "frequency_penalty": "frequency_penalty",
+    "reasoning_effort": "thinkingConfig", "thinking": "thinkingConfig", "response_format": "response_mime_type",
+    "max_tokens": "max_output_tokens",
+}  # fmt: skip
+_SCHEMAS = ("response_schema", "responseSchema", "response_json_schema", "responseJsonSchema")
+_FORCED = ("any", "tool")
+
+
+def anthropic(body: Json, request: Request, asked: Json, max_output: int) -> tuple[Json, set[str]]:
+    """A body for Messages, and what it does not carry."""
+    known = {"model", "messages", "system", "output_config", *_MESSAGES.values()}
+    body = {name: value for name, value in body.items() if name in known}
+    body |= {"max_tokens": max_output} | ({"stream": True} if request.stream else {})
+    dropped = {name for name in asked if _MESSAGES.get(name) not in body and asked[name] not in ("none", True)}
+    if asked.get("reasoning_effort") == "xhigh" and body.get("output_config", {}).get("effort") == "high":
+        dropped.add("reasoning_effort")
+    if any(tool.strict for tool in request.tools):
+        dropped.add("strict")
+    _mark(body, request)
+    blocks = _blocks(body)
+    for block, result in zip(blocks["tool_result"], _results(request), strict=False):
+        if result.failed:
+            block["is_error"] = True
+    _arrived(request, calls=blocks["tool_use"], results=blocks["tool_result"], images=blocks["image"])
+    return body, dropped | _thinking(body, max_output)
+
+
+def gemini(body: Json, request: Request, asked: Json, max_output: int) -> tuple[Json, set[str]]:
+    """A body for generateContent, and what it does not carry."""
+    known = ("contents", "system_instruction", "tools", "toolConfig", "generationConfig")
+    body = {name: value for name, value in body.items() if name in known}
+    config = {
+        name: value
+        for name, value in body.get("generationConfig", {}).items()
+        if name in (*_GENERATION.values(), *_SCHEMAS)
+    }
+    body["generationConfig"] = config | {"max_output_tokens": max_output}
+    elsewhere = {"tools": "tools", "tool_choice": "toolConfig"}
+    dropped = {name for name in asked if name in elsewhere and elsewhere[name] not in body}
+    dropped |= {name for name in asked if name not in elsewhere and _GENERATION.get(name) not in config}
+    dropped -= {name for name in dropped if asked[name] is True}
+    if "thinking" in asked and not {"thinkingBudget", "thinkingLevel"} & config.get("thinkingConfig", {}).keys():
+        dropped.add("thinking")
+    if any(tool.strict for tool in request.tools):
+        dropped.add("strict")
+    if any(tool.cached for tool in request.tools):
+        dropped.add("cache_control")
+    parts = _parts(body)
+    for call in parts["function_call"]:
+        (call.get("args") or {}).pop(AGAIN, None)
+    _arrived(request, calls=parts["function_call"], results=parts["function_response"], images=parts["inline_data"])
+    return body, dropped
+
+
+def _mark(body: Json, request: Request) -> None:
+    """Cache markers of tools, which stand in the order of the request."""
+    for made, tool in zip(body.get("tools", ()), request.tools, strict=False):
+        if tool.cached:
+            made["cache_control"] = dict(tool.cached)
+
+
+def _thinking(body: Json, max_output: int) -> set[str]:
+    """Make the body one that Anthropic takes: what thinking excludes goes, or thinking does. What went, by name."""
+    wanted = body.get("thinking") or {}
+    dropped = set()
+    if wanted.get("type") == "enabled":
+        wanted["budget_tokens"] = min(wanted["budget_tokens"], max_output - 1)
+        if wanted["budget_tokens"] < LEAST_THINKING or _unsigned(body["messages"]):
+            dropped.add("thinking")
+    if wanted and body.get("tool_choice", {}).get("type") in _FORCED:
+        dropped.add("thinking")
+    if dropped or wanted.get("type") not in ("enabled", "adaptive"):
+        body.pop("thinking", None)
+        return dropped | _forgotten(body)
+    for name, least in (("temperature", 1), ("top_p", 0.95)):
+        if body.get(name) is not None and body[name] < least:
+            del body[name]
+            dropped.add(name)
+    return dropped
+
+
+def _unsigned(messages: list[Json]) -> bool:
+    """Results come back to a turn whose thoughts are gone: it can't be thought on."""
+    turns = [message for message in messages if message["role"] == "assistant"]
+    answers = any(block["type"] == "tool_result" for block in messages[-1]["content"])
+    return answers and bool(turns) and turns[-1]["content"][0].get("type") not in THOUGHTS
+
+
+def _forgotten(body: Json) -> set[str]:
+    """Thoughts, where the model is not to think: Anthropic may be sent none then."""
+    dropped = set()
+    for message in body["messages"]:
+        if message["role"] == "assistant":
+            kept = [block for block in message["content"] if block["type"] not in THOUGHTS]
+            if len(kept) < len(message["content"]):
+                message["content"] = kept
+                dropped.add("reasoning")
+    body["messages"] = [message for message in body["messages"] if message["content"]]
+    return dropped
+
+
+def _arrived(request: Request, **made: list[Json]) -> None:
+    """Every call, result and picture of the conversation is in the body."""
+    parts = [part for message in request.messages for part in message.parts]
+    inner = [part for result in _results(request) for part in result.parts]
+    expected = {
+        "calls": sum(len(message.calls) for message in request.messages),
+        "results": len(list(_results(request))),
+        "images": sum(isinstance(part, Image) for part in [*parts, *inner]),
+    }
+    lost = [name for name, count in expected.items() if len(made[name]) != count]
+    if lost:
+        raise Invalid("not_translatable", f"Of this conversation {', '.join(lost)} would be lost on the way.")
+
+
+def _results(request: Request) -> list[Result]:
+    return [part for message in request.messages for part in message.parts if isinstance(part, Result)]
+
+
+def _blocks(body: Json) -> dict[str, list[Json]]:
+    """Anthropic's blocks by their type, those of results too."""
+    found: dict[str, list[Json]] = defaultdict(list)
+    waiting = [message["content"] for message in body["messages"]]
+    for content in waiting:
+        for block in content if isinstance(content, list) else ():
+            found[block["type"]].append(block)
+            if block["type"] == "tool_result":
+                waiting.append(block["content"])
+    return found
+
+
+def _parts(body: Json) -> dict[str, list[Json]]:
+    """What Gemini's parts hold, by name, those of results too."""
+    found: dict[str, list[Json]] = defaultdict(list)
+    waiting = [content["parts"] for content in body["contents"]]
+    for parts in waiting:
+        for part in parts:
+            for name in ("function_call", "function_response", "inline_data"):
+                if name in part:
+                    found[name].append(part[name])
+                    waiting.append(part[name].get("parts") or [])
+    return found

@@ -273,11 +273,13 @@ approvals = sa.Table(
     sa.Column("sign_in", sa.Boolean, nullable=False, server_default=sa.false()),  # then a link can look, not decide
     sa.Column("summary", sa.Text),  # the flow's sentence for the request, a template over its arguments
     _text("escalate_to"),  # the group that is asked too when three quarters of the time are over
+    sa.Column("also", sa.Text),  # further gates that fired for the call, a JSON list: all must be passed
     _time("reminded_at"),
     _time("escalated_at"),
     sa.Index("ix_approvals_pending", "expires_at", sqlite_where=sa.text("status = 'pending'"),
              postgresql_where=sa.text("status = 'pending'")),
     sa.Index("ix_approvals_session", "session_id"),
+    sa.Index("ix_approvals_call", "call_id"),
     sa.Index("ix_approvals_execution", "execution_id"),
 )  # fmt: skip
 

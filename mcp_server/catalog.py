@@ -4,17 +4,17 @@ Listing and calling ask the same question here, so what is not shown cannot be c
 is not shown either: its text would reach the model.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
-from sqlalchemy.engine import Row
 
 from control.approvals.policy import matching
 from control.identity.charter import ToolGrant
 from control.identity.principals import Principal
-from mcp_server.schema import Definition, advertise, complaints, names
+from mcp_server.schema import Definition, advertise, complaints, define, names
 from mcp_server.trust import Trust
 from mcp_server.upstream import Upstream
 
@@ -89,14 +89,6 @@ class Catalog:
         found = [d for d in known if name in (d.tool, f"{d.server}__{d.tool}")]
         return found[0].raw["inputSchema"] if len(found) == 1 else None
 
-    def complain(self, call: Row[Any], arguments: Mapping[str, Any]) -> str:
-        """What is wrong with arguments that a person would send instead, by the definition the call was asked under."""
-        upstream = self.upstreams.get(call.server)
-        definition = (upstream.definitions or {}).get(call.tool) if upstream else None
-        if definition is None or definition.digest != call.definition_digest:
-            return "its definition is not known here, or not the same any more."
-        return complaints(definition, arguments)
-
     def _resolve(self, grants: tuple[ToolGrant, ...]) -> dict[str, Offer]:
         allowed = {
             (upstream.name, tool): (definition, found)
@@ -114,3 +106,9 @@ class Catalog:
 
 def _speaks_of(grant: ToolGrant, upstream: Upstream) -> bool:
     return bool(matching([ToolGrant(server=grant.server, tool="*")], upstream.name, ""))
+
+
+def complain(raw: str, arguments: Mapping[str, Any]) -> str:
+    """What is wrong with arguments that a person would send instead, by a definition as it was recorded; '' when they
+    fit. Any process can say it: nothing is asked of the tool server."""
+    return complaints(define("", json.loads(raw)), arguments)

@@ -57,7 +57,6 @@ async def open_doors(house: House, place: Place | str) -> AsyncIterator[Doors]:
     """Both listeners' applications, served inside of this context."""
     servers, url = McpSettings(servers=house.settings.servers), house.settings.server.url
     endpoint = McpEndpoint(house.db, house.bus, house.desk, servers, public_url=url)
-    house.desk.complain = endpoint.catalog.complain  # the desk asks whether changed arguments fit
     settings = GatewaySettings(models=house.settings.models)
     names = {
         Listener.PEOPLE: house.settings.server.names,

@@ -24,6 +24,7 @@ from kit.observe import log
 from kit.outbound import Outbound
 from kit.secrets import Sealer
 from kit.tokens import Signer, write_private
+from mcp_server.catalog import complain
 from preloop.database import held, open_database, prepare_folder
 from preloop.settings import Settings
 from runner.docker import DockerEngine
@@ -78,7 +79,7 @@ async def open_house(settings: Settings, say: Say, console: Console) -> AsyncIte
             signer=signer,
             sealer=Sealer.open(settings.data / "keys" / "seal.key"),
             lifecycle=lifecycle,
-            desk=Desk(settings.directory(), lifecycle),
+            desk=Desk(settings.directory(), lifecycle, complain),
             outbound=outbound,
             instance=_instance(settings.data),
             admin_id=admin_id,

@@ -8,29 +8,38 @@ from typing import Any
 from sqlalchemy.engine import Row
 
 from control import events
-from control.approvals import policy, requests, rules
+from control.approvals import pins, policy, requests, rules
 from kit import canonical, masking
 from kit.db import Tx
 from kit.errors import Invalid, Refused
 
-Complain = Callable[[Row[Any], Mapping[str, Any]], str]
-"""(the call's row, arguments) → what is wrong with them by the tool's pinned schema; empty when they fit."""
+Complain = Callable[[str, Mapping[str, Any]], str]
+"""(a tool's definition as raw JSON, arguments) → what is wrong with them by its schema; empty when they fit."""
 TOLD = 2000
 
 
-def amend(tx: Tx, row: Row[Any], call: Row[Any], changed: Mapping[str, Any], complain: Complain | None) -> str | None:
+GONE = "the definition it was called by is not accepted any more."
+
+
+def nobody_knows(raw: str, arguments: Mapping[str, Any]) -> str:
+    """For a desk that was given nobody who reads schemas: nothing is changed there."""
+    return "nobody here can check arguments."
+
+
+def amend(tx: Tx, row: Row[Any], call: Row[Any], changed: Mapping[str, Any], complain: Complain) -> str | None:
     """The canonical text of arguments that may go upstream instead; None when nothing was changed."""
     canonical.check(dict(changed))
     text = canonical.dumps(dict(changed))
     if text == call.args:
         return None
-    if row.quorum > 1:
+    if not requests.one_decides(row):
         raise Refused("others_must_agree", "Several people must agree to the same arguments.", "Decline and say why.")
     if len(text.encode()) > requests.MOST_BYTES:
         raise Invalid(
             "arguments_too_large", f"The arguments are larger than {requests.MOST_BYTES // 1024} KB.", "Shorten them."
         )
-    if complain and (wrong := complain(call, changed)):
+    raw = pins.accepted(tx, call.account_id, call.server, call.tool, call.definition_digest)
+    if wrong := complain(raw, changed) if raw else GONE:
         raise Invalid("invalid_arguments", f"The tool does not take that: {wrong}", "Nothing was decided.")
     _allowed(tx, row, call, dict(changed))
     return text
@@ -48,7 +57,7 @@ def _allowed(tx: Tx, row: Row[Any], call: Row[Any], changed: dict[str, Any]) -> 
         stricter = (
             stricter or (gate.sign_in and not row.sign_in) or (gate.confirm == "typed" and row.confirm == "press")
         )
-        if stricter or gate.group not in (row.approver_group, row.escalate_to):
+        if stricter or verdict.also or gate.group not in (row.approver_group, row.escalate_to):
             raise Refused(
                 "changed_needs_others", f"For these arguments group '{gate.group}' must be asked.", "Decline it."
             )

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from control import events, outbox
-from control.approvals import changes, endings, ladder, notices, policy, requests, standing
+from control.approvals import changes, endings, ladder, notices, policy, recheck, requests, standing
 from control.approvals.changes import Complain
 from control.approvals.directory import Directory
 from control.approvals.notices import Failure
@@ -29,7 +29,6 @@ from control.identity.principals import Principal
 from control.tables import approvals, tool_calls, votes
 from kit.db import Tx
 from kit.errors import Conflict, Invalid, Refused
-from kit.prepared import Prepared
 
 GONE = endings.GONE
 TOPIC = requests.TOPIC
@@ -51,20 +50,12 @@ class Decided:
     repeated: bool = False
 
 
-_CONSUME = Prepared(
-    sa.update(approvals)
-    .where(approvals.c.call_id == sa.bindparam("call"), approvals.c.status == "approved")
-    .values(status="consumed")
-)
-
-
 class Desk:
     """The approval desk of one process."""
 
-    def __init__(self, directory: Directory, lifecycle_: Lifecycle) -> None:
+    def __init__(self, directory: Directory, lifecycle_: Lifecycle, complain: Complain = changes.nobody_knows) -> None:
         self.directory = directory
-        self.complain: Complain | None = None
-        """What is wrong with arguments by a tool's pinned schema; the door that knows the schemas gives it."""
+        self._complain = complain
         self._lifecycle = lifecycle_
 
     # asking -------------------------------------------------------------------------------------------------------
@@ -95,16 +86,18 @@ class Desk:
         self, tx: Tx, principal: Principal, call: Call, ask: policy.Ask, context: dict[str, Any], kept: str
     ) -> str | None:
         """The call's row where nobody has to be asked again, or can be; else None."""
-        if before := toolcalls.declined_before(tx, principal, call):
-            rule = "a person declined exactly this before"
-            return toolcalls.record(tx, principal, call, Status.DECLINED, rule=rule, context=kept, error=before)
-        if grant := standing.use(tx, principal, call, ask, context, self.directory):
+        no = requests.declined(tx, principal, call)
+        since = no.decided_at if no else None
+        if grant := standing.use(tx, principal, call, ask, context, self.directory, since=since):
             rule = f"standing yes of {grant.created_by} ({grant.id})"
             return toolcalls.record(tx, principal, call, Status.READY, rule=rule, context=kept, grant_id=grant.id)
+        if no:
+            rule = "a person declined exactly this before"
+            return toolcalls.record(tx, principal, call, Status.DECLINED, rule=rule, context=kept, error=no.error)
         if why := requests.too_big(call) or requests.too_many(tx, principal):
             error = f"Tool '{call.name}' was not called and nobody was asked: {why}."
             return toolcalls.record(tx, principal, call, Status.DENIED, rule=ask.rule, context=kept, error=error)
-        if nobody := endings.nobody(tx, principal, ask.gate, self.directory):
+        if nobody := endings.nobody(tx, principal, ask, self.directory):
             error = f"Tool '{call.name}' was not called: {nobody}"
             row = toolcalls.record(tx, principal, call, Status.DENIED, rule=ask.rule, context=kept, error=error)
             endings.unreachable(tx, self._lifecycle, principal.account_id, principal.execution_id, call.name, nobody)
@@ -113,7 +106,8 @@ class Desk:
 
     def _ask(self, tx: Tx, principal: Principal, call: Call, ask: policy.Ask, context: str) -> str:
         call_id = toolcalls.record(tx, principal, call, Status.WAITING, rule=ask.rule, context=context)
-        members = self.directory.members(ask.gate.group)
+        gates = (ask.gate, *ask.also)
+        members = tuple(dict.fromkeys(member for gate in gates for member in self.directory.members(gate.group)))
         names = [member.name for member in members]
         row = requests.open_(tx, principal, call_id, ask, tool=call.tool, asked=names)
         if principal.execution_id:
@@ -133,10 +127,10 @@ class Desk:
     # sending ------------------------------------------------------------------------------------------------------
 
     def claim(self, tx: Tx, principal: Principal, call_id: str, *, within: timedelta) -> bool:
-        """Become the one sender of a call that is ready, and consume its yes."""
-        if not toolcalls.claim(tx, principal, call_id, within=within):
+        """Become the one sender of a call that is ready, and consume its yes, if it still is worth anything."""
+        if not recheck.holds(tx, principal, call_id) or not toolcalls.claim(tx, principal, call_id, within=within):
             return False
-        tx.run(_CONSUME, {"call": call_id})
+        recheck.consume(tx, call_id)
         return True
 
     def settle(self, tx: Tx, call_id: str, *, result: dict[str, Any] | None, is_error: bool, error: str | None) -> int:
@@ -173,7 +167,7 @@ class Desk:
             return _again(row, approver, verdict)
         _still(tx, row, call, digest)
         name = self.directory.approvers[approver].name
-        amended = changes.amend(tx, row, call, changed, self.complain) if changed is not None else None
+        amended = changes.amend(tx, row, call, changed, self._complain) if changed is not None else None
         self._vote(tx, row, approver, verdict, reason, via)
         if verdict is Verdict.APPROVED and not self._agreed(tx, row):
             if amended or grant:
@@ -199,12 +193,9 @@ class Desk:
             raise Invalid("reason_required", "Say why you decline.", "One sentence is enough; the agent reads it.")
 
     def _agreed(self, tx: Tx, row: Row[Any]) -> bool:
-        """Enough different people, and under four eyes one of them is not the run's requester."""
         yes = (votes.c.approval_id == row.id) & (votes.c.verdict == Verdict.APPROVED.value)
         ids = tx.execute(sa.select(votes.c.approver).where(yes)).scalars().all()
-        people = [self.directory.approvers.get(id_) for id_ in ids]
-        others = [one for one in people if one and not (row.four_eyes and requests.is_requester(one, row.requester))]
-        return len(people) >= row.quorum and bool(others)
+        return not requests.lacking(self.directory, row, ids)
 
     def _vote(self, tx: Tx, row: Row[Any], approver: str, verdict: Verdict, reason: str, via: str) -> None:
         key = {"approval_id": row.id, "approver": approver, "account_id": row.account_id}
@@ -259,14 +250,24 @@ class Desk:
         return ladder.climb(tx, self.directory)
 
     def noted(self, tx: Tx, sent: Row[Any], failure: Failure | None) -> None:
-        """How one attempt of a notice went. When none of a request's reached anybody, the next group is asked at once;
-        without one that is the end."""
+        """How one attempt of a notice went. When none of a request's can reach a group that it needs, the next group is
+        asked at once; without one that is the end."""
         known = (approvals.c.id == outbox.payload(sent)["approval_id"]) & (approvals.c.account_id == sent.account_id)
         found = tx.one(sa.select(approvals.c.id).where(known))
         row = requests.locked(tx, sent.account_id, found.id) if found else None
-        hopeless = notices.outcome(tx, sent, failure)
-        if hopeless and row and row.status == "pending" and not ladder.escalate(tx, row, self.directory):
+        failed = notices.outcome(tx, sent, failure)
+        if not failed or row is None or row.status != "pending" or not self._unheard(tx, row):
+            return
+        if ladder.escalate(tx, row, self.directory):
+            row = requests.locked(tx, sent.account_id, row.id)
+        if self._unheard(tx, row):
             endings.unheard(tx, self._lifecycle, row)
+
+    def _unheard(self, tx: Tx, row: Row[Any]) -> bool:
+        """Is there a gate nobody of which was told, or may still be?"""
+        told = notices.heard(tx, row.account_id, row.id)
+        every = (requests.members(self.directory, row, gate) for gate in requests.gates(row))
+        return any(told.isdisjoint(member.id for member in members) for members in every)
 
 
 def _call(tx: Tx, call_id: str) -> Row[Any]:

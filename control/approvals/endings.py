@@ -9,6 +9,7 @@ from sqlalchemy.engine import Row
 from control import events
 from control.approvals import requests
 from control.approvals.directory import Directory
+from control.approvals.policy import Ask
 from control.executions import lifecycle, logs, toolcalls
 from control.executions.lifecycle import Lifecycle
 from control.executions.states import Cause
@@ -61,22 +62,36 @@ def lapse(tx: Tx) -> int:
     """A yes that nobody used in its time is worth nothing any more, whoever's session it was; returns how many."""
     now = tx.now()
     unused = (approvals.c.status == "approved") & (approvals.c.expires_at <= now)
-    unused &= approvals.c.decided_at <= now - TAKE_UP
+    unused &= approvals.c.decided_at <= now - TAKE_UP  # as `late` has it
     rows = tx.execute(sa.select(approvals).where(unused).limit(50)).all()
     for found in rows:
-        row = requests.locked(tx, found.account_id, found.id)
-        lapsed = sa.update(approvals).where(approvals.c.id == row.id, approvals.c.status == "approved")
-        if not tx.changed(lapsed.values(status="lapsed")):
-            continue
-        stream = row.execution_id or row.session_id
-        events.append(tx, row.account_id, stream, "approval.lapsed", approval=row.id, call=row.call_id)
-        toolcalls.close(tx, row.call_id, Status.EXPIRED, UNUSED)
-        tx.wake(requests.TOPIC)
+        lapsed(tx, requests.locked(tx, found.account_id, found.id))
     return len(rows)
 
 
-def nobody(tx: Tx, principal: Principal, gate: Gate, directory: Directory) -> str | None:
-    """Why this gate can never be passed: too few people in its group, or under four eyes only the requester."""
+def late(tx: Tx, row: Row[Any]) -> bool:
+    """Is it too late to use this yes?"""
+    return bool(row.expires_at <= tx.now() and row.decided_at <= tx.now() - TAKE_UP)
+
+
+def lapsed(tx: Tx, row: Row[Any]) -> None:
+    """A yes was not used in time, and its call is over. `row` is locked."""
+    unused = sa.update(approvals).where(approvals.c.id == row.id, approvals.c.status == "approved")
+    if not tx.changed(unused.values(status="lapsed")):
+        return
+    stream = row.execution_id or row.session_id
+    events.append(tx, row.account_id, stream, "approval.lapsed", approval=row.id, call=row.call_id)
+    toolcalls.close(tx, row.call_id, Status.EXPIRED, UNUSED)
+    tx.wake(requests.TOPIC)
+
+
+def nobody(tx: Tx, principal: Principal, ask: Ask, directory: Directory) -> str | None:
+    """Why one of its gates can never be passed."""
+    return next((why for gate in (ask.gate, *ask.also) if (why := _nobody(tx, principal, gate, directory))), None)
+
+
+def _nobody(tx: Tx, principal: Principal, gate: Gate, directory: Directory) -> str | None:
+    """Too few people in its group, or under four eyes only the requester."""
     members = directory.members(gate.group)
     if not members:
         return f"Nobody could be reached: group '{gate.group}' has no members."
@@ -116,16 +131,24 @@ def void(tx: Tx, account_id: str, server: str, tool: str, reason: str) -> int:
     asked = sa.select(approvals.c.id).join(tool_calls, tool_calls.c.id == approvals.c.call_id).where(its, open_)
     ids = tx.execute(asked).scalars().all()
     for row in [requests.locked(tx, account_id, id_) for id_ in ids]:
-        values = {"status": "void", "decided_at": tx.now(), "reason": reason}
-        if not tx.changed(sa.update(approvals).where(approvals.c.id == row.id, open_).values(values)):
-            continue
-        data = {"approval": row.id, "status": "void", "by": None, "reason": reason}
-        events.append(tx, account_id, row.execution_id or row.session_id, "approval.closed", **data)
-        if row.execution_id and row.status == "pending":
-            lifecycle.waiting(tx, row.execution_id, account_id, opened=False)
-        logs.story(tx, account_id, row.execution_id, "warning", reason)
+        spoil(tx, row, reason)
     unsent = sa.select(tool_calls.c.id).where(its, tool_calls.c.status.in_([Status.READY, Status.WAITING]))
     for call_id in tx.execute(unsent).scalars().all():
         toolcalls.close(tx, call_id, Status.WITHDRAWN, reason)
     tx.wake(requests.TOPIC)
     return len(ids)
+
+
+def spoil(tx: Tx, row: Row[Any], reason: str) -> None:
+    """One request, or the unused yes to it, is worth nothing any more, nor is its call. `row` is locked."""
+    open_ = (approvals.c.id == row.id) & approvals.c.status.in_(["pending", "approved"])
+    values = {"status": "void", "decided_at": tx.now(), "reason": reason}
+    if not tx.changed(sa.update(approvals).where(open_).values(values)):
+        return
+    data = {"approval": row.id, "status": "void", "by": None, "reason": reason}
+    events.append(tx, row.account_id, row.execution_id or row.session_id, "approval.closed", **data)
+    if row.execution_id and row.status == "pending":
+        lifecycle.waiting(tx, row.execution_id, row.account_id, opened=False)
+    logs.story(tx, row.account_id, row.execution_id, "warning", reason)
+    toolcalls.close(tx, row.call_id, Status.WITHDRAWN, reason)
+    tx.wake(requests.TOPIC)

@@ -1,4 +1,4 @@
-"""Escalation: a reminder at half the time, the next group at three quarters. Each step is one conditional UPDATE."""
+"""Escalation: a reminder at half the time, the next groups at three quarters. Each step is one conditional UPDATE."""
 
 from datetime import datetime
 from typing import Any
@@ -22,14 +22,15 @@ MOST = 500
 def climb(tx: Tx, directory: Directory) -> int:
     """Take every step that is due; returns how many."""
     untold = approvals.c.reminded_at.is_(None)
-    unasked = approvals.c.escalate_to.is_not(None) & approvals.c.escalated_at.is_(None)
+    unasked = approvals.c.escalate_to.is_not(None) | approvals.c.also.is_not(None)
+    unasked &= approvals.c.escalated_at.is_(None)
     waiting = sa.select(approvals).where(approvals.c.status == "pending", untold | unasked)
     now, steps = tx.now(), 0
     for row in tx.execute(waiting.order_by(approvals.c.expires_at).limit(MOST)).all():
         passed = _passed(row, now)
         if passed >= REMIND_AT and row.reminded_at is None:
             steps += _remind(tx, requests.locked(tx, row.account_id, row.id), directory)
-        if passed >= ESCALATE_AT and row.escalate_to:
+        if passed >= ESCALATE_AT and _further(row):
             steps += escalate(tx, requests.locked(tx, row.account_id, row.id), directory)
     return steps
 
@@ -59,19 +60,25 @@ def _remind(tx: Tx, row: Row[Any], directory: Directory) -> bool:
 
 def escalate(tx: Tx, row: Row[Any], directory: Directory) -> bool:
     """Ask the next group too, if there is one that was not asked; False when nobody new was."""
-    first = requests.asked(directory, row)
-    members = [member for member in directory.members(row.escalate_to or "") if member not in first]
-    if not row.escalate_to or not _step(tx, row, approvals.c.escalated_at):
+    first, groups = requests.asked(directory, row), _further(row)
+    further = dict.fromkeys(member for group in groups for member in directory.members(group))
+    members = [member for member in further if member not in first]
+    if not groups or not _step(tx, row, approvals.c.escalated_at):
         return False
     names = [member.name for member in members]
     stream = row.execution_id or row.session_id
-    data = {"approval": row.id, "group": row.escalate_to, "asked": names}
+    data = {"approval": row.id, "group": ", ".join(groups), "asked": names}
     events.append(tx, row.account_id, stream, "approval.escalated", **data)
     notices.queue(tx, row, _call(tx, row), members, topic=notices.ESCALATED)
     if names:
         logs.story(tx, row.account_id, row.execution_id, "warning", f"Approval request sent to: {', '.join(names)}")
     tx.wake(requests.TOPIC)
     return bool(members)
+
+
+def _further(row: Row[Any]) -> list[str]:
+    """The groups that are asked too when most of the time is over."""
+    return [gate.escalate for gate in requests.gates(row) if gate.escalate]
 
 
 def _call(tx: Tx, row: Row[Any]) -> Row[Any]:

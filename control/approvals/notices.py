@@ -90,8 +90,7 @@ def compose(tx: Tx, row: Row[Any], public_url: str) -> Notice | None:
 
 
 def outcome(tx: Tx, row: Row[Any], failure: Failure | None) -> bool:
-    """Note how an attempt went, in the outbox and in the record; True when the request now has reached nobody and will
-    not."""
+    """Note how an attempt went, in the outbox and in the record; True when it failed and there will be no other."""
     data = outbox.payload(row)
     approval = tx.one(sa.select(approvals).where(approvals.c.id == data["approval_id"]))
     stream = data["execution_id"] or (approval.session_id if approval else events.ACCOUNT)
@@ -103,10 +102,11 @@ def outcome(tx: Tx, row: Row[Any], failure: Failure | None) -> bool:
         return False
     told = {"channel": row.channel, "approver": data["approver"], "error": failure.reason[:500]}
     events.append(tx, row.account_id, stream, "notice.failed", **told)
-    return not _hope(tx, row.account_id, data["approval_id"])
+    return True
 
 
-def _hope(tx: Tx, account_id: str, approval_id: str) -> bool:
-    """Was any notice of this request sent, or may one still be?"""
+def heard(tx: Tx, account_id: str, approval_id: str) -> set[str]:
+    """The approvers whom a notice of this request has reached, or still may."""
     mine = (queued.c.account_id == account_id) & queued.c.payload.contains(f'"approval_id":"{approval_id}"')
-    return tx.one(sa.select(queued.c.id).where(mine, queued.c.status != "failed").limit(1)) is not None
+    rows = tx.execute(sa.select(queued).where(mine, queued.c.status != "failed")).all()
+    return {str(outbox.payload(row)["approver"]) for row in rows}

@@ -152,6 +152,13 @@ def accept(tx: Tx, account_id: str, server: str, tool: str, *, digest: str, by: 
     tx.wake(TOPIC)
 
 
+def accepted(tx: Tx, account_id: str, server: str, tool: str, digest: str | None) -> str | None:
+    """The raw definition behind a digest, if that is what is served now."""
+    its = (definitions.c.account_id == account_id) & (definitions.c.server == server) & (definitions.c.tool == tool)
+    its &= (definitions.c.digest == digest) & (definitions.c.status == Status.ACCEPTED)
+    return tx.execute(sa.select(definitions.c.raw).where(its)).scalar()
+
+
 Named = tuple[str, str]
 """A server and its tool."""
 

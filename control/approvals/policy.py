@@ -1,7 +1,7 @@
 """Which call runs, which needs a person, which never runs. Pure: the evaluator of expressions is handed in.
 
 Every entry that matches applies and the strictest wins: deny over ask over allow. No entry is a denial. An erring
-`deny` denies, an erring `when` asks.
+`deny` denies, an erring `when` asks. Of several entries that ask, each group's gate must be passed.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,8 +20,12 @@ class Allow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
+    """`gate` is the strictest of those that fired, with what any of them wants of a decision; `also` are those of other
+    groups."""
+
     gate: Gate
     rule: str
+    also: tuple[Gate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,18 +50,41 @@ def decide(grants: Sequence[ToolGrant], facts: dict[str, Any], evaluate: Evaluat
             return Deny(rule=why)
     asks = [ask for grant in grants if grant.approval and (ask := _asks(grant.approval, facts, evaluate))]
     if asks:
-        return _strictest(asks)
+        return _together(asks)
     return Allow(rule="the flow lists this tool" + (" and its condition is false" if grants[0].approval else ""))
 
 
-def _strictest(asks: Sequence[Ask]) -> Ask:
-    """The gate that asks most people, with what any of them wants of a decision."""
-    first = min(asks, key=lambda ask: (-ask.gate.quorum, not ask.gate.four_eyes, ask.gate.timeout_s))
-    gates = [first.gate, *(ask.gate for ask in asks)]
-    typed: Confirm = "typed" if any(gate.confirm == "typed" for gate in gates) else "press"
-    signed = any(gate.sign_in for gate in gates)
-    summary = next((gate.summary for gate in gates if gate.summary), None)
-    return replace(first, gate=replace(first.gate, confirm=typed, sign_in=signed, summary=summary))
+def _together(asks: Sequence[Ask]) -> Ask:
+    """One gate a group, as strict as that group's strictest; the shortest time counts for all."""
+    gates: dict[str, Gate] = {}
+    for ask in asks:
+        known = gates.get(ask.gate.group, ask.gate)
+        gates[known.group] = _stricter(known, ask.gate)
+    every = tuple(gates.values())
+    first, *also = sorted(every, key=lambda gate: (-gate.quorum, not gate.four_eyes, gate.timeout_s))
+    typed: Confirm = "typed" if any(gate.confirm == "typed" for gate in every) else "press"
+    gate = replace(
+        first,
+        timeout_s=min(gate.timeout_s for gate in every),
+        confirm=typed,
+        sign_in=any(gate.sign_in for gate in every),
+        summary=next((gate.summary for gate in (first, *also) if gate.summary), None),
+    )
+    return Ask(gate=gate, rule="; ".join(dict.fromkeys(ask.rule for ask in asks)), also=tuple(also))
+
+
+def _stricter(one: Gate, other: Gate) -> Gate:
+    """Two gates of one group as one. The next group may only stand in where both say so."""
+    return replace(
+        one,
+        quorum=max(one.quorum, other.quorum),
+        timeout_s=min(one.timeout_s, other.timeout_s),
+        four_eyes=one.four_eyes or other.four_eyes,
+        escalate=one.escalate if one.escalate == other.escalate else None,
+        confirm="typed" if "typed" in (one.confirm, other.confirm) else "press",
+        sign_in=one.sign_in or other.sign_in,
+        summary=one.summary or other.summary,
+    )
 
 
 def justification(grants: Sequence[ToolGrant]) -> str:

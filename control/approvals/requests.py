@@ -3,6 +3,8 @@
 Who may decide it is the directory's and `asked`; what a decision does to call and run is next door in `desk`.
 """
 
+from collections.abc import Collection
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -12,10 +14,11 @@ from sqlalchemy.engine import Row
 from control import events
 from control.approvals.directory import Approver, Directory
 from control.approvals.policy import Ask
-from control.executions.toolcalls import Call
+from control.executions.toolcalls import Call, Status
 from control.identity import charter as charters
+from control.identity.charter import Gate
 from control.identity.principals import Principal
-from control.tables import approvals, executions, sessions, users
+from control.tables import approvals, executions, sessions, tool_calls, users
 from control.tables import events as recorded
 from control.tables import tokens as issued
 from kit import canonical
@@ -46,6 +49,17 @@ def too_many(tx: Tx, principal: Principal) -> str | None:
             f"people were asked {MOST_HOURLY} times within the hour for this run. Do not ask again before it is over."
         )
     return None
+
+
+def declined(tx: Tx, principal: Principal, call: Call) -> Row[Any] | None:
+    """When a person said no to exactly this in this session, and what the agent was told: {decided_at, error}."""
+    same = (tool_calls.c.session_id == principal.session_id) & (tool_calls.c.digest == call.digest)
+    same &= (tool_calls.c.server == call.server) & (tool_calls.c.tool == call.tool)
+    asked = sa.select(approvals.c.decided_at, tool_calls.c.error).join(
+        approvals, approvals.c.call_id == tool_calls.c.id
+    )
+    no = asked.where(same, tool_calls.c.status == Status.DECLINED, approvals.c.status == "declined")
+    return tx.execute(no.order_by(approvals.c.decided_at.desc()).limit(1)).first()
 
 
 def too_big(call: Call) -> str | None:
@@ -83,6 +97,7 @@ def open_(tx: Tx, principal: Principal, call_id: str, ask: Ask, *, tool: str, as
         "sign_in": ask.gate.sign_in,
         "summary": ask.gate.summary,
         "escalate_to": ask.gate.escalate,
+        "also": canonical.dumps([asdict(gate) for gate in ask.also]) if ask.also else None,
     }
     row = tx.execute(sa.insert(approvals).values(values).returning(approvals)).one()
     data = {"approval": row.id, "call": call_id, "tool": tool, "asked": asked, "expires": rfc3339(row.expires_at)}
@@ -103,9 +118,37 @@ def requester(tx: Tx, principal: Principal) -> str | None:
     return str(by) if "@" in str(by) else None
 
 
+def gates(row: Row[Any]) -> tuple[Gate, ...]:
+    """All that must be passed: the strictest, and those of other groups that fired for the same call."""
+    first = Gate(group=row.approver_group, quorum=row.quorum, escalate=row.escalate_to, four_eyes=row.four_eyes)
+    return (first, *(Gate(**gate) for gate in canonical.parse(row.also or "[]")))
+
+
+def members(directory: Directory, row: Row[Any], gate: Gate) -> tuple[Approver, ...]:
+    """Whose yes counts for one gate: the group's, and the next one's too once it was asked."""
+    return directory.asked(gate.group, gate.escalate if row.escalated_at else None)
+
+
 def asked(directory: Directory, row: Row[Any]) -> tuple[Approver, ...]:
-    """Who may decide: the group, and the next one too once it was asked."""
-    return directory.asked(row.approver_group, row.escalate_to if row.escalated_at else None)
+    """Who may decide: the members of every gate, nobody twice."""
+    return tuple(dict.fromkeys(member for gate in gates(row) for member in members(directory, row, gate)))
+
+
+def lacking(directory: Directory, row: Row[Any], yes: Collection[str]) -> tuple[Gate, ...]:
+    """The gates that are not passed yet. Each wants enough different people of its own, and under four eyes one of them
+    who is not the run's requester; somebody who is in two groups speaks for both."""
+    return tuple(gate for gate in gates(row) if not _passed(row, gate, members(directory, row, gate), yes))
+
+
+def _passed(row: Row[Any], gate: Gate, people: Collection[Approver], yes: Collection[str]) -> bool:
+    agreed = [one for one in people if one.id in yes]
+    others = [one for one in agreed if not (gate.four_eyes and is_requester(one, row.requester))]
+    return len(agreed) >= gate.quorum and bool(others)
+
+
+def one_decides(row: Row[Any]) -> bool:
+    """Is one yes enough, so that whoever gives it may also change the arguments, or say yes to more calls?"""
+    return bool(row.quorum == 1 and not row.also)
 
 
 def is_requester(approver: Approver, email: str | None) -> bool:

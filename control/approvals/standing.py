@@ -6,7 +6,7 @@ conditional UPDATE, so a yes for three calls is worth three calls however many c
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -93,7 +93,8 @@ def _may_give(row: Row[Any], approver: str, directory: Directory) -> None:
         raise Conflict("grant_without_yes", "A standing yes follows an approval.", "Approve the request first.")
     if row.confirm == "typed" or row.sign_in:
         raise Refused("grant_each_time", "This is confirmed each time.", "Approve this call alone.")
-    if not _alone(row.quorum, row.four_eyes, directory.approvers[approver], row.requester):
+    alone = _alone(row.quorum, row.four_eyes, directory.approvers[approver], row.requester)
+    if not (alone and requests.one_decides(row)):
         raise Refused("grant_needs_others", "This tool needs several people each time.", "One can't waive the others.")
 
 
@@ -103,13 +104,23 @@ def _alone(quorum: int, four_eyes: bool, approver: Approver, requester: str | No
 
 
 def use(
-    tx: Tx, principal: Principal, call: Call, ask: Ask, facts: dict[str, Any], directory: Directory
+    tx: Tx,
+    principal: Principal,
+    call: Call,
+    ask: Ask,
+    facts: dict[str, Any],
+    directory: Directory,
+    *,
+    since: datetime | None,
 ) -> Row[Any] | None:
-    """Spend one use of a standing yes that covers this call and whose giver could answer this very question."""
+    """Spend one use of a standing yes that covers this call and whose giver could answer this very question. `since` is
+    when a person declined exactly this: only a later word counts."""
     now = tx.now()
     mine = (grants.c.session_id == principal.session_id) & (grants.c.server == call.server)
     mine &= (grants.c.tool == call.tool) & (grants.c.digest.is_(None) | (grants.c.digest == call.digest))
     alive = grants.c.revoked_at.is_(None) & (grants.c.expires_at > now) & (grants.c.uses_left > 0)
+    if since is not None:
+        alive &= grants.c.created_at > since
     asked = sa.select(grants, tool_calls.c.definition_digest).join(approvals, approvals.c.id == grants.c.approval_id)
     asked = asked.join(tool_calls, tool_calls.c.id == approvals.c.call_id)
     for row in tx.execute(asked.where(mine, alive).order_by(grants.c.expires_at)).all():
@@ -135,6 +146,8 @@ def _covers(row: Row[Any], facts: dict[str, Any]) -> bool:
 
 def _answers(tx: Tx, principal: Principal, row: Row[Any], ask: Ask, directory: Directory) -> bool:
     """Another gate may fire for this call than for the one the yes came from."""
+    if ask.also:
+        return False
     groups: Sequence[str] = [ask.gate.group, *([ask.gate.escalate] if ask.gate.escalate else [])]
     givers = {member.id for group in groups for member in directory.members(group)}
     if row.created_by not in givers or ask.gate.confirm == "typed" or ask.gate.sign_in:

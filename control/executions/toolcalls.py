@@ -119,17 +119,6 @@ def reattach(tx: Tx, principal: Principal, call: Call) -> Row[Any] | None:
     return known
 
 
-def _same(principal: Principal, call: Call) -> sa.ColumnElement[bool]:
-    same = (tool_calls.c.session_id == principal.session_id) & (tool_calls.c.digest == call.digest)
-    return same & (tool_calls.c.server == call.server) & (tool_calls.c.tool == call.tool)
-
-
-def declined_before(tx: Tx, principal: Principal, call: Call) -> str | None:
-    """What a person answered when this session asked for exactly this before and was refused."""
-    refused = sa.select(tool_calls.c.error).where(_same(principal, call), tool_calls.c.status == Status.DECLINED)
-    return tx.execute(refused.order_by(tool_calls.c.asked_at.desc()).limit(1)).scalar()
-
-
 def record(
     tx: Tx,
     principal: Principal,

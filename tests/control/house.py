@@ -1,5 +1,6 @@
 """A domain to test against: the real units over a real database, with one flow that gates `pay`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ from sqlalchemy.engine import Row
 
 from control import events
 from control.approvals import desk as desks
-from control.approvals import policy, rules
+from control.approvals import pins, policy, rules
 from control.approvals.desk import Desk
 from control.approvals.directory import Approver, Directory
 from control.executions import intake, queue, toolcalls
@@ -39,7 +40,21 @@ tools:
   - {server: payments, tool: get_contract}
 limits: {concurrency: 3}
 """
+TOOLS = {tool: {"name": tool, "inputSchema": {"type": "object"}} for tool in ("pay", "get_contract")}
+DIGESTS = {tool: canonical.digest(raw) for tool, raw in TOOLS.items()}
 PAYLOAD = {"amount": 1500, "recipient": "contractor@example.com"}
+
+
+def fits(definition: str, arguments: Mapping[str, Any]) -> str:
+    """What the MCP door says of changed arguments, for a desk without it: nothing is below 0."""
+    below = [name for name, value in arguments.items() if isinstance(value, int) and value < 0]
+    return f"{below} of {canonical.parse(definition)['name']} is below 0" if below else ""
+
+
+def learn(tx: Tx) -> None:
+    """The tool server's definitions, accepted."""
+    seen = [pins.Seen(tool=tool, digest=DIGESTS[tool], raw=canonical.dumps(raw)) for tool, raw in TOOLS.items()]
+    pins.see(tx, ACCOUNT, "payments", seen, pins.Trust(first_use=True))
 
 
 def revoke_session(tx: Tx, ended: Row[Any], cause: object) -> None:
@@ -61,9 +76,10 @@ class House:
         names = ("alice", "bob", "carol")
         people = {id_: Approver(id=id_, name=id_.title(), email=f"{id_}@example.com") for id_ in names}
         groups = {"finance": ("alice", "bob"), "directors": ("carol",), "empty": ()}
-        desk = Desk(Directory(approvers=people, groups=groups), lifecycle)
+        desk = Desk(Directory(approvers=people, groups=groups), lifecycle, fits)
         house = cls(db=db, bus=bus, sealer=Sealer.open(folder / "seal.key"), lifecycle=lifecycle, desk=desk)
         await db.write(accounts.ensure_default)
+        await db.write(learn)
         await house.apply(flow)
         return house
 
@@ -123,9 +139,9 @@ class House:
     ) -> str:
         """Ask for a tool as the MCP door does; the call's id."""
         given = args or {"amount": 1500}
-        call = Call(
-            server="payments", tool=tool, name=tool, args=canonical.dumps(given), digest=canonical.digest(given)
-        )
+        digest = canonical.digest(given)
+        its: dict[str, Any] = {"server": "payments", "tool": tool, "name": tool, "definition_digest": DIGESTS.get(tool)}
+        call = Call(args=canonical.dumps(given), digest=digest, **its)
         facts = facts or {"args": given}
         grants = policy.matching(principal.charter.tools, "payments", tool)
         verdict = policy.decide(grants, facts, rules.evaluate)

@@ -64,10 +64,11 @@ async def test_a_group_nobody_is_in_ends_the_run_at_once(house: House) -> None:
     assert "Nobody could be reached" in (await house.call_row(call)).error
 
 
-async def fail_notices(house: House, *, final: bool = True) -> None:
+async def fail_notices(house: House, *, final: bool = True, only: str | None = None) -> None:
     """What the chore does when no channel takes a notice."""
     failure = Failure(reason="no such channel", final=final)
-    for row in await house.db.read(sa.select(outbox).where(outbox.c.status == "waiting")):
+    whose = outbox.c.target == only if only else sa.true()
+    for row in await house.db.read(sa.select(outbox).where(outbox.c.status == "waiting", whose)):
         await house.db.write(partial(house.desk.noted, sent=row, failure=failure))
 
 

@@ -1,6 +1,7 @@
 """Standing yeses: bounded, revocable, and never worth more than they say."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import anyio
@@ -12,6 +13,7 @@ from control.approvals.standing import Scope
 from control.identity.charter import Gate, ToolGrant
 from control.identity.principals import Principal
 from control.tables import approvals, grants
+from kit.db import Tx
 from kit.errors import Conflict, Fault, Invalid, Refused
 from tests.control.house import ACCOUNT, House
 
@@ -72,6 +74,32 @@ async def test_over_and_revoked_are_over(house: House) -> None:
     past = sa.update(grants).values(expires_at=grant.created_at)
     await house.db.write(lambda tx: tx.execute(past))
     assert await status(house, late, amount=1) == "waiting"
+
+
+async def test_a_later_standing_yes_covers_what_was_declined_before_and_an_earlier_one_does_not(house: House) -> None:
+    principal = await house.gated(on_decline="continue")
+    declined = await house.call(principal, amount=9000)
+    await house.decide(declined, verdict="declined", reason="over budget")
+    await house.deliver(declined)
+    assert await status(house, principal, amount=9000) == "declined"
+    other = await house.call(principal, amount=1)
+    await house.decide(other, grant=EVERY)
+    times = [(await house.call_row(call)).asked_at for call in (declined, other)]
+    for given, expected in zip(times, ("declined", "ready"), strict=True):
+        await house.db.write(partial(Tx.execute, statement=sa.update(grants).values(created_at=given)))
+        assert await status(house, principal, amount=9000) == expected
+    assert len(await house.db.read(sa.select(approvals))) == 2
+
+
+async def test_a_later_standing_yes_that_does_not_cover_it_leaves_a_decline_as_it_is(house: House) -> None:
+    principal = await house.gated(on_decline="continue")
+    declined = await house.call(principal, amount=9000)
+    await house.decide(declined, verdict="declined", reason="over budget")
+    await house.deliver(declined)
+    other = await house.call(principal, amount=1)
+    await house.decide(other, grant=Scope(exact=False, condition="args.amount < 100", uses=9))
+    assert await status(house, principal, amount=9000) == "declined"
+    assert await status(house, principal, amount=99) == "ready"
 
 
 async def test_another_session_has_nothing_of_it(house: House) -> None:

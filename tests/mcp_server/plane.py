@@ -38,6 +38,7 @@ from kit.db import Tx
 from kit.db_sqlite import SqliteDatabase
 from kit.tokens import Signer
 from mcp_server.app import McpEndpoint
+from mcp_server.catalog import complain
 from mcp_server.settings import McpSettings, UpstreamServer
 
 ACCOUNT = "default"
@@ -149,9 +150,8 @@ async def plane(folder: Path, **servers: UpstreamServer) -> AsyncIterator[Plane]
     signer = Signer.open(folder / "token.pem")
     await db.write(lambda tx: _key(tx, signer))
     alice = Approver(id="alice", name="alice@example.com")
-    desk = Desk(
-        Directory(approvers={"alice": alice}, groups={"finance": ("alice",)}), Lifecycle([desks.withdraw, _revoke])
-    )
+    directory = Directory(approvers={"alice": alice}, groups={"finance": ("alice",)})
+    desk = Desk(directory, Lifecycle([desks.withdraw, _revoke]), complain)
     settings = McpSettings(servers={name: _trusting(its) for name, its in servers.items()})
     endpoint = McpEndpoint(db, bus, desk, settings, public_url=PUBLIC)
     apps = {listener: endpoint.app(listener, hosts=["127.0.0.1:*"]) for listener in Listener}

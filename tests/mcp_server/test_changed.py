@@ -33,7 +33,6 @@ async def confirmed(house: Plane, stream: str, meta: Mapping[str, Any]) -> bool:
 async def test_what_a_person_changed_goes_upstream_and_the_agent_is_told(
     house: Plane, payments: Payments, era: Era
 ) -> None:
-    house.desk.complain = house.endpoint.catalog.complain
     session, token = await house.enrolled(GATED)
     results: list[CallToolResult] = []
     async with house.client(token, era) as client, anyio.create_task_group() as agent:

@@ -31,7 +31,7 @@ from ledger import book
 from ledger.book import Entry, Status
 from ledger.prices import Usage
 from preloop.database import open_database
-from tests.control.house import ACCOUNT, House, revoke_session
+from tests.control.house import ACCOUNT, House, fits, learn, revoke_session
 from web import app as web
 from web.parts import Check
 from web.settings import WebSettings
@@ -148,9 +148,10 @@ async def open_world(folder: Path, settings: WebSettings | None = None, url: str
         "carol": Approver(id="carol", name="Carol", email="carol@example.com"),
     }
     groups = {"finance": ("alice", "bob"), "alone": ("carol",)}
-    desk = Desk(Directory(approvers=people, groups=groups), lifecycle)
+    desk = Desk(Directory(approvers=people, groups=groups), lifecycle, fits)
     house = House(db=db, bus=bus, sealer=Sealer.open(folder / "seal.key"), lifecycle=lifecycle, desk=desk)
     await db.write(accounts.ensure_default)
+    await db.write(learn)
     await house.apply(FLOW)
     app = web.build(
         settings=settings or WebSettings(),

@@ -22,7 +22,7 @@ from control.executions.toolcalls import Call, Status
 from control.identity import sessions
 from control.identity.principals import Principal
 from control.tables import approvals, tool_calls
-from kit import canonical
+from kit import canonical, masking
 from kit.bus import Bus
 from kit.db import Database, Lane, Tx
 from kit.errors import Fault, Invalid, Missing, Unauthorized
@@ -167,7 +167,8 @@ class Calls:
         arguments = json.loads(call.args)
         seen = await facts.gather(self._db, who, offer.grants, arguments)
         verdict = policy.decide(offer.grants, seen, rules.evaluate)
-        told = json.dumps({key: arguments[key] for key in asked.arguments if key in arguments}, ensure_ascii=False)
+        shown = masking.masked({key: arguments[key] for key in asked.arguments if key in arguments})
+        told = json.dumps(shown, ensure_ascii=False)
 
         def attach(tx: Tx) -> tuple[str, Row[Any] | None]:
             if who.execution_id and toolcalls.reattach(tx, who, call) is None:

@@ -18,6 +18,7 @@ from control.approvals.desk import Desk
 from control.executions import logs, toolcalls
 from control.executions.toolcalls import Call
 from control.identity.principals import Principal
+from kit import masking
 from kit.db import Database, Tx
 from kit.errors import Fault
 from kit.observe import log
@@ -172,5 +173,5 @@ class Sends:
             error = answers.said(row.tool, result)
             text = f"Tool '{row.name}' failed with error: {error}" if is_error else f"Tool result: {error}"
         if self._desk.settle(tx, row.id, result=result, is_error=is_error, error=error if is_error else None):
-            logs.story(tx, row.account_id, row.execution_id, "error" if is_error else "info", text)
+            logs.story(tx, row.account_id, row.execution_id, "error" if is_error else "info", masking.text(text))
         return toolcalls.seen(tx, row.id, claimed=row)

@@ -20,7 +20,7 @@ from control.tables import approvals, grants, outbox, votes
 from kit import canonical
 from kit.limits import Pace
 from tests.web.test_links import hidden
-from tests.web.world import World
+from tests.web.world import ORIGIN, World
 
 PAYMENT = {"amount": 1500, "recipient": "contractor@example.com", "api_key": "sk-very-secret"}
 WATCHED = (
@@ -70,9 +70,10 @@ async def test_every_link_fetched_a_hundred_times_changes_nothing(world: World) 
         await http.get(f"/a/{link}")
         for _ in range(100):
             for method in ("GET", "HEAD"):
-                answers = [await http.request(method, f"/a/{key}") for key in (link, approval)]
-                answers.append(await signed_in.request(method, f"/approvals/{approval}"))
-                assert [answer.status_code for answer in answers] == [303, 200, 200]
+                answers = [await http.request(method, f"/a/{key}") for key in (link, approval, f"{approval}/reveal")]
+                paths = [f"/approvals/{approval}", f"/approvals/{approval}/reveal"]
+                answers += [await signed_in.request(method, path) for path in paths]
+                assert [answer.status_code for answer in answers] == [303, 200, 303, 200, 303]
     assert await everything(world) == before
 
 
@@ -93,6 +94,20 @@ async def test_a_form_is_not_pressed_without_end(world: World) -> None:
         seen = [(await http.post(f"/a/{approval}", data=form)).status_code for _ in range(25)]
     assert seen[:20] == [409] * 20
     assert 429 in seen[20:]
+
+
+async def test_one_address_that_presses_too_often_stops_no_other(world: World) -> None:
+    _, call, approval = await ask(world)
+    async with world.client() as alice:
+        form = fields(await open_page(alice, world, approval)) | {"digest": "0" * 64}
+        for _ in range(21):
+            last = await alice.post(f"/a/{approval}", data=form)
+    elsewhere = httpx.ASGITransport(world.app, client=("192.0.2.7", 4000))
+    async with httpx.AsyncClient(transport=elsewhere, base_url=ORIGIN, headers={"origin": ORIGIN}) as bob:
+        page = await open_page(bob, world, approval, "bob")
+        assert (await bob.post(f"/a/{approval}", data=fields(page))).status_code == 303
+    assert last.status_code == 429
+    assert (await world.house.approval(call)).decided_by == "bob"
 
 
 def test_a_pace_gives_back_what_time_brings() -> None:

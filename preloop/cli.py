@@ -5,6 +5,7 @@ Exit codes: 0 ok, 1 done and the answer is no, 2 usage, 3 refused, 4 not reachab
 interrupted.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +15,7 @@ import typer
 
 from kit import observe
 from kit.errors import Fault, Invalid
-from preloop import show
+from preloop import inherited, show
 from preloop.commands import (
     approvals,
     audit,
@@ -31,7 +32,7 @@ from preloop.commands import (
     webhooks,
 )
 from preloop.commands.options import Json
-from preloop.settings import DemoSettings, load
+from preloop.settings import DemoSettings, load, take_listen_variables
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -63,16 +64,28 @@ NOT_YET = ((app, "serve"), (app, "models"), (app, "budgets"), (flows.app, "rende
 
 
 @app.command()
-def up(config: Config = None, data: Data = None, port: Annotated[int | None, typer.Option()] = None) -> None:
+def up(
+    config: Config = None,
+    data: Data = None,
+    port: Annotated[int | None, typer.Option()] = None,
+    supervise: Annotated[
+        bool, typer.Option("--supervise", help="Keep the ports open and start again when the plane dies.")
+    ] = False,
+) -> None:
     """Serve the control plane: pages, REST, hooks, MCP, the model gateway and a runner, in one process."""
     settings = load(config=config, data=data)
     if port is not None:
         server = settings.server.model_copy(update={"port": port})
         settings = settings.model_copy(update={"server": server})
     observe.configure(settings.log_level)
+    given = inherited.take(take_listen_variables(), os.getpid())
+    if supervise:
+        from preloop import supervise as parent  # decision 0006
+
+        given = parent.hold(settings, given)  # returns in each child
     from preloop import serve  # decision 0006: only the commands that serve pay for what serves
 
-    run_async(serve.up, settings)
+    run_async(serve.up, settings, print, given)
 
 
 @app.command()

@@ -17,13 +17,12 @@ from control.approvals.notices import Notice
 from control.identity import accounts
 from kit.db import Tx
 from kit.tokens import write_private
-from preloop import inherited
 from preloop.channels import open_channels
 from preloop.chores import Chores
 from preloop.doors import open_doors
 from preloop.house import Console, House, Place, Say, open_engine, open_house
 from preloop.listen import bind, listening, opened, port_of
-from preloop.settings import Settings, take_listen_variables
+from preloop.settings import Settings
 from runner import images
 from runner.docker import DockerEngine
 from runner.run import Parts
@@ -50,7 +49,7 @@ async def plane(
 ) -> AsyncIterator[Plane]:
     """Everything up inside of this context; agents that run when it ends go on and are adopted by the next.
 
-    `given` are sockets that somebody else keeps open, by their names (`preloop/inherited`).
+    `given` are sockets that somebody else keeps open, by their names in `preloop/inherited`.
     """
     async with AsyncExitStack() as stack:
         people = opened(given, "people", settings.server.host, settings.server.port)
@@ -76,9 +75,8 @@ async def plane(
         yield Plane(house=house, url=settings.server.url, sign_in=sign_in)
 
 
-async def up(settings: Settings, say: Say = print) -> None:
+async def up(settings: Settings, say: Say = print, given: Mapping[str, socket.socket] = {}) -> None:
     """Serve until SIGINT or SIGTERM."""
-    given = inherited.take(take_listen_variables(), os.getpid())
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with plane(settings, say, given=given) as running:
             say(f"Preloop listens on {running.url}")

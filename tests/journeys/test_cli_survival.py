@@ -1,9 +1,9 @@
 """The plane dies under real agents that wait for a person, and comes back: each gets its result, the tool ran once.
 
 Codex, OpenCode, Gemini CLI and Claude Code are started as enrolled agents, as their users would, and wait together.
-What keeps their connections while nobody serves is either whoever started the plane and hands it the listening sockets, as
-systemd does, or a relay as in front of every container. Claude Code speaks the older wire here: on 2026-07-28 it gives
-a call up when its stream breaks, and whether it is made again is the model's choice.
+What keeps their connections while nobody serves is either whoever starts the plane and hands it the listening sockets,
+as systemd does, or a relay as in front of every container. Claude Code speaks the older wire here: on 2026-07-28 it
+gives a call up two minutes after its stream broke, and whether it is made again is the model's choice.
 """
 
 from collections.abc import AsyncIterator

@@ -4,6 +4,7 @@ Pure. Other wires' requests are made into its words by LiteLLM's transform (`pro
 what was read from or written to the cache, `output_tokens` includes thinking (platform.claude.com, prompt caching).
 """
 
+import re
 from collections.abc import Mapping, Sequence
 
 from gateway.dialects import failures
@@ -38,6 +39,8 @@ STOPS: Mapping[object, StopReason] = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
+_SAID = re.compile(rb'"(?:text|thinking|partial_json)": ?"((?:[^"\\]|\\.)*+)"')
+"""What a delta says. No text can look like that from inside: its quotes are escaped there."""
 STATUSES: Mapping[object, int] = {"rate_limit_error": 429, "invalid_request_error": 400, "request_too_large": 400}
 
 
@@ -231,8 +234,8 @@ class MessagesMeter(EventMeter):
     def marked(self, events: bytes) -> bool:
         return b"message_" in events or opens(events, b'"error"', b"{")
 
-    def says(self, events: bytes) -> bool:
-        return b"content_block_delta" in events
+    def _hear(self, whole: bytes) -> None:
+        self.heard += sum(len(said) for said in _SAID.findall(whole))
 
     def look(self, payload: bytes) -> bool:
         event = decoded(payload)

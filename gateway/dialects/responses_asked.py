@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 from gateway.dialects.chat_asked import address, lost, one_choice
 from gateway.wires.neutral import Call, Image, Json, Message, Part, Request, Result, Said, Thought, Tool
-from gateway.wires.responses import KEPT_HERE
+from gateway.wires.responses import ENCRYPTED, KEPT_HERE
 from gateway.wires.seals import maker, unseal
 
-ENCRYPTED = "reasoning.encrypted_content"
 _SAMPLED = frozenset({"temperature", "top_p"})
 
 

@@ -286,6 +286,8 @@ def sampling(body: Json) -> Json:
     """The sampling fields that were sent, checked."""
     for name in SAMPLING:
         typed(body, name, *((str, list) if name == "stop" else (int, float)))
+    if isinstance(body.get("stop"), list) and not all(isinstance(word, str) for word in body["stop"]):
+        raise Invalid("field_invalid", "The field `stop` is not a text or a list of texts.")
     return {name: body[name] for name in sorted(SAMPLING) if body.get(name) is not None}
 
 

@@ -119,8 +119,7 @@ def grammar(item: Json) -> None:
     if inner := typed(given, "grammar", dict):
         only(inner, _GRAMMAR_INSIDE, "in a tool's grammar")
     for holder in (given, inner or {}):
-        for name in _GRAMMAR_INSIDE:
-            typed(holder, name, str)
+        texts(holder, "type", *_GRAMMAR_INSIDE)
 
 
 def chosen(choice: str) -> str:

@@ -39,11 +39,12 @@ KEPT_HERE = (
 """They speak in the operator's name, steer a proxy, or point to what a server stores: no provider is told."""
 STORED = ("previous_response_id", "conversation", "background", "prompt")
 NOT_PASSED_ON = (
-    "client_metadata", "include", "max_tool_calls", "metadata", "prompt_cache_key", "prompt_cache_retention",
+    "client_metadata", "max_tool_calls", "metadata", "prompt_cache_key", "prompt_cache_retention",
     "safety_identifier", "top_logprobs", "truncation", "user",
 )  # fmt: skip
+ENCRYPTED = "reasoning.encrypted_content"
 INCLUDED = frozenset({
-    "reasoning.encrypted_content", "message.output_text.logprobs", "web_search_call.action.sources",
+    ENCRYPTED, "message.output_text.logprobs", "web_search_call.action.sources",
     "web_search_call.results", "code_interpreter_call.outputs", "computer_call_output.output.image_url",
     "file_search_call.results", "message.input_image.image_url",
 })  # fmt: skip
@@ -112,7 +113,7 @@ def _plain(body: Json) -> None:
     positive(body, "max_tool_calls")
     typed(_inside(body, "stream_options", _OPTIONS), "include_obfuscation", bool)
     for name in typed(body, "include", list) or ():
-        if name not in INCLUDED:
+        if not isinstance(name, str) or name not in INCLUDED:
             raise Invalid("field_not_allowed", f"The `include` of {name!r} is not allowed here.", "Leave it out.")
 
 
@@ -126,6 +127,8 @@ def _inside(body: Json, name: str, allowed: frozenset[str], *named: str) -> Json
 
 def _dropped(body: Json, text: Json, more: set[str]) -> tuple[str, ...]:
     found = {name for name in NOT_PASSED_ON if body.get(name)} | more
+    if set(body.get("include") or ()) - {ENCRYPTED}:
+        found.add("include")
     if text.get("verbosity"):
         found.add("text.verbosity")
     return tuple(sorted(found))

@@ -4,6 +4,7 @@ Pure. A namespaced tool has a flat name everywhere else and is unfolded on the w
 only named here, with the few settings that reach nothing but it: admission decides.
 """
 
+import re
 from collections.abc import Mapping
 
 from gateway.wires.chat import CUSTOM
@@ -17,7 +18,9 @@ _OWN: Mapping[str, frozenset[str]] = {
     "namespace": frozenset({"type", "name", "description", "tools"}),
     "tool_search": frozenset({"type", "execution", "description", "parameters"}),
 }
-_SEARCH = frozenset({"type", "search_context_size", "user_location", "filters", "external_web_access"})
+_SEARCH = frozenset({
+    "type", "search_context_size", "user_location", "filters", "external_web_access", "search_content_types",
+})  # fmt: skip
 _HOSTED: Mapping[str, frozenset[str]] = {
     "web_search": _SEARCH,
     "web_search_preview": _SEARCH,
@@ -37,7 +40,7 @@ _INSIDE: Mapping[str, frozenset[str]] = {
     "filters": frozenset({"allowed_domains", "blocked_domains"}),
     "container": frozenset({"type", "memory_limit"}),
 }
-_DATED = ("web_search_preview_", "web_search_")
+_DATED = re.compile(r"(web_search(?:_preview)?)_[0-9_]+", re.ASCII)
 
 
 def tools_of(items: list[Json]) -> tuple[tuple[Tool, ...], tuple[str, ...], set[str]]:
@@ -131,8 +134,8 @@ def _hosted(kind: str) -> str | None:
     """The name by which a flow lists it: dated previews are the same tool."""
     if kind in _HOSTED:
         return kind
-    dated = next((prefix for prefix in _DATED if kind.startswith(prefix) and kind[len(prefix) :].isdigit()), None)
-    return dated[:-1] if dated else None
+    dated = _DATED.fullmatch(kind)
+    return dated[1] if dated else None
 
 
 def _settings(item: Json, name: str) -> None:

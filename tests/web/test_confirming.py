@@ -9,16 +9,15 @@ import pytest
 import sqlalchemy as sa
 
 from control import events
-from control.approvals import confirming, links, policy
+from control.approvals import links
 from control.approvals.standing import Scope
-from control.flows import flow as flows
 from control.identity.charter import Gate, ToolGrant
 from control.identity.principals import Role
 from control.tables import approvals, outbox
 from kit import canonical
-from kit.errors import Invalid
 from tests.control.house import ACCOUNT
-from tests.web.test_decisions import PAYMENT, ask, edited, everything, fields, open_page
+from tests.web.test_decisions import PAYMENT, ask, edited, fields, open_page
+from tests.web.test_looking import everything
 from tests.web.world import World
 
 SECRET = str(sorted(PAYMENT).index("api_key"))
@@ -114,28 +113,6 @@ async def test_a_standing_yes_does_not_cover_what_is_typed(world: World) -> None
     assert (await world.house.call_row(await world.house.call(principal, amount=2000))).status == "waiting"
 
 
-@pytest.mark.parametrize(
-    ("args", "said"),
-    [
-        ({"amount": 1500}, ("amount", "1500")),
-        ({"amount": 12.5}, ("amount", "12.5")),
-        ({"amount": "1500"}, ("tool", "pay")),
-        ({"amount": True}, ("tool", "pay")),
-        ({}, ("tool", "pay")),
-    ],
-)
-def test_what_is_to_be_typed(args: dict[str, Any], said: tuple[str, str]) -> None:
-    assert confirming.phrase("pay", args) == said
-
-
-def test_of_several_gates_the_strictest_wishes_hold() -> None:
-    gates = (Gate(group="a", quorum=2), Gate(group="b", confirm="typed"), Gate(group="c", sign_in=True, summary="Pay"))
-    tools = [ToolGrant(server="*", tool="*", approval=gate) for gate in gates]
-    verdict = policy.decide(tools, {}, lambda expression, facts: True)
-    assert isinstance(verdict, policy.Ask)
-    assert verdict.gate == Gate(group="a", quorum=2, confirm="typed", sign_in=True, summary="Pay")
-
-
 # signed in ------------------------------------------------------------------------------------------------------------
 
 
@@ -164,7 +141,11 @@ async def test_a_link_looks_and_a_sign_in_decides(world: World) -> None:
 
 async def revealed(world: World) -> list[dict[str, Any]]:
     rows = await world.house.db.read(sa.select(approvals.c.session_id, approvals.c.execution_id))
-    found = [event for row in rows for event in await events.read(world.house.db, ACCOUNT, row[1] or row[0])]
+    found = [
+        event
+        for row in rows
+        for event in await events.read(world.house.db, ACCOUNT, row.execution_id or row.session_id)
+    ]
     return [event.data for event in found if event.type == "argument.revealed"]
 
 
@@ -264,30 +245,6 @@ async def test_a_notice_says_what_is_dear(world: World) -> None:
     await ask(world, confirm="typed")
     [first, *_] = await world.house.db.read(sa.select(outbox.c.payload))
     assert '"risk":"high"' in first.payload
-
-
-# flow files -----------------------------------------------------------------------------------------------------------
-
-FILE = """
-version: 1
-name: x
-agent: {{runtime: scripted}}
-prompt: x
-tools: [{{server: payments, tool: pay, approval: {{group: finance, {more}}}}}]
-"""
-
-
-def test_a_flow_file_says_how_a_decision_is_confirmed() -> None:
-    read = flows.parse(FILE.format(more='confirm: typed, sign_in: true, summary: "Pay {{args.amount}} USD"'))
-    gate = read.charter().tools[0].approval
-    assert gate
-    assert (gate.confirm, gate.sign_in, gate.summary) == ("typed", True, "Pay {{args.amount}} USD")
-
-
-@pytest.mark.parametrize("more", ["confirm: aloud", "sign_in: often", 'summary: "{{amount}}"', 'summary: "{{args.a"'])
-def test_other_words_for_it_are_errors(more: str) -> None:
-    with pytest.raises(Invalid, match="approval"):
-        flows.parse(FILE.format(more=more))
 
 
 async def test_a_page_that_is_old_learns_that_its_time_is_over_first(world: World) -> None:

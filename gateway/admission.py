@@ -1,108 +1,136 @@
-"""Who may call a model, and what is reserved for it: token, alias, budget, journal, in that order.
+"""Who may call a model, and how often: token, alias, pace, tools that run at the provider, then money and the journal.
 
 Everything that can say no does so here, before the provider hears of the request and before a byte is answered.
 """
 
-from dataclasses import asdict
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
 
 from control.identity.principals import Principal
-from control.identity.sessions import Doorkeeper
-from gateway.attempt import Attempt, Intent, estimate, intent_of, requested
+from gateway.attempt import Attempt, intent_of, requested
+from gateway.call import Call
 from gateway.flush import Flush, Happened
+from gateway.holds import Holds
 from gateway.models import Models
+from gateway.refusals import Limited
 from gateway.upstream import Route, Target
-from gateway.wires.neutral import Request
 from kit.clock import Clock
-from kit.db import Database, Tx
 from kit.errors import Fault, Missing, Refused
-from kit.ids import new_id
-from kit.journal import Journal
-from ledger import budgets, money, prices
-from ledger.budgets import Budget, Exhausted
+from kit.limits import Pace
 
 PREFIX = "preloop-"
 """Agents may write an alias with this before it: some CLIs change their tool protocol for names they know."""
+PROVIDER = "provider"
+"""The server under which a flow lists tools that run at the provider."""
 
 
 class Admission:
-    """The gate of one listener."""
+    """The gate of one process."""
 
-    def __init__(
-        self, *, db: Database, doorkeeper: Doorkeeper, models: Models, flush: Flush, journal: Journal, clock: Clock
-    ) -> None:
-        self._db = db
-        self._doorkeeper = doorkeeper
+    def __init__(self, *, models: Models, holds: Holds, flush: Flush, clock: Clock) -> None:
         self._models = models
+        self._holds = holds
         self._flush = flush
-        self._journal = journal
         self._clock = clock
+        self._paces: dict[str, Pace] = {}
+        self._running: dict[tuple[str, str], int] = {}
 
-    async def identify(self, token: str) -> Principal:
-        """Whose token this is, or Unauthorized."""
-        return await self._doorkeeper.admit(token)
-
-    def route(self, principal: Principal, alias: str) -> Route:
+    def route(self, call: Call) -> Route:
         """Where the alias leads; one that the charter does not name might as well not exist."""
-        mine = principal.charter.models
+        mine, alias = call.principal.charter.models, call.request.alias
         named = alias if alias in mine else alias.removeprefix(PREFIX)
         route = self._models.route(named) if named in mine else None
         if route is None:
             known = ", ".join(mine) or "none"
-            raise Missing("model_not_found", f"There is no model {alias!r} for this agent.", f"It may use: {known}.")
+            self._refuse(
+                call,
+                Missing("model_not_found", f"There is no model {alias!r} for this agent.", f"It may use: {known}."),
+            )
+        if call.request.hosted:
+            self._check_hosted(call, route)
         return route
 
-    async def admit(self, principal: Principal, request: Request, wire: str, size: int) -> tuple[Attempt, Target]:
-        """An attempt, held for at its worst price and in the journal; or a Fault. `size` is the body's bytes."""
+    @contextmanager
+    def seat(self, call: Call, route: Route) -> Iterator[None]:
+        """Room for one more call of this session to this alias, until the context ends; or Limited."""
+        key = (call.principal.session_id, route.alias)
+        self._check_pace(call, route, key)
+        most = route.settings.concurrency
+        running = self._running.get(key, 0)
+        if most is not None and running >= most:
+            self._refuse(
+                call, Limited(f"This agent has {running} calls to {route.alias!r} under way, and may have {most}.", 1)
+            )
+        self._running[key] = running + 1
         try:
-            target = self.route(principal, request.alias).targets[0]
-            self._priced(principal, target)
-        except Fault as fault:
-            self._refused(principal, request, wire, fault, "routing")
-            raise
-        await self._flush.room()
-        intent = intent_of(
-            new_id("att"),
-            principal,
-            target,
-            wire,
-            at=self._clock.now(),
-            input_estimate=estimate(size),
-            max_output=target.max_output(request),
-        )
-        held = await self._hold(principal, request, intent)
-        self._flush.put(requested(intent, held, request.dropped))
-        return Attempt(intent, self._clock), target
+            yield
+        finally:
+            self._running[key] -= 1
+            if not self._running[key]:
+                del self._running[key]
 
-    async def _hold(self, principal: Principal, request: Request, intent: Intent) -> int | None:
-        """Reserve, then write the journal. If we are stopped in between, the reservation is given back."""
-        limit, price = principal.charter.budget_nano, intent.price
-        if limit is None or price is None:
-            self._journal.open(intent.id, asdict(intent))
-            return None
-        amount = prices.ceiling(intent.input_estimate, intent.max_output, price)
+    async def admit(self, call: Call, target: Target, id_: str, number: int, dropped: tuple[str, ...]) -> Attempt:
+        """An attempt, held for at its worst price and in the journal; or a Fault. `number` counts up from 0."""
         try:
-            refused = await self._reserve(intent, budgets.of_session(principal.session_id, limit), amount)
-            if refused is None:
-                self._journal.open(intent.id, asdict(intent))
-                return amount
-        except BaseException:
-            self._flush.put(_release(intent))
+            self._priced(call.principal, target)
+            intent = intent_of(
+                id_,
+                call.principal,
+                target,
+                call.wire.name,
+                at=self._clock.now(),
+                attempt=number,
+                request=call.request,
+                size=call.size,
+            )
+            held = await self._holds.reserve(call.principal, intent)
+        except Refused as fault:
+            self._note(call, fault, "budget" if fault.code == "budget_exceeded" else "routing")
             raise
-        fault = _exhausted(refused, amount)
-        self._refused(principal, request, intent.wire, fault, "budget")
-        raise fault
+        self._flush.put(requested(intent, held, dropped))
+        return Attempt(intent, self._clock)
 
-    async def _reserve(self, intent: Intent, budget: Budget, amount: int) -> Exhausted | None:
-        worker = self._journal.name
+    def refused(self, call: Call, fault: Fault) -> None:
+        """A call that found no upstream leaves its event."""
+        self._note(call, fault, "routing")
 
-        def hold(tx: Tx) -> Exhausted | None:
-            return budgets.hold(tx, intent.account_id, intent.id, [budget], amount, worker=worker)
+    def _check_pace(self, call: Call, route: Route, key: tuple[str, str]) -> None:
+        most = route.settings.requests_per_minute
+        if most is None:
+            return
+        pace = self._paces.setdefault(route.alias, Pace(burst=most, every_s=60 / most))
+        if not pace.take(key[0]):
+            wait_s = max(1, math.ceil(60 / most))
+            self._refuse(call, Limited(f"This agent may ask {route.alias!r} {most} times a minute.", wait_s))
 
-        refused = await self._db.write(hold)
-        if refused is None or refused.held_nano == 0:
-            return refused
-        await self._flush.settled()  # what this agent's last call did not use comes back with the next flush
-        return await self._db.write(hold)
+    def _check_hosted(self, call: Call, route: Route) -> None:
+        """Tools that run at the provider: each listed by the flow without a condition, and priced at every upstream."""
+        listed = {
+            grant.tool
+            for grant in call.principal.charter.tools
+            if grant.server == PROVIDER and grant.approval is None and grant.deny is None
+        }
+        for name in call.request.hosted:
+            if name not in listed:
+                self._refuse(
+                    call,
+                    Refused(
+                        "hosted_tool_not_allowed",
+                        f"The tool {name!r} runs at the provider, out of our sight; this agent may not use it.",
+                        f"List it in the flow: {{server: {PROVIDER}, tool: {name}}}.",
+                    ),
+                )
+            if any(name not in target.settings.hosted_usd for target in route.targets):
+                self._refuse(
+                    call,
+                    Refused(
+                        "hosted_tool_unpriced",
+                        f"The tool {name!r} has no price at the model {route.alias!r}.",
+                        f"Set models.{route.alias}.hosted_usd.",
+                    ),
+                )
 
     def _priced(self, principal: Principal, target: Target) -> None:
         if target.price is None and principal.charter.budget_nano is not None:
@@ -112,8 +140,14 @@ class Admission:
                 f"Set models.{target.alias}.input_usd_per_mtok and output_usd_per_mtok.",
             )
 
-    def _refused(self, principal: Principal, request: Request, wire: str, fault: Fault, stage: str) -> None:
-        data = {"alias": request.alias, "wire": wire, "stage": stage, "error": fault.code, "message": fault.message}
+    def _refuse(self, call: Call, fault: Fault) -> NoReturn:
+        self._note(call, fault, "routing")
+        raise fault
+
+    def _note(self, call: Call, fault: Fault, stage: str) -> None:
+        data = {"alias": call.request.alias, "wire": call.wire.name, "stage": stage}
+        data |= {"error": fault.code, "message": fault.message}
+        principal = call.principal
         self._flush.put(
             Happened(
                 account_id=principal.account_id,
@@ -123,23 +157,3 @@ class Admission:
                 data=data,
             )
         )
-
-
-def _release(intent: Intent) -> Happened:
-    return Happened(
-        account_id=intent.account_id,
-        session_id=intent.session_id,
-        stream=intent.stream,
-        data={"attempt": intent.id},
-        release=intent.id,
-    )
-
-
-def _exhausted(refused: Exhausted, amount: int) -> Refused:
-    limit, spent, held = (money.usd(n) for n in (refused.limit_nano, refused.spent_nano, refused.held_nano))
-    return Refused(
-        "budget_exceeded",
-        f"The budget of {limit} USD has no room for this call: {spent} spent, {held} held, "
-        f"up to {money.usd(amount)} needed.",
-        "Raise limits.budget_usd of the flow, or ask for fewer output tokens.",
-    )

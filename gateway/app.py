@@ -1,69 +1,51 @@
 """The model gateway's door: a raw ASGI application in front of the starlette stack, one instance for each listener.
 
-Wires that are not built yet are refused by name, in their own words. Neighbours: `admission` decides, `relay` answers.
+Wires that are not built yet are refused by name, in their own words. Neighbours: `intake` reads, `admission` decides,
+`relay` answers.
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from starlette.types import Receive, Scope, Send
 
 from control.identity.principals import Principal
 from control.identity.sessions import Doorkeeper
-from gateway import refusals
-from gateway.admission import Admission
-from gateway.flush import Flush
+from gateway import intake, refusals
+from gateway.call import Call
+from gateway.dialects import counting
+from gateway.dialects.counting import Counting
 from gateway.models import Models
 from gateway.relay import Relay
 from gateway.settings import GatewaySettings
 from gateway.stream import JSON, Headers, Outlet
 from gateway.upstream import UpstreamFailed
-from gateway.wires import chat
-from gateway.wires.neutral import HERE, Json, Wire, compact
+from gateway.wires import chat, embeddings, messages_face
+from gateway.wires.neutral import Address, Json, Request, Wire, compact
 from gateway.wires.responses_face import RESPONSES
-from kit import canonical
-from kit.bus import Bus
-from kit.clock import Clock
-from kit.db import Database
-from kit.errors import Fault, Invalid, Missing, Unauthorized
-from kit.journal import Journal
+from kit.errors import Fault, Missing
 from kit.observe import log
 
+Parse = Callable[[Json, Address], Request]
 PREFIXES = ("/openai", "/anthropic", "/gemini")
-WIRES: Mapping[str, Wire] = {"/openai/v1/chat/completions": chat.CHAT, "/openai/v1/responses": RESPONSES}
-_BEARER = re.compile(rb"bearer +(\S+)", re.IGNORECASE)
-_KEYS = (b"x-api-key", b"x-goog-api-key")
+WIRES: Mapping[str, Wire] = {
+    "/openai/v1/chat/completions": chat.CHAT,
+    "/openai/v1/responses": RESPONSES,
+    "/openai/v1/embeddings": embeddings.EMBEDDINGS,
+    "/anthropic/v1/messages": messages_face.MESSAGES,
+}
+COUNTINGS: Mapping[str, Counting] = {"/anthropic/v1/messages/count_tokens": counting.MESSAGES}
+SPOKEN: Mapping[str, Wire] = {"openai": chat.CHAT, "anthropic": messages_face.MESSAGES}
+"""How a path of ours that is nobody's hears so."""
 
 
 class GatewayApp:
-    """`/openai/v1/…` on one listener; the doorkeeper says whose tokens are good there."""
+    """The wires on one listener; the doorkeeper says whose tokens are good there."""
 
-    def __init__(
-        self,
-        *,
-        db: Database,
-        bus: Bus,
-        doorkeeper: Doorkeeper,
-        settings: GatewaySettings,
-        models: Models,
-        flush: Flush,
-        journal: Journal,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, *, doorkeeper: Doorkeeper, settings: GatewaySettings, models: Models, relay: Relay) -> None:
+        self._doorkeeper = doorkeeper
         self._settings = settings
         self._models = models
-        self._admission = Admission(
-            db=db, doorkeeper=doorkeeper, models=models, flush=flush, journal=journal, clock=clock
-        )
-        self._relay = Relay(
-            admission=self._admission,
-            models=models,
-            flush=flush,
-            journal=journal,
-            bus=bus,
-            settings=settings,
-            clock=clock,
-        )
+        self._relay = relay
 
     @staticmethod
     def serves(path: str) -> bool:
@@ -72,85 +54,74 @@ class GatewayApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         outlet = Outlet(receive, send, stalled_s=self._settings.stalled_client_s)
-        wire = WIRES.get(scope["path"], chat.CHAT)
+        path = scope["path"]
+        wire = WIRES.get(path)
         try:
-            await self._route(scope, receive, outlet)
+            if wire is not None and scope["method"] == "POST":
+                await self._relay.answer(await self._call(wire, wire.parse, Address(), scope, receive, outlet))
+            elif path in COUNTINGS and scope["method"] == "POST":
+                await self._count(COUNTINGS[path], Address(), scope, receive, outlet)
+            else:
+                await self._other(path, scope, outlet)
         except Fault as fault:
-            await _refuse(outlet, *_spoken(scope["path"], wire, fault), fault)
+            await _refuse(outlet, *_spoken(path, wire, fault), fault)
         except Exception:
             if outlet.started:
                 raise
-            log.exception("gateway request broke", path=scope["path"])
-            await _refuse(outlet, *wire.refusal(_BROKEN), _BROKEN)
+            log.exception("gateway request broke", path=path)
+            await _refuse(outlet, *_spoken(path, wire, _BROKEN), _BROKEN)
 
-    async def _route(self, scope: Scope, receive: Receive, outlet: Outlet) -> None:
-        path, method = scope["path"], scope["method"]
+    async def _count(self, way: Counting, address: Address, scope: Scope, receive: Receive, outlet: Outlet) -> None:
+        call = await self._call(way.wire, way.parse, address, scope, receive, outlet)
+        await outlet.whole(200, await self._relay.count(way, call), JSON)
+
+    async def _call(
+        self, wire: Wire, parse: Parse, address: Address, scope: Scope, receive: Receive, outlet: Outlet
+    ) -> Call:
+        """Who asks for what."""
+        head = intake.head(scope)
+        token = intake.token(head, scope["query_string"])
+        principal = await self._doorkeeper.admit(token)
+        raw = await intake.body(receive, head.encoding, self._settings.max_body_bytes)
+        if head.named:
+            address = Address(alias=address.alias, stream=address.stream, headers=head.named)
+        try:
+            request = parse(intake.parsed(raw), address)
+        except RecursionError as error:
+            raise intake.too_deep() from error
+        return Call(token=token, principal=principal, request=request, wire=wire, size=len(raw), outlet=outlet)
+
+    async def _other(self, path: str, scope: Scope, outlet: Outlet) -> None:
         if refusals.absent(path):
             raise Fault(*refusals.NOT_YET)
-        if path == "/openai/v1/models" and method == "GET":
-            principal = await self._admission.identify(_token(scope))
+        if path == "/anthropic" and scope["method"] == "HEAD":  # Claude Code asks whether anybody is here
+            return await outlet.whole(200, b"", JSON)
+        if path == "/openai/v1/models" and scope["method"] == "GET":
+            principal = await self._doorkeeper.admit(intake.token(intake.head(scope), scope["query_string"]))
             return await outlet.whole(200, compact(self._listed(principal)).encode(), JSON)
-        wire = WIRES.get(path)
-        if wire is None or method != "POST":
-            raise Missing(
-                "no_such_route", f"There is no {method} {path} here.", "See docs for the model gateway's paths."
-            )
-        token = _token(scope)
-        principal = await self._admission.identify(token)
-        raw = await self._body(scope, receive)
-        request = wire.parse(_parsed(raw), HERE)
-        await self._relay.answer(token, principal, request, wire, len(raw), outlet)
+        raise Missing(
+            "no_such_route", f"There is no {scope['method']} {path} here.", "See docs for the model gateway's paths."
+        )
 
     def _listed(self, principal: Principal) -> Json:
         mine = [alias for alias in principal.charter.models if alias in self._models.aliases]
         data = [{"id": alias, "object": "model", "created": 0, "owned_by": "preloop"} for alias in mine]
         return {"object": "list", "data": data}
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        if dict(scope["headers"]).get(b"content-encoding", b"identity") != b"identity":
-            raise Invalid("encoding_not_supported", "Compressed bodies are not read here.", "Send plain JSON.")
-        pieces, size = [], 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise Invalid("body_cut", "The request's body did not arrive whole.")
-            pieces.append(message.get("body", b""))
-            size += len(pieces[-1])
-            if size > self._settings.max_body_bytes:
-                raise Invalid("body_too_large", f"The body has more than {self._settings.max_body_bytes} bytes.")
-            if not message.get("more_body"):
-                return b"".join(pieces)
 
-
-def _token(scope: Scope) -> str:
-    """The session's token, from whichever header this client's SDK uses."""
-    headers = dict(scope["headers"])
-    bearer = _BEARER.fullmatch(headers.get(b"authorization", b""))
-    found = bearer[1] if bearer else next((headers[key] for key in _KEYS if headers.get(key)), b"")
-    if not found:
-        raise Unauthorized("token_missing", "There is no token.", "Send Authorization: Bearer, with PRELOOP_API_TOKEN.")
-    return found.decode("latin-1")
-
-
-def _parsed(raw: bytes) -> Json:
-    body = canonical.parse(raw)
-    if not isinstance(body, dict):
-        raise Invalid("body_invalid", "The body is not a JSON object.")
-    return body
-
-
-def _spoken(path: str, wire: Wire, fault: Fault) -> tuple[int, bytes]:
+def _spoken(path: str, wire: Wire | None, fault: Fault) -> tuple[int, bytes]:
     if fault.code == refusals.NOT_YET[0] and refusals.absent(path):
         return refusals.not_yet(path)
-    return wire.refusal(fault)
+    return (wire or SPOKEN.get(path.partition("/v1")[0].strip("/"), chat.CHAT)).refusal(fault)
 
 
 async def _refuse(outlet: Outlet, status: int, body: bytes, fault: Fault) -> None:
     if outlet.started:
         return
     headers: Headers = [*JSON]
-    if isinstance(fault, UpstreamFailed) and fault.retry_after_s is not None:
-        headers.append((b"retry-after", str(fault.retry_after_s).encode()))
+    after_s = getattr(fault, "retry_after_s", None)
+    if after_s is not None:
+        headers.append((b"retry-after", b"%d" % after_s))
     elif not isinstance(fault, UpstreamFailed) and status != 503:
         headers.append((b"x-should-retry", b"false"))  # OpenAI's and Anthropic's SDKs heed it
     await outlet.whole(status, body, headers)

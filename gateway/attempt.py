@@ -4,27 +4,37 @@ Values and sums only; the clock is passed in. `admission` makes it, `relay` feed
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
 from control.identity.principals import Principal
+from gateway.dialects.dialect import Meter
 from gateway.flush import Happened
+from gateway.routing import Step
 from gateway.upstream import Target, UpstreamFailed
-from gateway.wires.neutral import CallArguments, CallBegun, Counted, Delta, Reasoning, Stop, Text
+from gateway.wires.neutral import CallArguments, CallBegun, Counted, Delta, Reasoning, Request, Stop, Text
 from kit.clock import Clock, rfc3339
 from kit.errors import Fault
 from ledger import prices
 from ledger.book import Entry, Status
 from ledger.prices import Price, Usage
 
-BYTES_PER_TOKEN = 2
-"""For estimates. English is nearer 4; an estimate that is too low would let a run spend past its limit."""
+CLASSES = tuple(field.name for field in fields(Usage))
+BYTES_PER_TOKEN = 3
+"""For estimates of what was used when nobody counted. English is nearer 4."""
+MEDIA_TOKENS = 3_000
+"""More than any provider counts for one picture."""
 
 
 def estimate(size: int) -> int:
-    """Tokens that so many bytes may be."""
+    """Tokens that so many bytes probably are."""
     return size // BYTES_PER_TOKEN + 1
+
+
+def bound(request: Request, size: int) -> int:
+    """Tokens that a body of so many bytes can't exceed: no token is shorter than a byte."""
+    return max(0, size - request.media_bytes) + request.media * MEDIA_TOKENS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +53,9 @@ class Intent:
     model: str
     wire: str
     at: str
-    input_estimate: int
+    attempt: int = 0  # of this call: retries and fallbacks count up
+    input_estimate: int  # what it probably reads
+    input_bound: int  # what it can't exceed: held for, and billed if this process dies
     max_output: int
     price: Price | None
 
@@ -67,12 +79,21 @@ class Intent:
             cost_source=source,
             price_version=self.price.version if self.price else None,
             at=datetime.fromisoformat(self.at),
+            attempt=self.attempt,
             **more,
         )
 
 
 def intent_of(
-    id_: str, principal: Principal, target: Target, wire: str, *, at: datetime, input_estimate: int, max_output: int
+    id_: str,
+    principal: Principal,
+    target: Target,
+    wire: str,
+    *,
+    at: datetime,
+    attempt: int,
+    request: Request,
+    size: int,
 ) -> Intent:
     return Intent(
         id=id_,
@@ -87,8 +108,10 @@ def intent_of(
         model=target.model,
         wire=wire,
         at=rfc3339(at),
-        input_estimate=input_estimate,
-        max_output=max_output,
+        attempt=attempt,
+        input_estimate=estimate(max(0, size - request.media_bytes)) + request.media * MEDIA_TOKENS // 2,
+        input_bound=bound(request, size),
+        max_output=target.max_output(request) * request.choices,
         price=target.price,
     )
 
@@ -105,13 +128,27 @@ class Attempt:
         self._first_ms: int | None = None
         self._heard = 0
         self._usage: Usage | None = None
-        self._upstream_id: str | None = None
+        self.upstream_id: str | None = None
+
+    @property
+    def began(self) -> bool:
+        """Something of the answer was heard: it can't be asked for again elsewhere."""
+        return self._first_ms is not None
+
+    def metered(self, meter: Meter) -> None:
+        """Take note of where an answer stands that passes through."""
+        self._heard, self.stopped = meter.heard, meter.stopped
+        if meter.counted is not None:
+            self._usage = meter.counted.usage
+            self.upstream_id = meter.counted.upstream_id or self.upstream_id
+        if self._first_ms is None:
+            self._first_ms = self._elapsed()
 
     def saw(self, delta: Delta) -> None:
         """Take note of one delta."""
         match delta:
             case Counted(usage=usage, upstream_id=upstream_id):
-                self._usage, self._upstream_id = usage, upstream_id
+                self._usage, self.upstream_id = usage, upstream_id or self.upstream_id
                 return
             case Stop():
                 self.stopped = True
@@ -150,7 +187,7 @@ class Attempt:
             error_class=self.fault.code if self.fault else None if self.stopped else "cancelled",
             first_token_ms=self._first_ms,
             total_ms=self._elapsed(),
-            upstream_id=self._upstream_id,
+            upstream_id=self.upstream_id,
         )
 
     def _status(self) -> Status:
@@ -182,6 +219,7 @@ def requested(intent: Intent, held_nano: int | None, dropped: tuple[str, ...]) -
     """The event of an admitted call."""
     data: dict[str, Any] = {
         "attempt": intent.id,
+        "number": intent.attempt,
         "alias": intent.alias,
         "provider": intent.provider,
         "model": intent.model,
@@ -200,7 +238,7 @@ def requested(intent: Intent, held_nano: int | None, dropped: tuple[str, ...]) -
 
 def lost(intent: Intent) -> Happened:
     """What a worker that died left open: billed at what was reserved for it, and marked."""
-    usage = Usage(input=intent.input_estimate, output=intent.max_output)
+    usage = Usage(input=intent.input_bound, output=intent.max_output)
     entry = intent.entry(Status.LOST, usage, exact=False, error_class="worker_lost")
     return Happened(
         account_id=intent.account_id,
@@ -215,18 +253,38 @@ def lost(intent: Intent) -> Happened:
 def _facts(intent: Intent, entry: Entry) -> dict[str, Any]:
     return {
         "attempt": entry.id,
+        "number": entry.attempt,
         "alias": entry.alias,
         "provider": entry.provider,
         "model": entry.model,
         "wire": entry.wire,
         "status": entry.status.value,
         "error": entry.error_class,
-        "tokens": asdict(entry.usage),
+        "tokens": {name: getattr(entry.usage, name) for name in CLASSES},
         "cost_nano": entry.cost_nano,
         "cost_source": entry.cost_source,
         "first_token_ms": entry.first_token_ms,
         "total_ms": entry.total_ms,
     }
+
+
+def moved(intent: Intent, step: Step, fault: Fault) -> Happened:
+    """The event of a call that goes on: asked again there, or elsewhere."""
+    target = step.target
+    data: dict[str, Any] = {
+        "after": intent.id,
+        "alias": intent.alias,
+        "provider": target.provider,
+        "model": target.model,
+    }
+    data |= {"wait_ms": round(step.wait_s * 1000), "error": fault.code, "message": fault.message}
+    return Happened(
+        account_id=intent.account_id,
+        session_id=intent.session_id,
+        stream=intent.stream,
+        type=f"model.{step.move}",
+        data=data,
+    )
 
 
 def intent_from(record: Mapping[str, Any]) -> Intent:
@@ -241,10 +299,3 @@ def happened_from(note: Mapping[str, Any]) -> Happened:
     entry |= {"usage": Usage(**entry["usage"]), "status": Status(entry["status"])}
     entry["at"] = datetime.fromisoformat(entry["at"])
     return Happened(**{**note, "entry": Entry(**entry)})
-
-
-def noted(happened: Happened) -> dict[str, Any]:
-    """A settlement as the journal keeps it."""
-    record = asdict(happened)
-    record["entry"] |= {"at": rfc3339(record["entry"]["at"]), "status": record["entry"]["status"].value}
-    return record

@@ -3,6 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from gateway.dialects.chat import CHAT
+from gateway.dialects.dialect import Dialect
+from gateway.dialects.embeddings import EMBEDDINGS
+from gateway.dialects.messages import MESSAGES
+from gateway.dialects.responses import RESPONSES
+from gateway.keys import Keys
 from gateway.provider import LiteLLM
 from gateway.scripted import Script, Scripted, load
 from gateway.settings import GatewaySettings, ModelAlias, Upstream
@@ -10,19 +16,20 @@ from gateway.upstream import Provider, Route, Target
 from kit import canonical
 from ledger.prices import Price, price_of
 
+DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in (CHAT, RESPONSES, MESSAGES, EMBEDDINGS)}
 SCRIPTS = Path(__file__).parents[1] / "examples" / "scripts"
 
 
 class Models:
     """The aliases of this plane."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, keys: Keys | None = None) -> None:
         self._routes = {
             alias: Route(alias=alias, settings=entry, targets=_targets(alias, entry))
             for alias, entry in settings.models.items()
         }
         self._providers: Mapping[str, Provider] = {"scripted": Scripted(_scripts(settings.models))}
-        self._others: Provider = LiteLLM()
+        self._others: Provider = LiteLLM(keys or Keys())
 
     def route(self, alias: str) -> Route | None:
         return self._routes.get(alias)

@@ -17,6 +17,7 @@ import anyio.to_thread
 
 from gateway.dialects import mended
 from gateway.dialects.params import GEMINI, Conversation, options, via
+from gateway.keys import Keys
 from gateway.upstream import Target, UpstreamFailed
 from gateway.wires.neutral import (
     CallArguments,
@@ -53,6 +54,9 @@ _STOPS: dict[str, StopReason] = {
 class LiteLLM:
     """Speaks to whatever LiteLLM can."""
 
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+
     async def dropped(self, target: Target, request: Request) -> tuple[str, ...]:
         """What of a request this provider is not told; Invalid where that would change what was asked."""
         litellm = await _loaded()
@@ -67,7 +71,7 @@ class LiteLLM:
         litellm = await _loaded()
         _register(target.provider, target.model)
         try:
-            chunks = await litellm.acompletion(**_arguments(target, request))
+            chunks = await litellm.acompletion(**_arguments(target, request, self._keys.of(target.settings)))
         except Exception as error:  # LiteLLM's errors are of the provider's making and share no useful parent
             raise _failed(error, target) from error
         try:
@@ -162,7 +166,7 @@ def _register(provider: str, model: str) -> None:
         litellm.register_model({name: known, model: known})
 
 
-def _arguments(target: Target, request: Request) -> Json:
+def _arguments(target: Target, request: Request, key: str | None) -> Json:
     """What `acompletion` is called with: nothing of the client's body but what the neutral request names."""
     settings = target.settings
     conversation = Conversation(request, via(target.provider))
@@ -175,7 +179,7 @@ def _arguments(target: Target, request: Request) -> Json:
         "max_retries": 0,
         "timeout": CONNECT_S,
         "api_base": settings.base_url,
-        "api_key": settings.api_key.get_secret_value() if settings.api_key else None,
+        "api_key": key,
         **options(request, target.max_output(request)),
     }
     return {name: value for name, value in sent.items() if value is not None}

@@ -1,161 +1,208 @@
-"""One model call: admit it, ask the provider, pass its words on, and record what it came to on every exit.
+"""One model call: attempt after attempt until one answers, its words passed on, every attempt settled on every exit.
 
-The provider is read by a task of its own, so that a silent one can be covered with keep-alive comments, a departed
-client does not stop the bill from being exact, and a revoked session ends the stream in the words of its wire.
+A whole answer is one request upstream and one write. A stream has a task that reads the provider into a pipe, so that a
+silent one can be covered with pauses and a departed client does not stop the bill from being exact.
 """
 
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from control.identity import sessions
-from control.identity.principals import Principal
 from gateway.admission import Admission
-from gateway.attempt import Attempt, noted
+from gateway.attempt import Attempt, moved
+from gateway.call import Call
+from gateway.dialects.counting import Counting
 from gateway.flush import Flush
-from gateway.models import Models
+from gateway.holds import Holds
+from gateway.lookout import Lookout
+from gateway.routing import Routing, Step
 from gateway.settings import GatewaySettings
-from gateway.stream import END, JSON, KEEP_ALIVE, SSE, Outlet, Pause, following
-from gateway.upstream import Target, UpstreamFailed
-from gateway.wires.neutral import Delta, Face, Request, Wire
-from kit.bus import Bus
+from gateway.speaking import Voice
+from gateway.stream import END, JSON, SSE, End, Pause, Pipe
+from gateway.upstream import Route, Target, UpstreamFailed
+from gateway.voices import Voices
+from gateway.wires.neutral import Face
 from kit.clock import Clock
-from kit.errors import Fault, Unauthorized
-from kit.journal import Journal
+from kit.errors import Fault
+from kit.ids import new_id
 from kit.observe import log
 
-BUFFERED = 64
-"""Deltas that may wait for a slow client before the provider has to wait too."""
-LOOK_AGAIN_S = 1.0
+SILENT_MOST_S = 10.0
+"""How long a stream's client waits for its headers while upstreams refuse one after the other."""
+Speak = Callable[[Voice, Attempt], Awaitable[None]]
 
 
 class Relay:
-    """Answers requests of one listener."""
+    """Answers the calls of one listener."""
 
     def __init__(
         self,
         *,
         admission: Admission,
-        models: Models,
+        routing: Routing,
+        voices: Voices,
+        holds: Holds,
         flush: Flush,
-        journal: Journal,
-        bus: Bus,
+        lookout: Lookout,
         settings: GatewaySettings,
         clock: Clock,
     ) -> None:
         self._admission = admission
-        self._models = models
+        self._routing = routing
+        self._voices = voices
+        self._holds = holds
         self._flush = flush
-        self._journal = journal
-        self._bus = bus
+        self._lookout = lookout
         self._settings = settings
         self._clock = clock
 
-    async def answer(
-        self, token: str, principal: Principal, request: Request, wire: Wire, size: int, outlet: Outlet
-    ) -> None:
-        """Answer one request. A Fault is raised only while nothing was sent."""
-        attempt, target = await self._admission.admit(principal, request, wire.name, size)
-        face = wire.face(request, attempt.intent.id, int(self._clock.now().timestamp()))
+    async def answer(self, call: Call) -> None:
+        """Answer one call. A Fault is raised only while nothing was sent."""
+        route = self._admission.route(call)
+        call.drains = route.settings.on_disconnect == "drain"
+        with self._admission.seat(call, route):
+            self._lookout.begin(call)
+            try:
+                await (self._stream(call, route) if call.request.stream else self._whole(call, route))
+            finally:
+                self._lookout.finish(call)
+
+    async def count(self, counting: Counting, call: Call) -> bytes:
+        """How many tokens a request has. Nothing is spent; the alias and the pace are checked all the same."""
+        route = self._admission.route(call)
+        with self._admission.seat(call, route):
+            return await self._voices.counted(counting, route.targets[0], call.request)
+
+    async def _whole(self, call: Call, route: Route) -> None:
+        body = b""
+
+        async def speak(voice: Voice, attempt: Attempt) -> None:
+            nonlocal body
+            body = await voice.whole(attempt)
+
+        with call.reading:
+            await self._ask(call, route, speak)
+        if call.fault:
+            raise call.fault
+        await call.outlet.whole(200, body, JSON)
+
+    async def _stream(self, call: Call, route: Route) -> None:
+        reading = _Reading()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._read, call, route, reading)
+            await self._deliver(call, reading)
+        if reading.fault and not call.outlet.started:
+            raise reading.fault
+
+    async def _read(self, call: Call, route: Route, reading: "_Reading") -> None:
+        """Read the provider to its end; what went wrong is left in `reading`."""
+
+        async def speak(voice: Voice, attempt: Attempt) -> None:
+            reading.voice = voice
+            await voice.stream(attempt, reading.pipe.put)
+
         try:
-            async with anyio.create_task_group() as tasks:
-                upstream, deltas = anyio.create_memory_object_stream[Delta](BUFFERED)
-                reading = anyio.CancelScope()
-                tasks.start_soon(self._read, attempt, target, request, upstream, reading)
-                tasks.start_soon(self._until_revoked, token, principal, attempt, reading)
-                tasks.start_soon(self._until_left, outlet, attempt, reading)
-                async with deltas:
-                    deliver = self._stream if request.stream else self._whole
-                    await deliver(attempt, face, deltas, outlet)
-                tasks.cancel_scope.cancel()
+            with call.reading:
+                await self._ask(call, route, speak)
+            reading.fault = call.fault
+        except Fault as fault:
+            reading.fault = fault
+        except Exception:
+            log.exception("model call broke", alias=route.alias)
+            reading.fault = Fault("internal_error", "The gateway broke on this request.", "The log says why.")
         finally:
-            self._settle(attempt)
-        if attempt.fault and not outlet.started:
-            raise attempt.fault
+            reading.pipe.end()
 
-    async def _read(
-        self,
-        attempt: Attempt,
-        target: Target,
-        request: Request,
-        upstream: MemoryObjectSendStream[Delta],
-        reading: anyio.CancelScope,
-    ) -> None:
-        """Read the provider to its end; what went wrong is left in the attempt."""
-        async with upstream:
-            with reading:
-                try:
-                    await self._pass_on(attempt, target, request, upstream)
-                except Fault as fault:
-                    attempt.fault = attempt.fault or fault
-                except Exception:
-                    log.exception("model call broke", alias=target.alias, attempt=attempt.intent.id)
-                    attempt.fault = UpstreamFailed("The model call broke inside the gateway.", code="upstream_cut")
-
-    async def _pass_on(
-        self, attempt: Attempt, target: Target, request: Request, upstream: MemoryObjectSendStream[Delta]
-    ) -> None:
-        async with aclosing(self._models.provider(target).stream(target, request)) as deltas:
-            while True:
-                try:
-                    with anyio.fail_after(target.settings.stream_idle_s):
-                        delta = await anext(deltas)
-                except StopAsyncIteration:
-                    break
-                except TimeoutError as error:
-                    raise UpstreamFailed("The model went silent.", code="upstream_stalled") from error
-                attempt.saw(delta)
-                await upstream.send(delta)
-        if not attempt.stopped:
-            raise UpstreamFailed("The model's answer was cut off.", code="upstream_cut")
-
-    async def _stream(
-        self, attempt: Attempt, face: Face, deltas: MemoryObjectReceiveStream[Delta], outlet: Outlet
-    ) -> None:
+    async def _deliver(self, call: Call, reading: "_Reading") -> None:
         """Headers at once, unless the provider says no right away: then our client gets a real status."""
-        item = await following(deltas, self._settings.patience_s)
-        if item is END and attempt.fault:
+        outlet, pipe = call.outlet, reading.pipe
+        item = await self._first(call, pipe)
+        if item is END and reading.fault:
             return
         await outlet.start(200, SSE)
-        await outlet.write(face.begin())
         while item is not END:
-            await outlet.write(KEEP_ALIVE if isinstance(item, Pause) else face.render(item))  # type: ignore[arg-type]
-            item = await following(deltas, self._settings.keepalive_s)
-        await outlet.write(face.fail(attempt.fault) if attempt.fault else face.end(), last=True)
+            if isinstance(item, bytes):
+                await outlet.write(item)
+            elif pipe.between:
+                await outlet.write(call.wire.keep_alive)
+            item = await pipe.take(self._settings.keepalive_s)
+        await outlet.write(self._failure(call, reading), last=True)
 
-    async def _whole(
-        self, attempt: Attempt, face: Face, deltas: MemoryObjectReceiveStream[Delta], outlet: Outlet
-    ) -> None:
-        async for delta in deltas:
-            face.render(delta)
-        if attempt.fault is None:
-            await outlet.whole(200, face.body(), JSON)
+    async def _first(self, call: Call, pipe: Pipe) -> bytes | Pause | End:
+        """What comes within our patience, which begins anew with every upstream that is asked."""
+        until = self._clock.monotonic() + SILENT_MOST_S
+        item = await pipe.take(self._settings.patience_s)
+        while isinstance(item, Pause) and (left_s := min(call.hopeful_until, until) - self._clock.monotonic()) > 0:
+            item = await pipe.take(left_s)
+        return item
 
-    async def _until_revoked(
-        self, token: str, principal: Principal, attempt: Attempt, reading: anyio.CancelScope
-    ) -> None:
-        """End the call when its session ends: at once by the wake-up, within a second otherwise."""
-        with self._bus.watch(sessions.topic(principal.session_id)) as watch:
-            while True:
-                await watch.changed(LOOK_AGAIN_S)
-                try:
-                    await self._admission.identify(token)
-                except Unauthorized as fault:
-                    attempt.fault = fault
-                    return reading.cancel()
-                except Exception:  # the database does not answer: that alone ends no stream
-                    log.exception("could not look after a session", session=principal.session_id)
+    def _failure(self, call: Call, reading: "_Reading") -> bytes:
+        if reading.fault is None:
+            return b""
+        gap = b"" if reading.pipe.between else b"\n\n"
+        if reading.voice is None:
+            return self._face(call, "att_none").fail(reading.fault)
+        return gap + reading.voice.fail(reading.fault)
 
-    async def _until_left(self, outlet: Outlet, attempt: Attempt, reading: anyio.CancelScope) -> None:
-        """A client that left is still billed exactly: the answer is read to its end, within bounds."""
-        await outlet.left()
-        await anyio.sleep(self._settings.drain_s)
-        attempt.fault = Fault("client_left", "The client left and the answer did not end in time.")
-        reading.cancel()
+    def _face(self, call: Call, id_: str) -> Face:
+        return call.wire.face(call.request, id_, int(self._clock.now().timestamp()))
 
-    def _settle(self, attempt: Attempt) -> None:
-        """Into the journal, so that the figures survive us, and on to the flush. Never waits: it may be cancelled."""
-        happened = attempt.happened()
-        self._journal.note(attempt.intent.id, noted(happened))
-        self._flush.put(happened)
+    async def _ask(self, call: Call, route: Route, speak: Speak) -> None:
+        """Attempt after attempt until one answers; the Fault of the last one when none does."""
+        try:
+            step: Step | None = self._routing.first(route)
+        except UpstreamFailed as fault:
+            self._admission.refused(call, fault)
+            raise
+        tried: list[Target] = []
+        while step is not None:
+            tried.append(step.target)
+            attempt = await self._try(call, step.target, len(tried) - 1, speak)
+            if attempt.fault is None:
+                return
+            gone = attempt.began or call.outlet.gone
+            step = None if gone else self._routing.next(route, tried, attempt.fault)
+            if step is None:
+                raise attempt.fault
+            self._flush.put(moved(attempt.intent, step, attempt.fault))
+            call.hopeful_until = self._clock.monotonic() + step.wait_s + self._settings.patience_s
+            await anyio.sleep(step.wait_s)
+
+    async def _try(self, call: Call, target: Target, number: int, speak: Speak) -> Attempt:
+        """One attempt, settled whatever became of it. Only what came before it began is raised."""
+        attempt: Attempt | None = None
+        try:
+            id_ = new_id("att")
+            voice = await self._voices.of(target, call.request, call.wire, lambda: self._face(call, id_))
+            attempt = await self._admission.admit(call, target, id_, number, voice.dropped)
+            await speak(voice, attempt)
+        except Fault as fault:
+            if attempt is None:
+                raise
+            attempt.fault = fault
+        except Exception:
+            if attempt is None:
+                raise
+            log.exception("model call broke", alias=target.alias, attempt=attempt.intent.id)
+            attempt.fault = UpstreamFailed("The model call broke inside the gateway.", code="upstream_cut")
+        finally:
+            self._settle(call, target, attempt)
+        return attempt
+
+    def _settle(self, call: Call, target: Target, attempt: Attempt | None) -> None:
+        """Never waits: it may be cancelled."""
+        if attempt is None:
+            self._routing.went(target, None, ended=False)
+            return
+        attempt.fault = attempt.fault or call.fault
+        self._routing.went(target, attempt.fault, ended=attempt.stopped)
+        self._holds.settle(attempt.happened())
+
+
+class _Reading:
+    """What the task that reads leaves for the one that writes."""
+
+    def __init__(self) -> None:
+        self.pipe = Pipe()
+        self.voice: Voice | None = None
+        self.fault: Fault | None = None

@@ -43,6 +43,9 @@ class Scripted:
     def __init__(self, scripts: Mapping[str, Script]) -> None:
         self._scripts = scripts
 
+    async def dropped(self, target: Target, request: Request) -> tuple[str, ...]:
+        return request.dropped
+
     async def stream(self, target: Target, request: Request) -> AsyncGenerator[Delta, None]:
         script = self._scripts[target.model]
         turn, spoken = lines(script, request)

@@ -1,6 +1,7 @@
 """What an operator says about models: aliases, where they lead, what they cost. Composed once in `preloop/settings`."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -49,6 +50,7 @@ class Upstream(BaseModel):
     model: str = ""
     base_url: str | None = None
     api_key: SecretStr | None = None
+    api_key_file: Path | None = None  # read again whenever it changes: a key is rotated without a restart
     dialects: tuple[Name, ...] | None = None
     script: str | None = None
     input_usd_per_mtok: Dollars | None = None
@@ -56,12 +58,15 @@ class Upstream(BaseModel):
     cached_input_usd_per_mtok: Dollars | None = None
     cache_write_usd_per_mtok: Dollars | None = None
     reasoning_usd_per_mtok: Dollars | None = None
+    hosted_usd: dict[str, Dollars] = Field(default_factory=dict)  # tools that run at the provider: dollars per call
     max_output_tokens: int = Field(default=16_384, ge=1)
     connect_s: float = Field(default=10, gt=0)
     first_byte_s: float = Field(default=600, gt=0)
     stream_idle_s: float = Field(default=300, gt=0)
     order: int = Field(default=0, ge=0)  # lower is asked first; the next order is the fallback
     weight: int = Field(default=1, ge=1)  # of the calls among those of the same order
+    breaker_failures: int = Field(default=5, ge=1)  # in a row: then it is left alone
+    breaker_s: float = Field(default=15, gt=0)  # for so long, before one call tries it again
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -69,6 +74,8 @@ class Upstream(BaseModel):
             raise ValueError("a scripted model needs `script`: a name from examples/scripts or a path")
         if self.provider != "scripted" and not self.model:
             raise ValueError("`model` is missing: the provider's own name of the model")
+        if self.api_key is not None and self.api_key_file is not None:
+            raise ValueError("give `api_key` or `api_key_file`, not both")
         if (self.input_usd_per_mtok is None) != (self.output_usd_per_mtok is None):
             raise ValueError("give both `input_usd_per_mtok` and `output_usd_per_mtok`, or neither")
         return self

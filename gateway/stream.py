@@ -1,16 +1,12 @@
-"""An answer on its way out: headers, bytes, keep-alive comments, and the client that may be gone.
+"""An answer on its way out: headers, bytes, the client that may be gone, and the pipe between provider and client.
 
 Raw ASGI. Once the client is gone every write is a no-op, so that whoever writes can go on to the end.
 """
 
-import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream
+import asyncio
+
 from starlette.types import Message, Receive, Send
 
-from gateway.wires.neutral import Delta
-
-KEEP_ALIVE = b": keep-alive\n\n"
-"""A comment: every client of the OpenAI wires skips it (Gemini's does not, it is not one of them)."""
 SSE = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -18,21 +14,14 @@ SSE = [
 ]
 JSON = [(b"content-type", b"application/json")]
 Headers = list[tuple[bytes, bytes]]
-
-
-class Pause:
-    """Nothing came for a while."""
-
-
-class End:
-    """Nothing comes any more."""
-
-
-PAUSE, END = Pause(), End()
+PIPE_BYTES = 128 * 1024
+"""What may wait for a slow client before the provider has to wait too."""
 
 
 class Outlet:
     """Where the bytes of one answer go."""
+
+    __slots__ = ("_receive", "_send", "_stalled_s", "gone", "started", "status")
 
     def __init__(self, receive: Receive, send: Send, *, stalled_s: float) -> None:
         self._receive = receive
@@ -40,9 +29,10 @@ class Outlet:
         self._stalled_s = stalled_s
         self.gone = False
         self.started = False
+        self.status = 0
 
     async def start(self, status: int, headers: Headers) -> None:
-        self.started = True
+        self.started, self.status = True, status
         await self._out({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, data: bytes, *, last: bool = False) -> None:
@@ -51,7 +41,7 @@ class Outlet:
 
     async def whole(self, status: int, body: bytes, headers: Headers) -> None:
         """A complete answer of a known length."""
-        await self.start(status, [*headers, (b"content-length", str(len(body)).encode())])
+        await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
         await self.write(body, last=True)
 
     async def left(self) -> None:
@@ -65,17 +55,74 @@ class Outlet:
         if self.gone:
             return
         try:
-            with anyio.fail_after(self._stalled_s):
+            async with asyncio.timeout(self._stalled_s):
                 await self._send(message)
-        except (OSError, TimeoutError):
+        except OSError:  # TimeoutError is one
             self.gone = True
 
 
-async def following(deltas: MemoryObjectReceiveStream[Delta], within_s: float) -> Delta | Pause | End:
-    """The next delta, a pause when none came in time, or the end."""
-    with anyio.move_on_after(within_s):
-        try:
-            return await deltas.receive()
-        except anyio.EndOfStream:
+class Pause:
+    """Nothing came for a while."""
+
+
+class End:
+    """Nothing comes any more."""
+
+
+PAUSE, END = Pause(), End()
+
+
+class Pipe:
+    """Bytes from whoever reads the provider to whoever writes to the client: one of each, and a bound in between."""
+
+    __slots__ = ("_ended", "_pieces", "_room", "_size", "_some", "last")
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._ended = False
+        self._some: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+        self.last = b"\n\n"
+        """The end of what was taken so far."""
+
+    async def put(self, data: bytes) -> None:
+        """Add bytes; waits while the client is too far behind."""
+        self._pieces.append(data)
+        self._size += len(data)
+        _tell(self._some)
+        while self._size >= PIPE_BYTES:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
+
+    def end(self) -> None:
+        self._ended = True
+        _tell(self._some)
+
+    async def take(self, within_s: float) -> bytes | Pause | End:
+        """All that is there, a pause when nothing came in time, or the end."""
+        if not self._pieces and not self._ended:
+            self._some = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout(within_s):
+                    await self._some
+            except TimeoutError:
+                return PAUSE
+        if not self._pieces:
             return END
-    return PAUSE
+        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        self._size = 0
+        self.last = data[-4:]
+        _tell(self._room)
+        return data
+
+    @property
+    def between(self) -> bool:
+        """Is the client between two events, where a pause can be filled?"""
+        return self.last.endswith((b"\n\n", b"\r\n\r\n"))
+
+
+def _tell(waiting: asyncio.Future[None] | None) -> None:
+    if waiting is not None and not waiting.done():
+        waiting.set_result(None)

@@ -15,6 +15,12 @@ OWN: Mapping[str, tuple[str, ...]] = {
     "gemini": ("gemini",),
 }
 """What the well-known providers speak at their own addresses, the best one first."""
+BASES: Mapping[str, str] = {
+    "openai": "https://api.openai.com/v1",
+    "anthropic": "https://api.anthropic.com",
+    "gemini": "https://generativelanguage.googleapis.com/v1beta",
+}
+"""Where they listen, unless the settings say `base_url`."""
 ELSEWHERE = ("chat", "embeddings")
 """What an OpenAI-compatible server at another address speaks, unless the settings say more."""
 
@@ -35,6 +41,17 @@ class Target:
     @property
     def model(self) -> str:
         return self.settings.model or self.settings.script or self.alias
+
+    @property
+    def base(self) -> str | None:
+        """What the paths of its dialects are put behind; None when only LiteLLM knows."""
+        base = self.settings.base_url or BASES.get(self.provider)
+        return base.rstrip("/") if base else None
+
+    @property
+    def key(self) -> tuple[str, str | None, str]:
+        """Which upstream this is, whatever aliases lead to it."""
+        return (self.provider, self.settings.base_url, self.model)
 
     @property
     def dialects(self) -> tuple[str, ...]:
@@ -85,6 +102,11 @@ class UpstreamFailed(Fault):
         """It said no, or was never reached: nothing ran, nothing is billed."""
         return self.code == "upstream_failed"
 
+    @property
+    def final(self) -> bool:
+        """The request itself is at fault: no other upstream would take it."""
+        return self.answered in (400, 413, 422)
+
     @staticmethod
     def _status(answered: int | None) -> int:
         """What our client is told: its own mistakes and busy times pass through, the rest is between us and them."""
@@ -95,5 +117,8 @@ class UpstreamFailed(Fault):
 
 class Provider(Protocol):
     """Answers one request. The stream yields a Stop when the model ended, and raises UpstreamFailed when it did not."""
+
+    async def dropped(self, target: Target, request: Request) -> tuple[str, ...]:
+        """What of a request it is not told; Invalid where that would change what was asked."""
 
     def stream(self, target: Target, request: Request) -> AsyncGenerator[Delta, None]: ...

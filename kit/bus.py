@@ -4,6 +4,7 @@ Publishing happens on the event loop's thread only. A lost wake-up makes a page 
 looks again after a time limit of its own.
 """
 
+from collections.abc import Callable
 from types import TracebackType
 
 import anyio
@@ -12,9 +13,10 @@ import anyio
 class Watch:
     """One waiter on some topics, until closed. Wake-ups that come while nobody waits are kept as one."""
 
-    def __init__(self, bus: "Bus", topics: tuple[str, ...]) -> None:
+    def __init__(self, bus: "Bus", topics: tuple[str, ...], then: Callable[[], None] | None = None) -> None:
         self._bus = bus
         self._topics = topics
+        self._then = then
         self._event = anyio.Event()
 
     @property
@@ -24,6 +26,8 @@ class Watch:
 
     def poke(self) -> None:
         self._event.set()
+        if self._then:
+            self._then()
 
     async def changed(self, limit_s: float) -> bool:
         """Wait for a wake-up; False when `limit_s` seconds passed without one."""
@@ -54,9 +58,9 @@ class Bus:
         for watch in tuple(self._watches.get(topic, ())):
             watch.poke()
 
-    def watch(self, *topics: str) -> Watch:
-        """Subscribe first, then read, then wait: so no change falls between."""
-        watch = Watch(self, topics)
+    def watch(self, *topics: str, then: Callable[[], None] | None = None) -> Watch:
+        """Subscribe first, then read, then wait: so no change falls between. `then` is called at every wake-up."""
+        watch = Watch(self, topics, then)
         for topic in topics:
             self._watches.setdefault(topic, set()).add(watch)
         return watch

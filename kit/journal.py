@@ -9,10 +9,12 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from kit.ids import new_id
 
@@ -33,13 +35,13 @@ class Journal:
         self._open: dict[str, list[bytes]] = {}
         self._file, self._path, self._size = self._fresh()
 
-    def open(self, key: str, record: Mapping[str, object]) -> None:
-        """Write down that something begins, before it does."""
-        self._keep(key, _line({"open": key, "record": dict(record)}))
+    def open(self, key: str, record: object) -> None:
+        """Write down that something begins, before it does. A record is a mapping or a dataclass."""
+        self._keep(key, _line({"open": key, "record": record}))
 
-    def note(self, key: str, record: Mapping[str, object]) -> None:
+    def note(self, key: str, record: object) -> None:
         """Write down what is now known about it; the last note wins."""
-        self._keep(key, _line({"note": key, "record": dict(record)}))
+        self._keep(key, _line({"note": key, "record": record}))
 
     def close(self, key: str) -> None:
         """It is settled elsewhere, durably."""
@@ -149,4 +151,4 @@ def _left(path: Path) -> list[Left]:
 
 
 def _line(entry: object) -> bytes:
-    return json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+    return msgspec.json.encode(entry) + b"\n"

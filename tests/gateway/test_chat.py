@@ -19,7 +19,7 @@ async def plane(tmp_path: Path) -> AsyncIterator[Plane]:
     busy = script(tmp_path, {"status": 429}, {"say": "Now."})
     models = {
         "default": {"provider": "scripted", "script": "payment", **PRICES},
-        "busy": {"provider": "scripted", "script": busy, **PRICES},
+        "busy": {"provider": "scripted", "script": busy, "retries": 0, **PRICES},
         "free": {"provider": "scripted", "script": "payment"},
     }
     async with open_plane(tmp_path, models) as plane:

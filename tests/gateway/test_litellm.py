@@ -35,7 +35,14 @@ async def upstream() -> AsyncIterator[Upstream]:
 async def plane(tmp_path: Path, upstream: Upstream) -> AsyncIterator[Plane]:
     names = ("echo", "tools", "reason", "cut", "silent", "busy", "broken", "rude")
     models = {
-        name: {"provider": "openai", "model": name, "base_url": upstream.url, "api_key": "sk-upstream", **PRICES}
+        name: {
+            "model": name,
+            "base_url": upstream.url,
+            "api_key": "sk-upstream",
+            "dialects": [],
+            "retries": 0,
+            **PRICES,
+        }
         for name in names
     }
     models["nowhere"] = models["echo"] | {"base_url": "http://127.0.0.1:1/v1"}

@@ -1,5 +1,7 @@
 """Requests that get no answer hear so in the shape their client reads."""
 
+import gzip
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -22,31 +24,22 @@ async def http(plane: Plane) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-@pytest.mark.parametrize(
-    ("path", "where"),
-    [
-        ("/openai/v1/embeddings", ("error", "code")),
-        ("/anthropic/v1/messages", ("error", "message")),
-        ("/anthropic/v1/messages/count_tokens", ("error", "message")),
-        ("/gemini/v1beta/models/default:generateContent", ("error", "details", 0, "reason")),
-        ("/gemini/v1beta/models/default:streamGenerateContent", ("error", "details", 0, "reason")),
-    ],
-)
-async def test_a_wire_that_is_not_built_yet_says_so_in_its_own_words(
-    http: httpx.AsyncClient, path: str, where: tuple[str | int, ...]
-) -> None:
-    answer = await http.post(path, json={})
-    said = answer.json()
-    for key in where:
-        said = said[key]
-    assert answer.status_code == 501
-    assert str(said).startswith("not_supported_yet")
+@pytest.mark.parametrize("method", ["generateContent", "streamGenerateContent"])
+async def test_a_wire_that_is_not_built_yet_says_so_in_its_own_words(http: httpx.AsyncClient, method: str) -> None:
+    answer = await http.post(f"/gemini/v1beta/models/default:{method}", json={})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["status"]) == (501, "UNIMPLEMENTED")
+    assert error["details"][0]["reason"] == "not_supported_yet"
 
 
-async def test_gemini_and_anthropic_errors_have_their_own_shapes(http: httpx.AsyncClient) -> None:
-    assert (await http.post("/anthropic/v1/messages")).json()["type"] == "error"
-    assert (await http.post("/gemini/v1beta/models/x:countTokens")).json()["error"]["status"] == "UNIMPLEMENTED"
-    assert (await http.head("/anthropic")).status_code == 501
+async def test_each_origin_says_no_in_its_own_shape(http: httpx.AsyncClient) -> None:
+    assert (await http.post("/anthropic/v1/messages", json={})).json()["type"] == "error"
+    assert (await http.post("/anthropic/v1/files", json={})).json()["type"] == "error"
+    assert (await http.post("/openai/v1/files", json={})).json()["error"]["code"] == "no_such_route"
+
+
+async def test_claude_code_hears_that_somebody_is_here(http: httpx.AsyncClient) -> None:
+    assert (await http.head("/anthropic")).status_code == 200
 
 
 @pytest.mark.parametrize("header", ["authorization", "x-api-key", "x-goog-api-key"])
@@ -70,10 +63,14 @@ async def test_no_token_and_a_wrong_one_are_401(http: httpx.AsyncClient) -> None
     [
         (b"{", "json_invalid"),
         (b"[]", "body_invalid"),
-        (b'{"model":"default","model":"other","messages":[]}', "json_duplicate_key"),
+        (b'{"model":"default","messages":[],"temperature":NaN}', "json_invalid"),
+        (b'{"model":"default","messages":"\xff"}', "json_invalid"),
+        (b'{"model":"default","messages":"\\ud800"}', "json_invalid"),
+        (b'{"model":"default","messages":' + b"[" * 70 + b"]" * 70 + b"}", "json_too_deep"),
+        (b'{"model":"default","messages":' + b"[" * 900 + b"]" * 900 + b"}", "json_too_deep"),
         (b'{"messages":[]}', "field_missing"),
         (b'{"model":"default","messages":[{"role":"king"}]}', "field_invalid"),
-        (b'{"model":"default","messages":[],"n":3}', "not_supported_yet"),
+        (b'{"model":"default","messages":[],"n":3}', "model_unsuitable"),
         (b'{"model":"default","messages":[],"max_tokens":0}', "field_invalid"),
         (b'{"model":"default","messages":[],"temperature":"hot"}', "field_invalid"),
         (b'{"model":"default","messages":[],"service_tier":"priority"}', "not_supported_yet"),
@@ -93,3 +90,45 @@ async def test_a_body_that_is_wrong_is_a_400_that_says_why(
 async def test_other_paths_and_methods_are_not_found(plane: Plane, http: httpx.AsyncClient) -> None:
     assert (await http.get("/openai/v1/chat/completions")).status_code == 404
     assert (await http.post("/openai/v1/files")).json()["error"]["code"] == "no_such_route"
+
+
+async def test_a_key_that_stands_twice_means_what_was_checked(plane: Plane, http: httpx.AsyncClient) -> None:
+    _, token = await plane.session("default")
+    content = b'{"model":"default","model":"other","messages":[]}'
+    answer = await http.post(
+        "/openai/v1/chat/completions", content=content, headers={"authorization": f"Bearer {token}"}
+    )
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
+
+
+async def test_two_equal_tokens_are_one_and_two_others_are_none(plane: Plane, http: httpx.AsyncClient) -> None:
+    _, token = await plane.session("default")
+    headers = {"authorization": f"Bearer {token}", "x-goog-api-key": token}
+    assert (await http.get("/openai/v1/models", headers=headers)).status_code == 200
+    answer = await http.get("/openai/v1/models", headers=headers | {"x-goog-api-key": "another"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "tokens_differ")
+
+
+async def test_a_token_in_the_address_is_refused(plane: Plane, http: httpx.AsyncClient) -> None:
+    _, token = await plane.session("default")
+    answer = await http.get(f"/openai/v1/models?key={token}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "token_in_address")
+
+
+async def test_a_gzip_body_is_read_within_its_bound_and_no_other_packing_is(
+    plane: Plane, http: httpx.AsyncClient
+) -> None:
+    _, token = await plane.session("default")
+    headers = {"authorization": f"Bearer {token}", "content-encoding": "gzip"}
+    path = "/openai/v1/chat/completions"
+    body = json.dumps({"model": "default", "messages": [{"role": "user", "content": "Hello."}]}).encode()
+    assert (await http.post(path, content=gzip.compress(body), headers=headers)).status_code == 200
+    for content, code in (
+        (gzip.compress(b" " * 100_000 + body), "body_too_large"),
+        (gzip.compress(body)[:-9], "body_invalid"),
+        (body, "body_invalid"),
+    ):
+        answer = await http.post(path, content=content, headers=headers)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
+    answer = await http.post(path, content=body, headers=headers | {"content-encoding": "zstd"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (415, "encoding_not_supported")

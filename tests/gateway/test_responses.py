@@ -58,7 +58,7 @@ async def test_a_stream_is_whole_and_numbered_and_unfolds_the_namespace(plane: P
     assert (last.response.usage.input_tokens, last.response.usage.output_tokens) == (412, 96)
     assert (await plane.spend(session)).cost_nano == 412 * 2500 + 96 * 10_000
     assert [data["dropped"] for type_, data in await plane.happened(session) if type_ == "model.requested"] == [
-        ["prompt_cache_key"]
+        ["prompt_cache_key", "tools.format"]
     ]
 
 
@@ -141,8 +141,6 @@ async def test_a_cut_upstream_ends_the_stream_with_response_failed(plane: Plane)
     [
         ("previous_response_id", "resp_1"),
         ("background", True),
-        ("tools", [{"type": "web_search"}]),
-        ("tools", [{"type": "mcp", "server_url": "http://evil.test", "server_label": "x"}]),
         ("input", [{"type": "item_reference", "id": "msg_1"}]),
         ("input", [{"role": "user", "content": [{"type": "input_image", "image_url": "http://evil.test/x"}]}]),
     ],
@@ -153,6 +151,18 @@ async def test_what_the_server_would_have_to_fetch_or_store_is_refused(plane: Pl
     with pytest.raises(openai.BadRequestError) as caught:
         await plane.client(token).responses.create(**body)
     assert caught.value.code == "not_supported_yet"
+
+
+@pytest.mark.parametrize(
+    "tool", [{"type": "web_search"}, {"type": "mcp", "server_url": "http://evil.test", "server_label": "x"}]
+)
+async def test_a_tool_that_runs_at_the_provider_is_refused_unless_the_flow_lists_it(plane: Plane, tool: Any) -> None:
+    session, token = await plane.session("default")
+    with pytest.raises(openai.BadRequestError) as caught:
+        await plane.client(token).responses.create(model="default", input="Hello.", tools=[tool])
+    assert caught.value.code == "hosted_tool_not_allowed"
+    await plane.settled()
+    assert [data["error"] for _, data in await plane.happened(session)] == ["hosted_tool_not_allowed"]
 
 
 async def test_the_answer_is_json_that_other_readers_take_too(plane: Plane) -> None:

@@ -1,0 +1,154 @@
+"""Which upstream is asked next: order and weight, what is out of order, how long to wait before asking again.
+
+`Routing` remembers how each upstream fared; it asks nobody. Its rules: an upstream that failed several times in a row
+is left alone for a while, then one call tries it; one that said when to come back is asked later than its equals;
+whatever broke before the first token may be asked again or elsewhere, within the alias's `retries`.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.upstream import Route, Target, UpstreamFailed
+from kit.clock import Clock
+from kit.errors import Fault
+
+State = Literal["closed", "open", "half_open"]
+Move = Literal["first", "retry", "fallback"]
+WAIT_MOST_S = 5
+"""An upstream that wants us to wait longer is not waited for."""
+BACKOFF_S = 0.25
+HERE_ONLY = (401, 403, 404)
+"""Answers that mean this upstream is set up wrong: it would say the same again."""
+
+
+@dataclass(slots=True)
+class Health:
+    """How one upstream fares, in this process. Times are the clock's monotonic seconds."""
+
+    failures: int = 0  # in a row
+    open_until: float | None = None
+    trying: bool = False  # a call is finding out whether it is well again
+    busy_until: float = 0.0
+    last_error: str | None = None
+    last_error_at: str | None = None
+    answered: int = 0
+    failed: int = 0
+
+    def state(self, now: float) -> State:
+        if self.open_until is None:
+            return "closed"
+        return "open" if now < self.open_until else "half_open"
+
+    def admits(self, now: float) -> bool:
+        state = self.state(now)
+        return state == "closed" or (state == "half_open" and not self.trying)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """Ask this one, after a wait."""
+
+    target: Target
+    move: Move = "first"
+    wait_s: float = 0.0
+
+
+class Routing:
+    """The memory of one process."""
+
+    def __init__(self, clock: Clock, chance: Callable[[], float] = random.random) -> None:
+        self._clock = clock
+        self._chance = chance
+        self._health: dict[tuple[str, str | None, str], Health] = {}
+
+    def health(self, target: Target) -> Health:
+        return self._health.setdefault(target.key, Health())
+
+    def first(self, route: Route) -> Step:
+        """Whom to ask; UpstreamFailed when all of them are out of order."""
+        if len(route.targets) == 1 and self._admits(route.targets[0]):
+            return Step(target=self._taken(route.targets[0]))
+        chosen = self._choose(route.targets)
+        if chosen is None:
+            raise self._closed(route)
+        return Step(target=self._taken(chosen))
+
+    def next(self, route: Route, tried: Sequence[Target], fault: Fault | None) -> Step | None:
+        """Where to go on after the last of `tried` broke before its first token, or None."""
+        if not isinstance(fault, UpstreamFailed) or fault.final or len(tried) > route.settings.retries:
+            return None
+        last, others = tried[-1], [target for target in route.targets if target not in tried]
+        equals = [target for target in others if target.settings.order == last.settings.order]
+        wait_s = self._wait(fault, len(tried))
+        if (chosen := self._choose(equals)) is None and fault.retry_after_s and wait_s is not None:
+            return self._again(last, wait_s)
+        chosen = chosen or self._choose(others)
+        if chosen is not None:
+            return Step(target=self._taken(chosen), move="fallback")
+        hopeless = fault.answered in HERE_ONLY or fault.code == "upstream_stalled"
+        return None if wait_s is None or hopeless else self._again(last, wait_s)
+
+    def _again(self, target: Target, wait_s: float) -> Step | None:
+        return Step(target=self._taken(target), move="retry", wait_s=wait_s) if self._admits(target) else None
+
+    def went(self, target: Target, fault: Fault | None, *, ended: bool) -> None:
+        """How a call went. Neither a fault of the upstream nor `ended`: it says nothing about the upstream."""
+        health = self.health(target)
+        health.trying = False
+        if isinstance(fault, UpstreamFailed) and not fault.final:
+            self._failed(health, target, fault)
+        elif ended:
+            health.failures, health.open_until = 0, None
+            health.answered += 1
+
+    def _failed(self, health: Health, target: Target, fault: UpstreamFailed) -> None:
+        now = self._clock.monotonic()
+        health.last_error, health.last_error_at = fault.message, self._clock.now().isoformat(timespec="seconds")
+        health.failed += 1
+        if fault.answered == 429:  # well, but busy
+            health.busy_until = now + (fault.retry_after_s or 1)
+            return
+        health.failures += 1
+        if health.failures >= target.settings.breaker_failures:
+            health.open_until = now + target.settings.breaker_s
+
+    def _admits(self, target: Target) -> bool:
+        return self.health(target).admits(self._clock.monotonic())
+
+    def _taken(self, target: Target) -> Target:
+        health = self.health(target)
+        health.trying = health.open_until is not None
+        return target
+
+    def _choose(self, targets: Sequence[Target]) -> Target | None:
+        """One of the lowest order that is well and not busy, by weight; else one that is busy."""
+        now = self._clock.monotonic()
+        well = [target for target in targets if self.health(target).admits(now)]
+        free = [target for target in well if self.health(target).busy_until <= now] or well
+        if not free:
+            return None
+        order = min(target.settings.order for target in free)
+        equal = [target for target in free if target.settings.order == order]
+        left = self._chance() * sum(target.settings.weight for target in equal)
+        for target in equal:
+            left -= target.settings.weight
+            if left < 0:
+                return target
+        return equal[-1]
+
+    def _wait(self, fault: UpstreamFailed, tries: int) -> float | None:
+        """Seconds before the same upstream is asked again; None when it wants more than we wait."""
+        if fault.retry_after_s is not None:
+            return float(fault.retry_after_s) if fault.retry_after_s <= WAIT_MOST_S else None
+        return float(BACKOFF_S * 2 ** (tries - 1) * (0.5 + self._chance() / 2))
+
+    def _closed(self, route: Route) -> UpstreamFailed:
+        now = self._clock.monotonic()
+        soonest = min((self.health(target).open_until or now) - now for target in route.targets)
+        return UpstreamFailed(
+            f"The model behind {route.alias!r} is out of order: it failed several times in a row.",
+            code="upstream_out_of_order",
+            retry_after_s=max(1, round(soonest)),
+        )

@@ -1,0 +1,263 @@
+"""Three ways to answer one attempt: `Passing` bytes through, `Reading` another dialect, `Telling` deltas.
+
+Each feeds its attempt's figures while it speaks; what goes wrong is an `UpstreamFailed`. Neighbours: `voices` chooses,
+`client` carries, `dialects/` meter and read.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
+from typing import Protocol
+
+from yarl import URL
+
+from gateway.attempt import Attempt
+from gateway.client import Answer, Client
+from gateway.dialects.dialect import Broken, Dialect, Meter, Reader
+from gateway.upstream import Target, UpstreamFailed
+from gateway.wires.neutral import Delta, Face
+from kit.errors import Fault
+from kit.observe import log
+
+Put = Callable[[bytes], Awaitable[None]]
+
+
+class Voice(Protocol):
+    """One attempt's way to speak."""
+
+    dropped: tuple[str, ...]
+    """What of the request its provider is not told."""
+
+    async def whole(self, attempt: Attempt) -> bytes:
+        """The whole answer, in the words of the client's wire."""
+
+    async def stream(self, attempt: Attempt, put: Put) -> None:
+        """The answer's bytes, piece by piece and to their proper end."""
+
+    def fail(self, fault: Fault) -> bytes:
+        """The terminal event of a stream that broke."""
+
+
+class Post:
+    """One request as a provider gets it."""
+
+    __slots__ = ("_body", "_client", "_dialect", "_headers", "_url", "target")
+
+    def __init__(
+        self, client: Client, target: Target, dialect: Dialect, url: URL, headers: Mapping[str, str], body: bytes
+    ) -> None:
+        self._client = client
+        self._dialect = dialect
+        self._url = url
+        self._headers = headers
+        self._body = body
+        self.target = target
+
+    async def send(self, attempt: Attempt) -> Answer:
+        """The answer, once it is known to be one."""
+        answer = await self._client.post(self.target, self._url, self._headers, self._body)
+        attempt.upstream_id = answer.request_id
+        if answer.status == 200:
+            return answer
+        try:
+            raise self._refused(answer, self._dialect.refused(await answer.refusal()))
+        finally:
+            answer.close()
+
+    async def once(self) -> bytes:
+        """The whole answer to a question that costs nothing."""
+        answer = await self._client.post(self.target, self._url, self._headers, self._body)
+        try:
+            if answer.status != 200:
+                raise self._refused(answer, self._dialect.refused(await answer.refusal()))
+            return await answer.whole()
+        finally:
+            answer.close()
+
+    def _refused(self, answer: Answer, sentence: str) -> UpstreamFailed:
+        """What the client may know. What a provider says of our key or our account is for the log alone."""
+        status, target = answer.status, self.target
+        log.warning("upstream refused", alias=target.alias, provider=target.provider, status=status, said=sentence)
+        if status in (400, 413, 422):
+            return UpstreamFailed(f"The provider refused the request: {sentence}", answered=status)
+        if status == 429:
+            message = "The provider is asked too often."
+        else:
+            message = f"The model behind {target.alias!r} failed (status {status})."
+        return UpstreamFailed(message, answered=status, retry_after_s=answer.retry_after_s)
+
+
+class Passing:
+    """The provider speaks as the client does: its bytes go through while a meter looks on."""
+
+    def __init__(self, post: Post, meter: Meter, dropped: tuple[str, ...]) -> None:
+        self._post = post
+        self._meter = meter
+        self.dropped = dropped
+
+    async def whole(self, attempt: Attempt) -> bytes:
+        answer = await self._post.send(attempt)
+        try:
+            body = self._meter.whole(await answer.whole())
+        except ValueError as error:
+            raise _broken(error, began=False) from error
+        finally:
+            answer.close()
+        attempt.metered(self._meter)
+        _check_end(attempt)
+        return body
+
+    async def stream(self, attempt: Attempt, put: Put) -> None:
+        answer = await self._post.send(attempt)
+        try:
+            await self._pass(answer, attempt, put)
+        except UpstreamFailed:
+            if not attempt.stopped:  # what breaks behind the end of an answer breaks nothing
+                raise
+        finally:
+            answer.close()
+        _check_end(attempt)
+
+    async def _pass(self, answer: Answer, attempt: Attempt, put: Put) -> None:
+        more = True
+        while more:
+            data = await answer.more()
+            more = bool(data)
+            try:
+                passed = self._meter.feed(data)
+            except ValueError as error:
+                if isinstance(error, Broken) and error.passed:
+                    attempt.metered(self._meter)
+                    await put(error.passed)
+                raise _broken(error, began=attempt.began) from error
+            if passed:
+                attempt.metered(self._meter)
+                await put(passed)
+        if attempt.began:
+            attempt.metered(self._meter)
+
+    def fail(self, fault: Fault) -> bytes:
+        return self._meter.fail(fault)
+
+
+class _Rendered:
+    """Deltas in the words of the client's wire."""
+
+    def __init__(self, face: Face) -> None:
+        self.face = face
+        self._begun = False
+
+    def render(self, deltas: Iterable[Delta], attempt: Attempt) -> bytes:
+        """Bytes for some deltas; the beginning goes before the first."""
+        pieces = []
+        for delta in deltas:
+            attempt.saw(delta)
+            if attempt.began:
+                pieces.append(self._begin())
+            pieces.append(self.face.render(delta))
+        return b"".join(pieces)
+
+    def end(self) -> bytes:
+        return self._begin() + self.face.end()
+
+    def fail(self, fault: Fault) -> bytes:
+        return self._begin() + self.face.fail(fault)
+
+    def _begin(self) -> bytes:
+        if self._begun:
+            return b""
+        self._begun = True
+        return self.face.begin()
+
+
+class Reading(_Rendered):
+    """The provider speaks another dialect that we read ourselves."""
+
+    def __init__(self, post: Post, reader: Reader, face: Face, dropped: tuple[str, ...]) -> None:
+        super().__init__(face)
+        self._post = post
+        self._reader = reader
+        self.dropped = dropped
+
+    async def whole(self, attempt: Attempt) -> bytes:
+        answer = await self._post.send(attempt)
+        try:
+            self.render(self._reader.whole(await answer.whole()), attempt)
+        except ValueError as error:
+            raise _broken(error, began=False) from error
+        finally:
+            answer.close()
+        _check_end(attempt)
+        return self.face.body()
+
+    async def stream(self, attempt: Attempt, put: Put) -> None:
+        answer = await self._post.send(attempt)
+        try:
+            more = True
+            while more and not attempt.stopped:
+                data = await answer.more()
+                more = bool(data)
+                await self._say(data, attempt, put)
+        finally:
+            answer.close()
+        _check_end(attempt)
+        await put(self.end())
+
+    async def _say(self, data: bytes, attempt: Attempt, put: Put) -> None:
+        try:
+            said = self.render(self._reader.feed(data), attempt)
+        except ValueError as error:
+            before = error.deltas if isinstance(error, Broken) else ()
+            if said := self.render(before, attempt):
+                await put(said)
+            raise _broken(error, began=attempt.began) from error
+        if said:
+            await put(said)
+
+
+class Telling(_Rendered):
+    """LiteLLM, or a script, tells us what the model said, delta by delta."""
+
+    def __init__(
+        self, deltas: AsyncGenerator[Delta, None], target: Target, face: Face, dropped: tuple[str, ...]
+    ) -> None:
+        super().__init__(face)
+        self._deltas = deltas
+        self._idle_s = target.settings.stream_idle_s
+        self.dropped = dropped
+
+    async def whole(self, attempt: Attempt) -> bytes:
+        await self.stream(attempt, _nowhere)
+        return self.face.body()
+
+    async def stream(self, attempt: Attempt, put: Put) -> None:
+        async with aclosing(self._deltas) as deltas:
+            while True:
+                try:
+                    async with asyncio.timeout(self._idle_s):
+                        delta = await anext(deltas)
+                except StopAsyncIteration:
+                    break
+                except TimeoutError as error:
+                    raise UpstreamFailed("The model went silent.", code="upstream_stalled") from error
+                if said := self.render((delta,), attempt):
+                    await put(said)
+        _check_end(attempt)
+        await put(self.end())
+
+
+async def _nowhere(_: bytes) -> None:
+    """For a whole answer: its face remembers."""
+
+
+def _check_end(attempt: Attempt) -> None:
+    if not attempt.stopped:
+        raise UpstreamFailed("The model's answer was cut off.", code="upstream_cut")
+
+
+def _broken(error: ValueError, *, began: bool) -> UpstreamFailed:
+    """The provider said inside of its answer that it failed, or spoke in no way that it should."""
+    if isinstance(error, Broken):
+        code = "upstream_cut" if began else "upstream_failed"
+        return UpstreamFailed(f"The model failed: {error}", code=code, answered=error.status)
+    return UpstreamFailed("The provider's answer can't be read.", code="upstream_cut")

@@ -1,0 +1,77 @@
+"""Which voice a target is asked with: its own dialect passed through, another one that we write, or LiteLLM."""
+
+from collections.abc import Callable
+
+import msgspec
+from yarl import URL
+
+from gateway.client import Client
+from gateway.dialects.counting import Counting, estimate
+from gateway.dialects.dialect import Dialect
+from gateway.keys import Keys
+from gateway.models import DIALECTS, Models
+from gateway.provider import transformed
+from gateway.speaking import Passing, Post, Reading, Telling, Voice
+from gateway.upstream import Target, UpstreamFailed
+from gateway.wires.neutral import Face, Json, Request, Wire
+from kit.errors import Invalid, Unavailable
+
+EMBEDDINGS = "embeddings"
+
+
+class Voices:
+    """Chooses the voice for a target."""
+
+    def __init__(self, models: Models, client: Client, keys: Keys) -> None:
+        self._models = models
+        self._client = client
+        self._keys = keys
+        self._urls: dict[tuple[str, int, str, bool], URL] = {}
+
+    async def of(self, target: Target, request: Request, wire: Wire, face: Callable[[], Face]) -> Voice:
+        """How this target is asked what this client wants; Invalid when it can't be."""
+        if wire.name in target.dialects and (dialect := DIALECTS.get(wire.name)):
+            body = dialect.passed(request, target.model, target.max_output(request))
+            return Passing(self._post(target, dialect, request, body), dialect.meter(request), request.dropped)
+        if wire.name == EMBEDDINGS or request.choices > 1:
+            raise Invalid(
+                "model_unsuitable", f"The model {target.alias!r} can't do this.", "Ask a model that speaks this wire."
+            )
+        dialect = next((DIALECTS[name] for name in target.dialects if name in DIALECTS and name != EMBEDDINGS), None)
+        if dialect is None:
+            provider = self._models.provider(target)
+            dropped = await provider.dropped(target, request)
+            return Telling(provider.stream(target, request), target, face(), dropped)
+        body, dropped = await self._written(target, dialect, request)
+        return Reading(self._post(target, dialect, request, body), dialect.reader(request), face(), dropped)
+
+    async def counted(self, counting: Counting, target: Target, request: Request) -> bytes:
+        """How many tokens a request has: asked of a provider that can tell, estimated for any other."""
+        if counting.wire.name in target.dialects:
+            url = URL(f"{target.base}{counting.path(target.model)}", encoded=True)
+            headers = counting.dialect.headers(self._keys.of(target.settings), request)
+            body = msgspec.json.encode(counting.passed(request, target.model))
+            try:
+                return await Post(self._client, target, counting.dialect, url, headers, body).once()
+            except UpstreamFailed as fault:
+                if fault.final:
+                    raise
+        return counting.answer(estimate(request))
+
+    async def _written(self, target: Target, dialect: Dialect, request: Request) -> tuple[Json, tuple[str, ...]]:
+        """A request of another wire in the words of this dialect, and what it can't carry."""
+        most = target.max_output(request)
+        if dialect.asked is None:
+            return await transformed(dialect.name, request, target.model, most)
+        return dialect.asked(request, target.model, most)
+
+    def _post(self, target: Target, dialect: Dialect, request: Request, body: Json) -> Post:
+        place = (target.alias, target.place, dialect.name, request.stream)
+        if place not in self._urls:
+            if target.base is None:
+                raise Unavailable(
+                    "base_url_missing", f"Where {target.alias!r} listens is not known.", "Set `base_url`."
+                )
+            self._urls[place] = URL(f"{target.base}{dialect.path(target.model, request.stream)}", encoded=True)
+        headers = dialect.headers(self._keys.of(target.settings), request)
+        return Post(self._client, target, dialect, self._urls[place], headers, msgspec.json.encode(body))

@@ -9,8 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from control.approvals import confirming, requests
-from control.approvals.directory import Approver
+from control.approvals.directory import Approver, Directory
 from control.identity import charter as charters
+from control.identity.charter import Gate
 from control.tables import approvals, executions, sessions, tool_calls
 from control.tables import grants as standing
 from kit import canonical
@@ -80,22 +81,51 @@ async def facts(
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One group that must agree: its people with what they said, and how many did."""
+
+    group: str
+    quorum: int
+    people: list[tuple[str, str | None]]
+    agreed: int
+
+
+def people(directory: Directory, asked: shapes.ApprovalDetail) -> list[Approver]:
+    """Everybody who may decide, nobody twice."""
+    return list(dict.fromkeys(one for gate in asked.gates for one in _members(directory, asked, gate)))
+
+
+def _members(directory: Directory, asked: shapes.ApprovalDetail, gate: Gate) -> tuple[Approver, ...]:
+    return directory.asked(gate.group, gate.escalate if asked.escalated_at else None)
+
+
+def _groups(directory: Directory, asked: shapes.ApprovalDetail) -> list[Asked]:
+    said = {vote.approver: vote.verdict for vote in asked.votes}
+    found = []
+    for gate in asked.gates:
+        members = _members(directory, asked, gate)
+        agreed = sum(said.get(member.id) == "approved" for member in members)
+        names = [(member.name, said.get(member.id)) for member in members]
+        found.append(Asked(group=gate.group, quorum=gate.quorum, people=names, agreed=agreed))
+    return found
+
+
 def _people(given: Parts, asked: shapes.ApprovalDetail, me: Approver | None) -> dict[str, object]:
     directory = given.desk.directory
     decider = directory.approvers.get(asked.decided_by or "")
-    people = directory.asked(asked.approver_group, asked.escalate_to if asked.escalated_at else None)
-    said = {vote.approver: vote.verdict for vote in asked.votes}
+    alone = asked.quorum == 1 and len(asked.gates) == 1
     mine = bool(me and asked.four_eyes and requests.is_requester(me, asked.started_by))
     plain = asked.confirm != "typed" and not asked.sign_in
     return {
-        "people": [(member.name, said.get(member.id)) for member in people],
+        "groups": _groups(directory, asked),
         "decider": decider.name if decider else asked.decided_by,
         "approver": me.name if me else "",
-        "may_decide": me in people,
-        "voted": bool(me and me.id in said),
+        "may_decide": me in people(directory, asked),
+        "voted": bool(me and me.id in {vote.approver for vote in asked.votes}),
         "mine": mine,
-        "alone": asked.quorum == 1 and not mine,
-        "lasting": asked.quorum == 1 and not mine and plain,
+        "alone": alone and not mine,
+        "lasting": alone and not mine and plain,
     }
 
 

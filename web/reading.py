@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 from sqlalchemy.engine import Row
 
+from control.approvals import requests
 from control.executions import states, toolcalls
 from control.executions.states import Shown, Stored
 from control.flows import flow as flows
@@ -179,6 +180,7 @@ async def approval(db: Database, account_id: str, approval_id: str) -> shapes.Ap
         whole_approved=json.loads(row.approved_args) if row.approved_args else None,
         started_by=row.started_by,
         four_eyes=row.four_eyes,
+        gates=list(requests.gates(row)),
         escalate_to=row.escalate_to,
         escalated_at=row.escalated_at,
         receipt=shapes.Receipt(**receipt) if receipt else None,

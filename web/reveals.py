@@ -5,6 +5,7 @@ from control.approvals.directory import Approver
 from kit.db import Tx
 from kit.errors import Conflict, Invalid, Refused
 from web import arguments, shapes
+from web.asked import people
 from web.parts import Parts
 
 
@@ -13,8 +14,7 @@ async def reveal(
 ) -> int:
     """Write down who looks at which argument; then its number, for the page that shows it. Only who may decide an open
     request, in the way they came, may look."""
-    people = given.desk.directory.asked(asked.approver_group, asked.escalate_to if asked.escalated_at else None)
-    if me is None or me not in people:
+    if me is None or me not in people(given.desk.directory, asked):
         raise Refused("approver_not_asked", "You are not among those who were asked.", "Somebody of them can look.")
     if asked.status != "pending":
         raise Conflict("approval_decided", "This request is decided; its secrets stay masked.")

@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, Field
 
 from control.executions.states import Shown
+from control.identity.charter import Gate
 
 T = TypeVar("T")
 
@@ -157,6 +158,8 @@ class ApprovalDetail(Approval):
     started_by: str | None
     """The person behind the run, who can't be the only vote under `four_eyes`."""
     four_eyes: bool
+    gates: list[Gate]
+    """All that must be passed: each wants people of its own group."""
     escalate_to: str | None
     escalated_at: datetime | None
     confirm: str

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from control.executions.states import Cause
+from control.identity.charter import Gate, ToolGrant
 from control.tables import executions, tool_calls
 from tests.web.test_decisions import PAYMENT, ask, fields, open_page
 from tests.web.world import World
@@ -176,6 +177,21 @@ async def test_the_link_to_what_triggered_it_is_web_only(world: World) -> None:
         async with world.client() as http:
             html = (await open_page(http, world, (await world.house.approval(call)).id)).text
         assert html.count(f'href="{address}"') == links
+
+
+async def test_every_group_that_must_agree_is_told_with_its_count(world: World) -> None:
+    gates = (Gate(group="finance", quorum=2), Gate(group="alone"))
+    tools = tuple(ToolGrant(server="payments", tool="pay", approval=gate) for gate in gates)
+    _, call, approval = await ask(world, await world.house.running(tools=tools))
+    await world.house.decide(call, approver="bob")
+    words = await page_of(world, approval, "carol")
+    assert "Asked of finance Alice Moreau, Bob Okafor (agreed) · 1 of 2 agreed" in words
+    assert "Asked of alone Carol · 0 of 1 agreed" in words
+    assert "Your decision as Carol" in words
+    assert "Approve with changed arguments" not in words
+    await world.house.decide(call, approver="carol")
+    assert (await world.house.approval(call)).status == "pending"
+    assert "You have voted; others must agree too." in await page_of(world, approval, "carol")
 
 
 # the justification ----------------------------------------------------------------------------------------------------

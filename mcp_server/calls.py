@@ -26,6 +26,7 @@ from kit import canonical, masking
 from kit.bus import Bus
 from kit.db import Database, Lane, Tx
 from kit.errors import Fault, Invalid, Missing, Unauthorized
+from kit.metrics import Counter
 from mcp_server import answers, facts, schema
 from mcp_server.answers import Result
 from mcp_server.asked import Answer, Asked, Begun, Waiting
@@ -43,6 +44,7 @@ LATE_S = 0.1
 PART_S = 5.0
 """How long an identical call waits for the delivery of the one before it to be noted."""
 DRAIN = "mcp:drain"
+HOLDS = Counter("preloop_holds_total", "Waits for a person, by the form the wire gives them.", "form")
 
 
 class Calls:
@@ -228,6 +230,8 @@ class Calls:
                         return Answer(result=answers.error(answers.OVER))
                     continue
                 now = anyio.current_time()
+                if due is None and row.status == Status.WAITING:
+                    HOLDS.add(waiting.manner.form)
                 if due is None:
                     due = now if row.status == Status.WAITING else begun.since + FIRST_S
                 if now >= due:

@@ -14,11 +14,13 @@ import anyio
 from control.approvals.policy import matching
 from control.identity.charter import ToolGrant
 from control.identity.principals import Principal
+from kit.metrics import Counter
 from mcp_server.schema import Definition, advertise, complaints, define, names
 from mcp_server.trust import Trust
 from mcp_server.upstream import Upstream
 
 KEPT = 1000
+LISTS = Counter("preloop_tool_lists_total", "Questions for a session's tools, by whether the answer was kept.", "cache")
 
 _Key = tuple[tuple[ToolGrant, ...], tuple[int, ...], int]
 
@@ -51,6 +53,7 @@ class Catalog:
                     waiting.start_soon(upstream.first)
         generations = tuple(upstream.generation for upstream in self.upstreams.values())
         key = (principal.charter.tools, generations, self._trust.generation)
+        LISTS.add("hit" if key in self._kept else "miss")
         if key not in self._kept:
             if len(self._kept) >= KEPT:
                 self._kept.clear()

@@ -15,6 +15,7 @@ from starlette.types import Message, Receive, Send
 
 from control.identity.principals import Principal
 from kit.errors import Fault, Invalid
+from kit.metrics import Gauge
 from kit.observe import log
 from mcp_server import resume
 from mcp_server.asked import Answer, Begun
@@ -22,6 +23,7 @@ from mcp_server.resume import Trail
 
 EXCHANGE = "preloop.exchange"
 """Where the ASGI scope carries it."""
+ORPHANS = Gauge("preloop_orphaned_waiters", "Handlers that go on although their client has left: none should for long.")
 MAX_BODY = 4 * 1024 * 1024
 PING_S = 15.0
 """A silent stream of ours says that it is alive."""
@@ -98,6 +100,7 @@ class Exchange:
         self._primed = True
         self._events = 0
         self._handling: anyio.CancelScope | None = None
+        self._orphan = False
         self._lock = anyio.Lock(fast_acquire=True)
 
     # what the SDK reads ---------------------------------------------------------------------------------------------
@@ -231,6 +234,8 @@ class Exchange:
         self.over = True
         if self._handling is not None:
             self._handling.cancel()
+            self._orphan = True
+            ORPHANS.add()
         if self._started and not self._ended:
             self._ended = True
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -251,6 +256,9 @@ class Exchange:
             except Exception as error:
                 log.exception("a call broke")
                 raise MCPError(code=INTERNAL_ERROR, message="Something went wrong on our side.") from error
+            finally:
+                self._handling = None
+                ORPHANS.add(by=-int(self._orphan))
 
     def _next_id(self) -> str | None:
         self._events += 1

@@ -32,6 +32,11 @@ class Manner:
     tasks: bool = False
     heard: Heard | None = None
 
+    @property
+    def form(self) -> str:
+        """What a wait is for this client: a task, a stream of the older wire, one that hears progress, or silence."""
+        return "task" if self.tasks else "older" if self.older else "progress" if self.progress else "silent"
+
     def offered(self, may_ask: Collection[str]) -> Message:
         """The client's capabilities that an upstream may know of."""
         return {name: self.capabilities[name] for name in sorted(may_ask) if name in self.capabilities}

@@ -16,6 +16,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import MISSING_REQUIRED_CLIENT_CAPABILITY, REQUEST_TIMEOUT, ToolListChangedNotification
 
 from kit.errors import Invalid
+from kit.metrics import Histogram
 from kit.observe import log
 from mcp_server import answers
 from mcp_server.line import Dialler, Line, result_of
@@ -36,6 +37,7 @@ PROTOCOL_ERROR = "preloop/error"
 """In `_meta` of a result: it was a JSON-RPC error and goes to the client as one."""
 RELIST_S = 30.0
 """How old our list of its tools may be; an upstream that announces a change is asked at once."""
+LATENCY = Histogram("preloop_upstream_seconds", "Calls of tool servers, by how they ended.", "server", "outcome")
 
 Learned = Callable[[Sequence[Definition]], Awaitable[None]]
 
@@ -125,9 +127,12 @@ class Upstream:
         for _ in range(2):
             if not await self.ready(BACK_S):
                 return NotSent(reason=self.trouble)
-            if digest and not self._is(tool, digest):
+            now = (self.definitions or {}).get(tool)
+            if digest and (now is None or now.digest != digest):
                 return NotSent(reason="the tool changed just now")
+            began = anyio.current_time()
             outcome = await self._call(tool, params, manner)
+            LATENCY.observe(anyio.current_time() - began, self.name, type(outcome).__name__.lower())
             if not isinstance(outcome, NotSent):
                 break
         return outcome
@@ -145,10 +150,6 @@ class Upstream:
     def timeout_of(self, tool: str) -> float:
         """Seconds one call of this tool may take."""
         return self.settings.timeout_of(tool)
-
-    def _is(self, tool: str, digest: str) -> bool:
-        now = (self.definitions or {}).get(tool)
-        return now is not None and now.digest == digest
 
     async def _call(self, tool: str, params: Message, manner: Manner) -> Outcome:
         line = self._line

@@ -26,6 +26,7 @@ from web import (
     auth,
     dashboard,
     executions,
+    figures,
     flows,
     grants,
     hooks,
@@ -45,7 +46,7 @@ from web.settings import WebSettings
 
 READY_S = 2.0
 """How long one check of /readyz may take."""
-PROGRAMS = ("/api/", "/hooks/", "/healthz", "/readyz")
+PROGRAMS = ("/api/", "/hooks/", "/healthz", "/readyz", "/metrics")
 ROOMS = (dashboard, executions, flows, approvals, grants, policy, spend, sessions, tools, users, tokens)
 
 
@@ -70,6 +71,7 @@ def build(
             *live.routes,
             *openapi.routes(operations),
             openapi.described(operations, settings.url),
+            *figures.routes,
             *_plain(),
             Mount("/static/" + BUILD, _kept(StaticFiles(directory=STATIC))),
         ],
@@ -136,7 +138,7 @@ async def _as_fault(request: Request, error: Exception) -> Response:
 
 
 ABSENT = (
-    *("/audit", "/settings", "/metrics", "/api/flow.schema.json", "/api/v1/models", "/api/v1/budgets", "/api/v1/audit"),
+    *("/audit", "/settings", "/api/flow.schema.json", "/api/v1/models", "/api/v1/budgets", "/api/v1/audit"),
     *("/api/v1/settings", "/api/v1/flows/{name}/render", "/api/v1/flows/{name}/health"),
     "/api/v1/executions/{id}/artifacts",
 )

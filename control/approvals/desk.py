@@ -29,10 +29,14 @@ from control.identity.principals import Principal
 from control.tables import approvals, tool_calls, votes
 from kit.db import Tx
 from kit.errors import Conflict, Invalid, Refused
+from kit.metrics import Counter
 
 GONE = endings.GONE
 TOPIC = requests.TOPIC
 withdraw = endings.withdraw
+
+
+REATTACHED = Counter("preloop_calls_reattached_total", "Calls that were made again and found their row.")
 
 
 class Verdict(StrEnum):
@@ -71,6 +75,7 @@ class Desk:
             return str(known.id)
         if known := toolcalls.reattach(tx, principal, call):
             events.append(tx, principal.account_id, principal.stream, "tool.reattached", call=known.id)
+            tx.at_last(REATTACHED.add)
             return str(known.id)
         kept = json.dumps(context, default=str)
         if isinstance(verdict, policy.Deny):

@@ -32,7 +32,8 @@ def withdraw(tx: Tx, ended: Row[Any], cause: Cause | None) -> None:
     mine = approvals.c.execution_id == ended.id
     now = tx.now()
     gone = sa.update(approvals).where(mine, approvals.c.status == "pending")
-    for row in tx.execute(gone.values(status="withdrawn", decided_at=now).returning(approvals.c.id)).all():
+    for row in tx.execute(gone.values(status="withdrawn", decided_at=now).returning(approvals)).all():
+        requests.count(tx, row, "withdrawn")
         data = {"approval": row.id, "status": "withdrawn", "by": None, "reason": None}
         events.append(tx, ended.account_id, ended.id, "approval.closed", **data)
     tx.execute(sa.update(approvals).where(mine, approvals.c.status == "approved").values(status="lapsed"))
@@ -79,6 +80,7 @@ def lapsed(tx: Tx, row: Row[Any]) -> None:
     unused = sa.update(approvals).where(approvals.c.id == row.id, approvals.c.status == "approved")
     if not tx.changed(unused.values(status="lapsed")):
         return
+    requests.count(tx, row, "lapsed")
     stream = row.execution_id or row.session_id
     events.append(tx, row.account_id, stream, "approval.lapsed", approval=row.id, call=row.call_id)
     toolcalls.close(tx, row.call_id, Status.EXPIRED, UNUSED)
@@ -145,6 +147,7 @@ def spoil(tx: Tx, row: Row[Any], reason: str) -> None:
     values = {"status": "void", "decided_at": tx.now(), "reason": reason}
     if not tx.changed(sa.update(approvals).where(open_).values(values)):
         return
+    requests.count(tx, row, "void")
     data = {"approval": row.id, "status": "void", "by": None, "reason": reason}
     events.append(tx, row.account_id, row.execution_id or row.session_id, "approval.closed", **data)
     if row.execution_id and row.status == "pending":

@@ -23,15 +23,18 @@ from control.tables import events as recorded
 from control.tables import tokens as issued
 from kit import canonical
 from kit.clock import rfc3339
-from kit.db import Tx
+from kit.db import Database, Tx
 from kit.errors import Missing
 from kit.ids import new_id
+from kit.metrics import PATIENCE, Counter, Histogram
 
 TOPIC = "approvals"
 """Woken when the list of open approvals changes."""
 MOST_OPEN = 10
 MOST_HOURLY = 30
 """How many requests one session may have open, and may make within an hour."""
+OUTCOMES = Counter("preloop_approvals_total", "Requests that ended, by how.", "tool", "rule", "outcome")
+DECIDED_S = Histogram("preloop_approval_decision_seconds", "From request to verdict.", "verdict", bounds=PATIENCE)
 MOST_BYTES = 64 * 1024
 MOST_ROWS = 200
 """Beyond this nobody can look at the arguments, so nobody is asked."""
@@ -176,10 +179,31 @@ def close(tx: Tx, row: Row[Any], status: str, *, by: str | None, reason: str | N
     values = {"status": status, "decided_at": tx.now(), "decided_by": by, "reason": reason or None}
     if not tx.changed(sa.update(approvals).where(pending).values(values)):
         return False
+    count(tx, row, status)
     data = {"approval": row.id, "status": status, "by": by, "reason": reason}
     events.append(tx, row.account_id, row.execution_id or row.session_id, "approval.closed", **data)
     tx.wake(TOPIC)
     return True
+
+
+def count(tx: Tx, row: Row[Any], status: str) -> None:
+    """A request has ended like this. What a rule could not decide counts as one, whatever the model wrote."""
+    tool = tx.execute(sa.select(tool_calls.c.tool).where(tool_calls.c.id == row.call_id)).scalar_one()
+    waited = (tx.now() - row.asked_at).total_seconds()
+    rule = row.rule.partition(" could not be decided")[0]
+
+    def counted() -> None:
+        OUTCOMES.add(tool, rule, status)
+        if status in ("approved", "declined"):
+            DECIDED_S.observe(waited, status)
+
+    tx.at_last(counted)
+
+
+async def pending(db: Database) -> int:
+    """How many requests are open, of all accounts."""
+    rows = await db.read(sa.select(sa.func.count()).select_from(approvals).where(approvals.c.status == "pending"))
+    return int(rows[0][0])
 
 
 def charter(tx: Tx, session_id: str) -> charters.Charter:

@@ -80,9 +80,9 @@ def none_reach_a_provider(wire: Wire, dialects: tuple[Dialect, ...], body: Json,
             request = wire.parse(smuggled, HERE)
         except Invalid:
             continue
-        for dialect in dialects:
-            if any(MARK in json.dumps(sent) for sent in _sent(dialect, wire, request)):
-                reached.append(f"{said} reached a provider of {dialect.name}")
+        sent = [leaving for dialect in dialects for leaving in _sent(dialect, wire, request)]
+        if any(MARK in json.dumps(leaving) for leaving in sent):
+            reached.append(said)
     assert reached == []
     assert tried > at_least
 

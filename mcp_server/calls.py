@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from control import events
-from control.approvals import policy, rules
+from control.approvals import policy, requests, rules
 from control.approvals.desk import Desk
 from control.executions import logs, toolcalls
 from control.executions.toolcalls import Call, Status
@@ -271,7 +271,7 @@ class Calls:
         found = await self._db.read(sa.select(approvals).where(approvals.c.call_id == row.id))
         if not found:
             return "Waiting for approval."
-        names = ", ".join(member.name for member in self._desk.directory.members(found[0].approver_group))
+        names = ", ".join(member.name for member in requests.asked(self._desk.directory, found[0]))
         return f"Waiting for approval by {names} until {found[0].expires_at:%H:%M:%S} UTC."
 
 

@@ -154,7 +154,8 @@ def _ruled(ruling: Ruling) -> Ruled:
 async def _calls(db: Database, account_id: str, flow: str, most: int) -> list[Row[Any]]:
     """The newest calls whose rules were this flow's, with whom they asked."""
     whom = sa.func.max(approvals.c.approver_group).label("asked_group")
-    asked = sa.select(tool_calls, whom, sa.func.max(approvals.c.quorum).label("asked_quorum"))
+    also = sa.func.max(approvals.c.also).label("asked_also")
+    asked = sa.select(tool_calls, whom, also, sa.func.max(approvals.c.quorum).label("asked_quorum"))
     asked = asked.outerjoin(approvals, approvals.c.call_id == tool_calls.c.id).group_by(tool_calls.c.id)
     mine = (tool_calls.c.account_id == account_id) & tool_calls.c.context.contains(f'"flow": "{flow}"')
     found: list[Row[Any]] = []
@@ -175,7 +176,9 @@ def _past(row: Row[Any]) -> Past:
         verdict = "ask"
     elif row.status == Status.DENIED:  # also requests beyond the bounds: those were to be asked
         verdict = "deny" if row.rule.startswith(("deny:", "no entry")) else "ask"
-    ruling = Ruling(verdict=verdict, rule=row.rule, group=row.asked_group, quorum=row.asked_quorum)
+    also = [gate["group"] for gate in canonical.parse(row.asked_also or "[]")]
+    group = ", ".join([row.asked_group, *also]) if row.asked_group else None
+    ruling = Ruling(verdict=verdict, rule=row.rule, group=group, quorum=row.asked_quorum)
     return Past(id=row.id, server=row.server, tool=row.tool, facts=changed.facts(row), ruling=ruling)
 
 

@@ -36,7 +36,8 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
-    """A verdict in words: allow, ask or deny; whom it asks; the rule that decided."""
+    """A verdict in words: allow, ask or deny; whom it asks (the strictest gate's group first, and its quorum); the rule
+    that decided."""
 
     verdict: str
     rule: str
@@ -89,7 +90,8 @@ def replay(tools: Sequence[ToolGrant], calls: Sequence[Past], evaluate: Evaluate
 
 def _ruling(verdict: policy.Verdict) -> Ruling:
     if isinstance(verdict, Ask):
-        return Ruling(verdict="ask", rule=verdict.rule, group=verdict.gate.group, quorum=verdict.gate.quorum)
+        groups = ", ".join(gate.group for gate in (verdict.gate, *verdict.also))
+        return Ruling(verdict="ask", rule=verdict.rule, group=groups, quorum=verdict.gate.quorum)
     return Ruling(verdict="allow" if isinstance(verdict, Allow) else "deny", rule=verdict.rule)
 
 

@@ -80,6 +80,21 @@ async def test_replay_of_the_same_file_changes_nothing_and_saves_nothing(world: 
     assert (flow["version"], flow["tools"][0]["approval_when"]) == (1, "args.amount > 100")
 
 
+async def test_a_second_group_is_explained_and_replayed_as_one_that_is_asked_too(world: World) -> None:
+    await call(world, amount=1500)
+    entry = '  - {server: payments, tool: "*", approval: {group: alone, when: "args.amount > 1000"}}'
+    both = FLOW.replace("limits:", f"{entry}\nlimits:")
+    [change] = (await asked(world, "/policy/replay", {"source": both}))["changes"]
+    assert (change["before"]["group"], change["after"]["group"]) == ("finance", "finance, alone")
+    await world.house.apply(both)
+    question = {"flow": "process-payment", "server": "payments", "tool": "pay", "args": {"amount": 1500}}
+    found = await asked(world, "/policy/explain", question)
+    assert (found["verdict"], found["group"]) == ("ask", "finance, alone")
+    await call(world, amount=1500)
+    changes = (await asked(world, "/policy/replay", {"source": both}))["changes"]
+    assert [change["before"]["group"] for change in changes] == ["finance"]
+
+
 async def test_replay_says_when_a_rule_asks_for_what_nobody_kept(world: World) -> None:
     await call(world, amount=50)
     source = FLOW.replace("args.amount > 100", "execution.spend_usd > 1.0")

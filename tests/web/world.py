@@ -159,7 +159,7 @@ async def open_world(folder: Path, settings: WebSettings | None = None, url: str
         bus=bus,
         sealer=house.sealer,
         desk=desk,
-        known=Known(models=["default"], servers=["payments"], groups=["finance"], rule=rules.check),
+        known=Known(models=["default"], servers=["payments"], groups=["finance", "alone"], rule=rules.check),
         checks={"database": _asks(house)},
     )
     try:

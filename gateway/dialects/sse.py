@@ -23,6 +23,8 @@ class Frames:
             rest.clear()
             return whole
         if not rest:
+            if data.endswith(_BLANK):
+                return data
             end = _end(data, 0)
             rest += data[end:]
             return data if end == len(data) else data[:end]

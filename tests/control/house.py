@@ -22,7 +22,7 @@ from control.flows import catalog
 from control.identity import accounts, sessions
 from control.identity.charter import Charter, Gate, ToolGrant
 from control.identity.principals import Principal, Role
-from control.tables import approvals, executions, tool_calls, users
+from control.tables import approvals, definitions, executions, tool_calls, users
 from kit import canonical
 from kit.bus import Bus
 from kit.db import Database, Tx
@@ -195,6 +195,11 @@ class House:
         }
         mine = sa.update(approvals).where(approvals.c.id == row.id)
         await self.db.write(lambda tx: tx.execute(mine.values(past)))
+
+    async def forget_definitions(self) -> None:
+        """As if the accepted ones had been replaced without anybody noticing."""
+        gone = sa.update(definitions).values(status=pins.Status.REPLACED.value)
+        await self.db.write(lambda tx: tx.execute(gone))
 
     async def claim(self, principal: Principal, call_id: str) -> bool:
         within = timedelta(seconds=60)

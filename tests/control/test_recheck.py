@@ -15,7 +15,7 @@ from control.identity import charter as charters
 from control.identity import sessions
 from control.identity.charter import ToolGrant
 from control.identity.principals import Principal
-from control.tables import approvals, definitions
+from control.tables import approvals
 from control.tables import sessions as runtime
 from kit import canonical
 from tests.control.house import ACCOUNT, TOOLS, House
@@ -108,8 +108,7 @@ async def test_a_tool_that_is_not_what_was_approved_is_not_called(house: House) 
 
 async def test_a_definition_nobody_accepts_any_more_is_noticed_by_the_sender_alone(house: House) -> None:
     principal, call = await approved(house)
-    gone = sa.update(definitions).values(status=pins.Status.REPLACED.value)
-    await house.db.write(lambda tx: tx.execute(gone))
+    await house.forget_definitions()
     await refuses(house, principal, call)
     assert "its definition is not accepted any more" in (await house.call_row(call)).error
 

@@ -11,8 +11,9 @@ from control.approvals import pins
 from control.executions.states import Cause
 from control.identity.charter import Gate, ToolGrant
 from control.identity.principals import Role
-from control.tables import tool_calls
+from control.tables import definitions, tool_calls
 from kit import canonical
+from kit.db import Tx
 from tests.browser.conftest import Stage
 from tests.browser.scene import write_log
 from tests.control.house import ACCOUNT
@@ -49,17 +50,29 @@ async def hostile(stage: Stage) -> tuple[str, str, str]:
         "nested": {CORPUS[1]: list(CORPUS)}
     }
     done = await house.call(principal, name, **args)
+    await house.db.write(partial(accepted, tool=name))
     await house.decide(done, reason=CORPUS[2], changed=args | {"more": CORPUS[1]})
     await house.claim(principal, done)
     await house.settle(done, content=[{"type": "text", "text": text} for text in CORPUS])
     refused = await house.call(principal, name, odd=CORPUS[2])
     await house.decide(refused, verdict="declined", reason="".join(CORPUS))
     waiting = await house.call(principal, name, **args, again=1)
+    await house.db.write(partial(accepted, tool=name))
     words = sa.update(tool_calls).values(justification="\n".join(CORPUS), rule=CORPUS[4], name=name)
     await house.db.write(lambda tx: tx.execute(words))
     run = principal.execution_id or ""
     await write_log(stage.world, run, tuple(("agent", "warning", text) for text in CORPUS))
     return run, (await house.approval(done)).id, (await house.approval(waiting)).id
+
+
+def accepted(tx: Tx, tool: str) -> None:
+    """A definition that an admin accepted, and every call of the tool was made by."""
+    raw = {"name": tool, "inputSchema": {"type": "object"}}
+    named = {"account_id": ACCOUNT, "server": "payments", "tool": tool, "digest": canonical.digest(raw)}
+    row = named | {"raw": canonical.dumps(raw), "status": "accepted", "seen_at": tx.now()}
+    tx.execute(tx.insert(definitions).values(row).on_conflict_do_nothing())
+    mine = sa.update(tool_calls).where(tool_calls.c.tool == tool)
+    tx.execute(mine.values(definition_digest=named["digest"]))
 
 
 def definition(words: str) -> pins.Seen:

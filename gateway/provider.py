@@ -19,6 +19,7 @@ from gateway.dialects import mended
 from gateway.dialects.params import GEMINI, Conversation, options, via
 from gateway.keys import Keys
 from gateway.upstream import Target, UpstreamFailed
+from gateway.wires.messages_blocks import REDACTED
 from gateway.wires.neutral import (
     CallArguments,
     CallBegun,
@@ -213,7 +214,7 @@ def _thoughts(delta: Any, maker: str) -> list[Delta]:  # noqa: ANN401 - LiteLLM'
         found.append(Reasoning(text=text))
     for block in getattr(delta, "thinking_blocks", None) or ():
         if block.get("type") == "redacted_thinking" and block.get("data"):
-            found.append(Reasoning(seal=seal(maker, block["data"]), redacted=True))
+            found.append(Reasoning(seal=seal(maker, REDACTED + block["data"]), redacted=True))
         elif block.get("signature"):
             found.append(Reasoning(seal=seal(maker, block["signature"])))
     return found

@@ -12,7 +12,7 @@ from gateway.dialects.counts import MOST_TOKENS
 from gateway.dialects.dialect import Broken, Dialect
 from gateway.dialects.events import EventMeter, EventReader, decoded, opens
 from gateway.wires import messages, seals
-from gateway.wires.messages_blocks import DIALECT
+from gateway.wires.messages_blocks import DIALECT, REDACTED, native
 from gateway.wires.neutral import (
     CallArguments,
     CallBegun,
@@ -85,11 +85,10 @@ def _own(message: Json) -> Json:
 def _signed(block: Json) -> Json | None:
     """The block with its signature as Anthropic wrote it; None when the signature is not Anthropic's."""
     name = {"thinking": "signature", "redacted_thinking": "data"}.get(block["type"])
-    if name is None:
+    sealed = block.get(name or "") or ""
+    if name is None or (sealed and not seals.maker(sealed)):
         return block
-    sealed = block.get(name) or ""
-    own = seals.unseal(DIALECT, sealed) if seals.maker(sealed) else sealed
-    return block | {name: own} if own else None
+    return native(block.get("thinking", ""), sealed)
 
 
 def usage_of(told: Json) -> Usage:
@@ -196,7 +195,7 @@ class MessagesReader(EventReader):
             case "thinking":
                 return [Reasoning(text=block["thinking"])] if block["thinking"] else []
             case "redacted_thinking":
-                return [Reasoning(seal=seals.seal(DIALECT, block["data"]), redacted=True)]
+                return [Reasoning(seal=seals.seal(DIALECT, REDACTED + block["data"]), redacted=True)]
             case "tool_use":
                 return [CallBegun(id=block["id"], name=block["name"])]
         return []

@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from gateway.wires import seals
+from gateway.wires.messages_blocks import DIALECT, PICTURES, native
 from gateway.wires.neutral import Call, Image, Json, Message, Part, Request, Result, Said, Thought, Tool, compact
 from kit.errors import Invalid
 
-MESSAGES, GEMINI = "messages", "gemini"
-PICTURES = frozenset(["image/jpeg", "image/png", "image/gif", "image/webp"])
+MESSAGES, GEMINI = DIALECT, "gemini"
 AGAIN = "preloop again"
-MORE_PICTURES = frozenset(["image/heic", "image/heif"])
+MORE_PICTURES = ("image/heic", "image/heif")
 
 
 def via(provider: str) -> str:
@@ -68,7 +68,7 @@ class Conversation:
                 "This model takes no picture by its address.",
                 "Send the picture itself, as base64.",
             )
-        known = PICTURES | (MORE_PICTURES if self._maker == GEMINI else frozenset())
+        known = (*PICTURES, *MORE_PICTURES) if self._maker == GEMINI else PICTURES
         if image.media_type not in known or not image.data:
             raise Invalid("image_not_carried", f"This model takes no picture of type {image.media_type!r}.")
         return f"data:{image.media_type};base64,{image.data}"
@@ -134,15 +134,11 @@ class Conversation:
 
     def _thought(self, thought: Thought) -> Any:  # noqa: ANN401 - Anthropic's block or Gemini's signature
         """What its maker can read of it; nobody else is told what a model thought."""
-        own = seals.unseal(self._maker, thought.seal)
+        gemini = self._maker == GEMINI
+        own = seals.unseal(GEMINI, thought.seal) if gemini else native(thought.text, thought.seal, self._maker)
         if not own:
             self.dropped.add("reasoning")
-            return None
-        if self._maker == GEMINI:
-            return own
-        if thought.redacted:
-            return {"type": "redacted_thinking", "data": own}
-        return {"type": "thinking", "thinking": thought.text, "signature": own}
+        return own
 
     def _call(self, call: Call) -> Json:
         arguments = call.arguments.strip() or "{}"

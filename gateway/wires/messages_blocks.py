@@ -29,6 +29,8 @@ from gateway.wires.neutral import (
 from kit.errors import Invalid
 
 DIALECT = "messages"
+REDACTED = "redacted:"
+"""Before the ciphertext in the seal of a thought without text: a wire in between can't tell it from a signature."""
 CITED = frozenset(["type", "cited_text", "url", "title", "encrypted_index"])
 FOUND = frozenset(["type", "url", "title", "encrypted_content", "page_age"])
 PICTURES = ("image/jpeg", "image/png", "image/gif", "image/webp")
@@ -46,17 +48,17 @@ Block = Part | Native
 def turns(body: Json) -> tuple[tuple[Message, ...], set[str]]:
     """System text and messages in order, and the names of what only this dialect can carry."""
     found: list[Message] = []
-    native: set[str] = set()
+    foreign: set[str] = set()
     if body.get("system") is not None:
-        found += _messages("system", blocks(body, "system", {"text"}), native)
+        found += _messages("system", blocks(body, "system", {"text"}), foreign)
     for item in objects(body, "messages"):
         only(item, frozenset(["role", "content"]))
         role = required(item, "role", str)
         if role not in _ALLOWED:
             raise Invalid("field_invalid", f"The role {role!r} is not known.", "Send user, assistant or system.")
         required(item, "content", str, list)
-        found += _messages(role, blocks(item, "content", _ALLOWED[role]), native)
-    return tuple(found), native
+        found += _messages(role, blocks(item, "content", _ALLOWED[role]), foreign)
+    return tuple(found), foreign
 
 
 def blocks(item: Json, name: str, allowed: set[str]) -> list[Block]:
@@ -82,9 +84,9 @@ def marker(item: Json) -> Json | None:
     return value
 
 
-def _messages(role: str, found: list[Block], native: set[str]) -> list[Message]:
+def _messages(role: str, found: list[Block], foreign: set[str]) -> list[Message]:
     """A turn of this wire holds tool results among the user's words; elsewhere each is a message of its own."""
-    native |= {block.kind for block in found if isinstance(block, Native)}
+    foreign |= {block.kind for block in found if isinstance(block, Native)}
     parts = _attached([block for block in found if not isinstance(block, Native)])
     made = []
     for is_result, group in groupby(parts, key=lambda part: isinstance(part, Result)):
@@ -141,16 +143,28 @@ def _image(block: Json) -> Image:
 def _thinking(block: Json) -> Thought:
     only(block, frozenset(["type", "thinking", "signature"]))
     text = required(block, "thinking", str)
-    return Thought(text=text, seal=_sealed(typed(block, "signature", str)))
+    return Thought(text=text, seal=_sealed(typed(block, "signature", str) or ""))
 
 
 def _redacted(block: Json) -> Thought:
     only(block, frozenset(["type", "data"]))
-    return Thought(seal=_sealed(required(block, "data", str)), redacted=True)
+    return Thought(seal=_sealed(required(block, "data", str), REDACTED), redacted=True)
 
 
-def _sealed(own: str | None) -> str | None:
-    return own if not own or seals.maker(own) else seals.seal(DIALECT, own)
+def _sealed(own: str, mark: str = "") -> str | None:
+    if seals.maker(own):
+        return own
+    return seals.seal(DIALECT, mark + own) if own else None
+
+
+def native(text: str, sealed: str | None, maker: str = DIALECT) -> Json | None:
+    """A thought as Anthropic's own block; None when its maker is another."""
+    own = seals.unseal(maker, sealed)
+    if not own:
+        return None
+    if own.startswith(REDACTED):
+        return {"type": "redacted_thinking", "data": own.removeprefix(REDACTED)}
+    return {"type": "thinking", "thinking": text, "signature": own}
 
 
 def _call(block: Json) -> Call:

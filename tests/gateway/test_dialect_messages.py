@@ -80,7 +80,7 @@ DELTAS: list[Delta] = [
     Reasoning(text="Lét me"),
     Reasoning(text=" see."),
     Reasoning(seal=seal("messages", "SIG==")),
-    Reasoning(seal=seal("messages", "DATA"), redacted=True),
+    Reasoning(seal=seal("messages", "redacted:DATA"), redacted=True),
     Text(text='I say "message_stop"'),
     CallBegun(id="toolu_1", name="look"),
     CallArguments(id="toolu_1", text='{"a":'),
@@ -256,13 +256,15 @@ def test_only_thoughts_that_anthropic_signed_go_back_to_it() -> None:
         {"type": "thinking", "thinking": "foreign", "signature": seal("gemini", "G")},
         {"type": "thinking", "thinking": "unsigned", "signature": ""},
         {"type": "redacted_thinking", "data": seal("responses", "R")},
+        {"type": "thinking", "thinking": "", "signature": seal("messages", "redacted:DATA")},
         {"type": "text", "text": "I look."},
     ]
     request = _parsed(messages=[{"role": "user", "content": "look"}, {"role": "assistant", "content": content}])
     sent = MESSAGES.passed(request, "claude", 500)["messages"][1]["content"]
     assert [(block.get("thinking"), block.get("signature")) for block in sent] == [
-        ("own", "SIG"), ("sealed", "SIG2"), (None, None),
+        ("own", "SIG"), ("sealed", "SIG2"), (None, None), (None, None),
     ]  # fmt: skip
+    assert sent[2] == {"type": "redacted_thinking", "data": "DATA"}
 
 
 def test_headers_are_the_key_the_version_and_the_betas_let_through() -> None:

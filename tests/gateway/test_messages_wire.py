@@ -84,7 +84,7 @@ def test_what_claude_code_sends_is_read_to_the_bottom() -> None:
     assert request.messages[1].parts == (Said(text="look", cached=MARK),)
     assert request.messages[3].parts == (
         Thought(text="hm", seal=seal("messages", "SIG")),
-        Thought(seal=seal("messages", "DATA"), redacted=True),
+        Thought(seal=seal("messages", "redacted:DATA"), redacted=True),
         Said(text="I look."),
         Call(id="toolu_1", name="look", arguments='{"a":1}'),
         Call(id="toolu_2", name="look", arguments="{}"),

@@ -67,7 +67,7 @@ NOT_YET = ((app, "serve"), (app, "models"), (app, "budgets"), (flows.app, "rende
 def up(
     config: Config = None,
     data: Data = None,
-    port: Annotated[int | None, typer.Option()] = None,
+    port: Annotated[int | None, typer.Option(help="Where people come in; default 8080.")] = None,
     supervise: Annotated[
         bool, typer.Option("--supervise", help="Keep the ports open and start again when the plane dies.")
     ] = False,
@@ -125,9 +125,7 @@ def main() -> None:
     try:
         code = app(prog_name="preloop", standalone_mode=False) or 0
     except typer.TyperException as misused:
-        if told := misused.format_message():
-            show.talk.print(f"Error: {told}", style="red", markup=False)
-        code = 2
+        code = _misused(misused)
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except (Fault, BaseExceptionGroup) as error:
@@ -135,6 +133,15 @@ def main() -> None:
         show.fault(fault, json_wanted="--json" in sys.argv)
         code = fault.exit_code
     sys.exit(code)
+
+
+def _misused(error: typer.TyperException) -> int:
+    """Words that are no command; a group without one has shown its help already."""
+    context = getattr(error, "ctx", None)
+    if told := error.format_message():
+        help_ = f"`{context.command_path if context else 'preloop'} --help` says what there is."
+        show.fault(Invalid("usage", told, help_), json_wanted="--json" in sys.argv)
+    return 2
 
 
 def _first(error: BaseException) -> Fault:

@@ -12,17 +12,22 @@ from kit.errors import Conflict, Fault, Invalid, Missing, Refused, Unauthorized,
 from preloop.settings import ClientSettings
 
 _KINDS: dict[int, type[Fault]] = {
+    400: Invalid,
     401: Unauthorized,
     402: Refused,
     403: Refused,
     404: Missing,
     409: Conflict,
-    422: Invalid,
-    400: Invalid,
     413: Invalid,
+    422: Invalid,
+    501: Invalid,
+    502: Unavailable,
+    503: Unavailable,
+    504: Unavailable,
 }
 
 
+TOKEN_HINT = "Set PRELOOP_TOKEN to a token that lives; `preloop tokens create NAME` beside the plane makes one."
 PAGE = 200
 """Items that one question asks for."""
 
@@ -31,7 +36,14 @@ class Client:
     """One plane, one token."""
 
     def __init__(self, url: str, token: str) -> None:
-        self.url = url
+        """Invalid for what can't be an address, Unauthorized for what can't be a token."""
+        self.url = url = url.rstrip("/")
+        if not url.startswith(("http://", "https://")):
+            raise Invalid(
+                "url_invalid", f"{url!r} is no address of a control plane.", "It begins with http:// or https://."
+            )
+        if not token or not token.isascii() or not token.isprintable():
+            raise Unauthorized("token_missing", f"There is no token for {url}.", TOKEN_HINT)
         headers = {"authorization": f"Bearer {token}"}
         self._http = httpx.Client(base_url=f"{url}/api/v1", headers=headers, timeout=30, trust_env=False)
 
@@ -40,17 +52,23 @@ class Client:
         """By the environment, else by the data folder of this machine's plane."""
         settings = ClientSettings()
         if settings.url:
-            return cls(settings.url.rstrip("/"), settings.token.get_secret_value() if settings.token else "")
+            return cls(settings.url, settings.token.get_secret_value() if settings.token else "")
         path = settings.data / "plane.json"
+        start = "Start one with `preloop up`, or set PRELOOP_URL and PRELOOP_TOKEN."
         try:
             found = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
+            url, token = str(found["url"]), str(found["token"])
+        except FileNotFoundError as error:
             raise Unavailable(
                 "plane_not_found",
                 f"No control plane runs here: there is no {path}.",
-                "Start one with `preloop up`, or set PRELOOP_URL and PRELOOP_TOKEN.",
+                f"{start} PRELOOP_DATA names the folder.",
             ) from error
-        return cls(found["url"], found["token"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise Unavailable(
+                "plane_not_found", f"{path} can't be read, or is not what a plane writes.", start
+            ) from error
+        return cls(url, token)
 
     def get(self, *at: str, **query: Any) -> Any:  # noqa: ANN401 - the answer is JSON
         """What is at `/api/v1/at[0]/at[1]/…`; each part may contain anything."""
@@ -80,11 +98,27 @@ class Client:
             answer = self._http.request(method, path, **more)
         except httpx.HTTPError as error:
             raise Unavailable(
-                "plane_unreachable", f"{self.url} does not answer: {error}.", "Is `preloop up` running there?"
+                "plane_unreachable",
+                f"{self.url} does not answer: {str(error).rstrip('.') or type(error).__name__}.",
+                "Is `preloop up` running there?",
             ) from error
-        if answer.is_success:
-            return answer.json() if answer.content else None
-        raise _fault(answer)
+        try:
+            told = answer.json() if answer.content else None
+        except ValueError:
+            told = None
+        if answer.is_success and isinstance(told, dict):
+            return told
+        raise self._fault(answer.status_code, told)
+
+    def _fault(self, status: int, told: object) -> Fault:
+        """What a plane says is wrong, or that no plane said it."""
+        match told:
+            case {"code": str(code), "detail": str(message), **more}:
+                hint = TOKEN_HINT if status == Unauthorized.status else str(more.get("hint", ""))
+                return _KINDS.get(status, Fault)(code, message, hint)
+        kind = Unavailable if status < 400 else _KINDS.get(status, Fault)
+        message = f"{self.url} answers {status}, and not as a control plane does."
+        return kind("answer_unreadable", message, "Does PRELOOP_URL name one, with http or https as it should?")
 
 
 def _part(name: str) -> str:
@@ -92,12 +126,3 @@ def _part(name: str) -> str:
     if not name:
         raise Invalid("name_empty", "A name or an id is empty.", "Perhaps a variable of your shell is not set.")
     return "/" + (quote(name, safe="") if name.strip(".") else name.replace(".", "%2E"))
-
-
-def _fault(answer: httpx.Response) -> Fault:
-    try:
-        told = answer.json()
-        code, message, hint = told["code"], told["detail"], told.get("hint", "")
-    except (ValueError, KeyError, TypeError):
-        code, message, hint = "answer_unreadable", f"The plane answered {answer.status_code}.", ""
-    return _KINDS.get(answer.status_code, Unavailable if answer.status_code == 503 else Fault)(code, message, hint)

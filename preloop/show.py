@@ -28,6 +28,12 @@ def as_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def json_line(value: object) -> None:
+    """One value of a stream, on a line of its own, at once."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
 def clean(text: str) -> str:
     """An agent's text without what would move the cursor or turn the reading direction."""
     return _CONTROL.sub("", text)

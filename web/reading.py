@@ -65,7 +65,11 @@ async def execution(db: Database, account_id: str, execution_id: str, now: datet
     mine = (executions.c.account_id == account_id) & (executions.c.id == execution_id)
     rows = await db.read(sa.select(executions, flow_versions.c.body).outerjoin(flow_versions, version).where(mine))
     if not rows:
-        raise Missing("execution_unknown", f"There is no execution {execution_id[:60]}.", "/executions lists them.")
+        raise Missing(
+            "execution_unknown",
+            f"There is no execution {execution_id[:60]}.",
+            "`preloop executions list` and /executions have them.",
+        )
     row, flow = rows[0], flows.loads(rows[0].body) if rows[0].body else None
     paid = await costs.of_executions(db, account_id, [row.id])
     return shapes.ExecutionDetail(
@@ -168,7 +172,11 @@ async def approvals_listed(
 async def approval(db: Database, account_id: str, approval_id: str) -> shapes.ApprovalDetail:
     rows = await db.read(_approvals(account_id).where(approvals.c.id == approval_id))
     if not rows:
-        raise Missing("approval_unknown", f"There is no approval {approval_id[:60]}.", "/approvals lists them.")
+        raise Missing(
+            "approval_unknown",
+            f"There is no approval {approval_id[:60]}.",
+            "`preloop approvals list --all` and /approvals have them.",
+        )
     row = rows[0]
     said = await db.read(sa.select(votes).where(votes.c.approval_id == approval_id).order_by(votes.c.at))
     receipt = toolcalls.receipt((await toolcalls.look(db, row.call_id))._asdict())
@@ -236,7 +244,11 @@ async def session(db: Database, account_id: str, session_id: str) -> shapes.Sess
     mine = (sessions.c.account_id == account_id) & (sessions.c.id == session_id)
     rows = await db.read(sa.select(sessions).where(mine))
     if not rows:
-        raise Missing("session_unknown", f"There is no session {session_id[:60]}.", "/sessions lists them.")
+        raise Missing(
+            "session_unknown",
+            f"There is no session {session_id[:60]}.",
+            "`preloop sessions list` and /sessions have them.",
+        )
     return shapes.Session(**_same(rows[0], shapes.Session, without=set()))
 
 

@@ -32,9 +32,14 @@ def show_one(id_: Id, json_: Json = False) -> None:
 
 
 @app.command()
-def approve(id_: Id, reason: Annotated[str, typer.Option(help="Why; optional.")] = "", json_: Json = False) -> None:
+def approve(
+    id_: Id,
+    reason: Annotated[str, typer.Option(help="Why; optional.")] = "",
+    typed: Annotated[str, typer.Option(help="What is to be written by hand, where a flow wants that.")] = "",
+    json_: Json = False,
+) -> None:
     """Say yes to exactly the arguments that `approvals show` prints."""
-    _decide(id_, "approved", reason, json_)
+    _decide(id_, {"verdict": "approved", "reason": reason, "typed": typed}, json_)
 
 
 @app.command()
@@ -42,12 +47,11 @@ def decline(
     id_: Id, reason: Annotated[str, typer.Option(help="Why; the agent reads it.")], json_: Json = False
 ) -> None:
     """Say no."""
-    _decide(id_, "declined", reason, json_)
+    _decide(id_, {"verdict": "declined", "reason": reason}, json_)
 
 
-def _decide(id_: str, verdict: str, reason: str, json_wanted: bool) -> None:
+def _decide(id_: str, said: dict[str, str], json_wanted: bool) -> None:
     client = Client.find()
     digest = client.get("approvals", id_)["digest"]
-    asked = {"verdict": verdict, "reason": reason, "digest": digest}
-    decided = client.post("approvals", id_, "decide", body=asked)
+    decided = client.post("approvals", id_, "decide", body=said | {"digest": digest})
     show.done(decided, decided["status"], json_wanted=json_wanted)

@@ -18,7 +18,8 @@ app = typer.Typer(no_args_is_help=True, help="The hash-linked record.")
 
 @app.command()
 def verify(
-    stream: Annotated[str | None, typer.Argument(help="An execution; all by default.")] = None, json_: Json = False
+    stream: Annotated[str | None, typer.Argument(metavar="[EXECUTION]", help="All by default.")] = None,
+    json_: Json = False,
 ) -> None:
     """Walk the hash links of the record and compare it with its seals; exit 1 names the first broken link."""
     found = anyio.run(_verify, load(), stream)

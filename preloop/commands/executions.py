@@ -1,55 +1,44 @@
 """`preloop executions` and `preloop run`: start a run, look at it, end it."""
 
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from kit import canonical
-from kit.errors import Invalid
 from preloop import show
 from preloop.client import Client
-from preloop.commands.options import Id, Json
+from preloop.commands.options import FlowName, Id, Json, json_of, text_of
 
 app = typer.Typer(no_args_is_help=True, help="Runs of flows.")
 
 
 def run(
-    flow: Annotated[str, typer.Argument(help="The flow's name.")],
-    payload: Annotated[str | None, typer.Option(help="A file with the event's JSON, or - for stdin.")] = None,
+    flow: FlowName,
+    payload: Annotated[Path | None, typer.Option(help="A file with the event's JSON, or - for stdin.")] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Stay until it ends and print its log.")] = False,
     json_: Json = False,
 ) -> None:
     """Start an execution of a flow."""
-    event = _payload(payload)
+    event = {} if payload is None else json_of(text_of(payload), str(payload))
     client = Client.find()
     started = client.post("flows", flow, "executions", body={"payload": event})
     if not follow:
         show.done(started, started["execution_id"], json_wanted=json_)
     show.talk.print(f"Watch it at {started['url']}")
     if follow:
-        raise typer.Exit(_followed(client, started["execution_id"], json_wanted=json_))
-
-
-def _payload(named: str | None) -> Any:  # noqa: ANN401 - a JSON value
-    if named is None:
-        return {}
-    try:
-        text = sys.stdin.buffer.read() if named == "-" else Path(named).read_bytes()
-    except OSError as error:
-        raise Invalid(
-            "payload_unreadable", f"{named} can't be read: {error.strerror}.", "--payload takes a file or -."
-        ) from error
-    return canonical.parse(text)
+        code = _followed(client, started["execution_id"], (lambda line: None) if json_ else show.log_line)
+        if json_:
+            show.as_json(client.get("executions", started["execution_id"]))
+        raise typer.Exit(code)
 
 
 @app.command("list")
 def list_newest(
-    flow: Annotated[str | None, typer.Option()] = None,
-    state: Annotated[str | None, typer.Option()] = None,
-    limit: Annotated[int, typer.Option(min=1)] = 20,
+    flow: Annotated[str | None, typer.Option(help="Only of this flow.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only in this state: running, failed, …")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
     json_: Json = False,
 ) -> None:
     """Executions, newest first."""
@@ -60,7 +49,7 @@ def list_newest(
             *(e["state"], e["flow"], e["trigger_type"]),
             *(show.ago(e["created_at"]), show.span(e["duration_ms"]), e["id"]),
         ),
-        empty="None: `preloop run FLOW`.",
+        empty="No execution matches." if flow or state else "Nothing ran yet: `preloop run FLOW`.",
         json_wanted=json_,
     )
 
@@ -72,11 +61,17 @@ def show_one(id_: Id, json_: Json = False) -> None:
 
 
 @app.command()
-def logs(id_: Id, follow: Annotated[bool, typer.Option("--follow", "-f")] = False, json_: Json = False) -> None:
-    """The log; with -f until the execution ends."""
+def logs(
+    id_: Id,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Stay until it ends; then JSON is a line each.")
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """The log; with -f until the execution ends, and exit 1 unless it succeeded."""
     client = Client.find()
     if follow:
-        raise typer.Exit(_followed(client, id_))
+        raise typer.Exit(_followed(client, id_, show.json_line if json_ else show.log_line))
     after, lines = 0, []
     while page := client.get("executions", id_, "logs", after=after)["items"]:
         lines += page
@@ -88,26 +83,22 @@ def logs(id_: Id, follow: Annotated[bool, typer.Option("--follow", "-f")] = Fals
         show.log_line(line)
 
 
-def _followed(client: Client, execution_id: str, *, json_wanted: bool = False) -> int:
-    """Print log lines until the execution is final; 0 when it succeeded."""
+def _followed(client: Client, execution_id: str, say: Callable[[dict[str, Any]], None]) -> int:
+    """Say log lines until the execution is final, and how it ended; 0 when it succeeded."""
     after = 0
     while True:
         row = client.get("executions", execution_id)
         lines = client.get("executions", execution_id, "logs", after=after)["items"]
         for line in lines:
             after = line["number"]
-            if not json_wanted:
-                show.log_line(line)
+            say(line)
         if row["ended_at"] and not lines:
             break
         time.sleep(0.5)
-    if json_wanted:
-        show.as_json(row)
-    else:
-        show.talk.print(f"{row['state']} after {show.span(row['duration_ms'])}, {row['cost_usd'] or '0'} USD")
-        for told in (row["message"], row["hint"]):
-            if told:
-                show.talk.print(show.clean(told), markup=False)
+    show.talk.print(f"{row['state']} after {show.span(row['duration_ms'])}, {row['cost_usd'] or '0'} USD")
+    for told in (row["message"], row["hint"]):
+        if told:
+            show.talk.print(show.clean(told), markup=False)
     return 0 if row["state"] == "SUCCEEDED" else 1
 
 

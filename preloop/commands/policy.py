@@ -9,15 +9,14 @@ from kit import canonical
 from kit.errors import Invalid
 from preloop import show
 from preloop.client import Client
-from preloop.commands import flows
-from preloop.commands.options import Id, Json
+from preloop.commands.options import FlowName, Json, json_of, text_of
 
 app = typer.Typer(no_args_is_help=True, help="Rules about tools, tried out before they count.")
 
 
 @app.command()
 def explain(
-    flow: Id,
+    flow: FlowName,
     server: Annotated[str, typer.Option(help="The tool server.")],
     tool: Annotated[str, typer.Option(help="The tool.")],
     args: Annotated[str, typer.Option(help="The call's arguments as JSON.")] = "{}",
@@ -25,7 +24,8 @@ def explain(
     json_: Json = False,
 ) -> None:
     """Which rule decides about a call, and why; exit 1 when it would be denied."""
-    asked = {"flow": flow, "server": server, "tool": tool, "args": _object(args), "execution": _object(execution)}
+    asked = {"flow": flow, "server": server, "tool": tool, "args": _object(args, "--args")}
+    asked["execution"] = _object(execution, "--execution")
     found = Client.find().post("policy", "explain", body=asked)
     if json_:
         show.as_json(found)
@@ -36,7 +36,8 @@ def explain(
 
 
 def _told(found: dict[str, Any]) -> None:
-    show.out.print(f"{_verdict(found)}: {show.clean(found['rule'])}", markup=False)
+    verdict, rule = _verdict(found), show.clean(found["rule"])
+    show.out.print(rule if rule.startswith(f"{verdict}: ") else f"{verdict}: {rule}", markup=False)
     rows = []
     for entry in found["entries"]:
         values = ", ".join(f"{name} = {canonical.dumps(value)}" for name, value in entry["values"].items())
@@ -62,7 +63,7 @@ def replay(
     json_: Json = False,
 ) -> None:
     """What a changed flow file would have said about past calls, each over what its rules saw then."""
-    asked = {"source": flows.source_of(flow_file), "limit": limit}
+    asked = {"source": text_of(flow_file), "limit": limit}
     found = Client.find().post("policy", "replay", body=asked)
     if json_:
         show.as_json(found)
@@ -78,8 +79,10 @@ def replay(
     show.talk.print(told, markup=False)
 
 
-def _object(text: str) -> dict[str, Any]:
-    found = canonical.parse(text)
+def _object(text: str, where: str) -> dict[str, Any]:
+    found = json_of(text, where)
     if not isinstance(found, dict):
-        raise Invalid("json_invalid", f"{text[:60]!r} is not a JSON object.", 'Write something like {"amount": 1500}.')
+        raise Invalid(
+            "json_invalid", f"{where}: {text[:60]!r} is no JSON object.", "Write --args '{\"amount\": 1500}'."
+        )
     return found

@@ -12,7 +12,7 @@ app = typer.Typer(no_args_is_help=True, help="Runtime sessions: which agents may
 
 
 @app.command("list")
-def list_newest(limit: Annotated[int, typer.Option(min=1)] = 100, json_: Json = False) -> None:
+def list_newest(limit: Annotated[int, typer.Option(min=1, help="How many.")] = 100, json_: Json = False) -> None:
     """Sessions, newest first."""
     show.items(
         Client.find().items("sessions", most=limit),

@@ -9,16 +9,18 @@ from preloop import show
 from preloop.client import Client
 from preloop.commands.options import Json
 
+MOST_DAYS = 366
+
 
 def spend(
-    by: Annotated[str, typer.Option(help="flow, alias, execution, …")] = "flow",
-    since: Annotated[str, typer.Option(help="How far back: 1d, 7d, 30d.")] = "30d",
+    by: Annotated[str, typer.Option(help="day, flow, model, alias, principal or execution_id.")] = "flow",
+    since: Annotated[str, typer.Option(help="How far back: 1d to 366d.")] = "30d",
     json_: Json = False,
 ) -> None:
     """What model calls cost."""
     days = since.removesuffix("d")
-    if not days.isdecimal() or not int(days):
-        raise Invalid("since_invalid", f"{since!r} is not a number of days.", "Write 7d.")
+    if not (days.isascii() and days.isdecimal() and 0 < int(days) <= MOST_DAYS):
+        raise Invalid("since_invalid", f"--since {since!r} is not 1d to {MOST_DAYS}d.", "Write 7d.")
     found = Client.find().get("spend", by=by, days=int(days))
     if json_:
         show.as_json(found)

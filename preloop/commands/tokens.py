@@ -13,9 +13,9 @@ app = typer.Typer(no_args_is_help=True, help="Tokens for programs and for agents
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="What it is for.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for.")],
     flow: Annotated[str | None, typer.Option(help="Enroll an agent of your own with this flow's tools.")] = None,
-    days: Annotated[int, typer.Option(min=1, max=365)] = 30,
+    days: Annotated[int, typer.Option(min=1, max=365, help="How long it lasts.")] = 30,
     json_: Json = False,
 ) -> None:
     """Print a new token, once."""

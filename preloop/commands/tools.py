@@ -7,8 +7,10 @@ import typer
 from kit.errors import Conflict, Invalid
 from preloop import show
 from preloop.client import Client
-from preloop.commands.options import Id, Json
+from preloop.commands.options import Json
 
+Server = Annotated[str, typer.Argument(metavar="SERVER", help="As in preloop.toml.")]
+Tool = Annotated[str, typer.Argument(metavar="TOOL", help="As the server names it.")]
 SHORTEST = 8
 """Characters of a digest that name a definition."""
 app = typer.Typer(no_args_is_help=True, help="Tools of the tool servers: which definitions are served.")
@@ -27,7 +29,7 @@ def list_all(json_: Json = False) -> None:
 
 
 @app.command()
-def diff(server: Id, tool: Id, json_: Json = False) -> None:
+def diff(server: Server, tool: Tool, json_: Json = False) -> None:
     """What a server says of a tool now, against what was accepted; exit 1 when they differ."""
     found = _one(Client.find(), server, tool)
     if json_:
@@ -45,8 +47,8 @@ def diff(server: Id, tool: Id, json_: Json = False) -> None:
 
 @app.command()
 def accept(
-    server: Id,
-    tool: Id,
+    server: Server,
+    tool: Tool,
     digest: Annotated[str | None, typer.Option(help="Only if it is this definition; its first 8 will do.")] = None,
     json_: Json = False,
 ) -> None:

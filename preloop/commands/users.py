@@ -13,9 +13,9 @@ app = typer.Typer(no_args_is_help=True, help="People.")
 
 @app.command()
 def add(
-    email: Annotated[str, typer.Argument()],
-    name: Annotated[str, typer.Option()] = "",
-    role: Annotated[str, typer.Option(help="admin, operator, approver or viewer")] = "viewer",
+    email: Annotated[str, typer.Argument(metavar="EMAIL", help="What they sign in with.")],
+    name: Annotated[str, typer.Option(help="What others see; else the part before the @.")] = "",
+    role: Annotated[str, typer.Option(help="admin, operator, approver or viewer.")] = "viewer",
     json_: Json = False,
 ) -> None:
     """Add a person and print a sign-in link for them, good once and for an hour."""

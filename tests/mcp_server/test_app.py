@@ -105,6 +105,24 @@ async def test_arguments_that_read_two_ways_are_refused(
 
 
 @pytest.mark.parametrize("era", ERAS)
+async def test_a_tool_of_somebody_else_s_is_unknown_also_to_who_never_asked_for_the_list(
+    house: Plane, payments: Payments, era: Era
+) -> None:
+    session, token = await house.enrolled(ToolGrant(server="payments", tool="get_contract"))
+    await house.enrolled(FREE)
+    async with httpx2.AsyncClient(headers=headers(token, era)) as http:
+        answer = await http.post(house.urls[Listener.PEOPLE], content=call_body(era, json.dumps(PAYMENT)))
+        named = answer.text.replace("pay", "xyz")
+        body = call_body(era, json.dumps(PAYMENT)).replace('"pay"', '"xyz"')
+        unknown = await http.post(house.urls[Listener.PEOPLE], content=body, headers={"Mcp-Name": "xyz"})
+    assert message_of(answer.text)["result"]["content"][0]["text"] == "Tool 'pay' not found in allowed tools"
+    assert message_of(named) == message_of(unknown.text)
+    assert payments.made() == []
+    [row] = await house.db.read(sa.select(tables.sessions).where(tables.sessions.c.id == session))
+    assert row.tools_listed_at is None
+
+
+@pytest.mark.parametrize("era", ERAS)
 async def test_a_waiting_call_is_a_stream_whose_headers_come_at_once(house: Plane, era: Era) -> None:
     _, token = await house.enrolled(GATED)
     body = call_body(era, json.dumps(PAYMENT))

@@ -1,0 +1,77 @@
+"""What another process does to a call that waits here: its waiter hears of it, though nothing here was told."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import pytest
+from sqlalchemy.engine import Row
+
+from control.approvals import desk as desks
+from control.approvals.desk import Desk, Verdict
+from control.executions.lifecycle import Lifecycle
+from control.identity import sessions
+from kit.bus import Bus
+from kit.db_sqlite import SqliteDatabase
+from mcp_server import lookout
+from tests.mcp_server.plane import ERAS, GATED, PAYMENT, Era, Payments, Plane, text_of
+
+
+@pytest.fixture(autouse=True)
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookout, "LOOK_S", 0.05)
+
+
+@asynccontextmanager
+async def elsewhere(house: Plane, folder: Path) -> AsyncIterator[Plane]:
+    """The same plane as another process has it: its own bus and its own desk on the same file."""
+    bus = Bus()
+    db = SqliteDatabase(folder / "preloop.db", bus)
+    try:
+        desk = Desk(house.desk.directory, Lifecycle([desks.withdraw]))
+        yield replace(house, db=db, bus=bus, desk=desk)
+    finally:
+        await db.close()
+
+
+async def approve(other: Plane, approval: Row[tuple[object, ...]]) -> None:
+    await other.decide(approval)
+
+
+async def decline(other: Plane, approval: Row[tuple[object, ...]]) -> None:
+    await other.decide(approval, Verdict.DECLINED, "over budget")
+
+
+async def revoke(other: Plane, approval: Row[tuple[object, ...]]) -> None:
+    await other.db.write(lambda tx: sessions.revoke(tx, str(approval.session_id)))
+
+
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize(
+    ("act", "said", "paid"),
+    [(approve, "completed", 1), (decline, "over budget", 0), (revoke, "has ended", 0)],
+)
+async def test_what_happens_elsewhere_ends_a_wait_here(
+    house: Plane,
+    payments: Payments,
+    tmp_path: Path,
+    era: Era,
+    act: Callable[[Plane, Row[tuple[object, ...]]], Awaitable[None]],
+    said: str,
+    paid: int,
+) -> None:
+    _, token = await house.enrolled(GATED)
+    answers: list[str] = []
+    async with elsewhere(house, tmp_path) as other, house.client(token, era) as client:
+
+        async def pay() -> None:
+            answers.append(text_of(await client.call_tool("pay", PAYMENT)))
+
+        with anyio.fail_after(15):
+            async with anyio.create_task_group() as waiting:
+                waiting.start_soon(pay)
+                await act(other, (await house.pending())[0])
+    assert said in answers[0]
+    assert len(payments.made()) == paid

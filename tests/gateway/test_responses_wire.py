@@ -19,6 +19,16 @@ PAY: Json = {"type": "function", "name": "pay", "description": "Pay.", "strict":
 CALL: Json = {"type": "function_call", "call_id": "c1", "name": "pay", "arguments": "{}"}
 LATER = {"type": "namespace", "name": "found", "description": "F", "tools": [PAY | {"defer_loading": True}]}
 SEARCH: Json = {"call_id": "c3", "execution": "client"}
+SEARCHED: Json = {
+    "type": "web_search_call",
+    "id": "ws_1",
+    "action": {
+        "type": "search",
+        "query": "cats",
+        "queries": ["cats"],
+        "sources": [{"type": "url", "url": "https://cats.test"}],
+    },
+}
 FULL: Json = {
     "model": "default",
     "instructions": "Be brief.",
@@ -77,7 +87,7 @@ FULL: Json = {
             ],
         },
         {"type": "additional_tools", "role": "developer", "tools": [{"type": "custom", "name": "exec"}]},
-        {"type": "web_search_call", "id": "ws_1", "action": {"type": "search", "query": "cats", "queries": ["cats"]}},
+        SEARCHED,
     ],
     "tools": [
         {"type": "namespace", "name": "mcp__p", "description": "Preloop", "tools": [PAY]},

@@ -239,9 +239,11 @@ class MessagesMeter(EventMeter):
     def look(self, payload: bytes) -> bool:
         event = decoded(payload)
         match event.get("type"):
-            case "message_start" | "message_delta":
+            case "message_start":
                 self._told.heard(event)
-                self.counted = self._told.counted
+            case "message_delta":
+                self._told.heard(event)
+                self.counted = self._told.counted  # not before: what the start says of the output is a placeholder
             case "message_stop":
                 self.stopped = True
             case "error":

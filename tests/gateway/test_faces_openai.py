@@ -79,7 +79,8 @@ def test_the_sdk_gathers_a_chat_stream() -> None:
         gathered = stream.get_final_completion()
     (choice,) = gathered.choices
     assert (choice.message.content, choice.finish_reason) == ("I pay.", "tool_calls")
-    (pay,) = choice.message.tool_calls or ()
+    assert choice.message.tool_calls
+    (pay,) = choice.message.tool_calls
     assert (pay.function.name, pay.function.arguments) == ("ns__pay", '{"amount":3}')
     assert gathered.usage
     assert (gathered.usage.prompt_tokens, gathered.usage.completion_tokens) == (5, 5)
@@ -114,7 +115,7 @@ def test_the_sdk_gathers_a_responses_stream() -> None:
         gathered = stream.get_final_response()
     assert gathered.output_text == "I pay."
     output = json.loads(body)["output"]
-    assert [item.id for item in gathered.output] == [item["id"] for item in output]
+    assert [item.to_dict()["id"] for item in gathered.output] == [item["id"] for item in output]
     assert [item["type"] for item in output] == [
         "reasoning", "reasoning", "message", "reasoning", "function_call", "custom_tool_call",
     ]  # fmt: skip

@@ -33,7 +33,7 @@ def passed(request: Request, model: str, max_output: int) -> Json:
 
 def asked(request: Request, model: str, max_output: int) -> tuple[Json, tuple[str, ...]]:
     """A request of another wire for a provider of this dialect, and what it can't carry."""
-    one_choice(request)
+    translatable(request)
     body: Json = {
         "model": model,
         "messages": list(_messages(request.messages)),
@@ -51,8 +51,10 @@ def asked(request: Request, model: str, max_output: int) -> tuple[Json, tuple[st
     return {name: value for name, value in body.items() if value is not None}, tuple(sorted(lost(request, "chat")))
 
 
-def one_choice(request: Request) -> None:
-    """Refuse what no translation can answer: this gateway's own answers have one choice."""
+def translatable(request: Request) -> None:
+    """Refuse what no translation carries: several choices, and tools that run at a provider of the client's dialect."""
+    if request.hosted:
+        raise unsupported(f"The provider's own tool {request.hosted[0]!r} at a model of another wire")
     if request.choices > 1:
         raise unsupported("More than one choice (`n`) from a provider of another wire")
 

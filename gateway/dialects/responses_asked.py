@@ -5,7 +5,7 @@ Pure. Nothing is stored and nothing stored is referred to: items lose the ids un
 
 from collections.abc import Iterator
 
-from gateway.dialects.chat_asked import address, lost, one_choice
+from gateway.dialects.chat_asked import address, lost, translatable
 from gateway.wires.neutral import Call, Image, Json, Message, Part, Request, Result, Said, Thought, Tool
 from gateway.wires.responses import ENCRYPTED, KEPT_HERE
 from gateway.wires.seals import maker, unseal
@@ -24,7 +24,7 @@ def passed(request: Request, model: str, max_output: int) -> Json:
 
 def asked(request: Request, model: str, max_output: int) -> tuple[Json, tuple[str, ...]]:
     """A request of another wire for a provider of this dialect, and what it can't carry."""
-    one_choice(request)
+    translatable(request)
     thinks = request.effort is not None or any(_ours(part) for message in request.messages for part in message.parts)
     body: Json = {
         "model": model,

@@ -140,7 +140,7 @@ class Conversation:
             only(arguments, frozenset({"query", "limit"}), "in a tool search")
             texts(arguments, "query")
             typed(arguments, "limit", int)
-        self.dropped.add("tool_search")
+        self.dropped.add("input.tool_search")
         self._bring(item)
 
     def more_tools(self, item: Json) -> None:
@@ -157,7 +157,7 @@ class Conversation:
         for source in objects(action, "sources"):
             only(source, frozenset({"type", "url"}), "in a web search's `sources`")
             texts(source, "type", "url")
-        self.dropped.add("web_search_call")
+        self.dropped.add("input.web_search_call")
 
     def _bring(self, item: Json) -> None:
         tools, hosted, dropped = tools_of(objects(item, "tools"))

@@ -63,7 +63,7 @@ def tools_of(items: list[Json]) -> tuple[tuple[Tool, ...], tuple[str, ...], set[
         elif kind == "tool_search":  # it helps with tools that are not offered yet; a translation offers all
             texts(item, "execution", "description")
             typed(item, "parameters", dict)
-            dropped.add("tool_search")
+            dropped.add("tools.tool_search")
         else:
             found.append(_tool(item, None, dropped))
     return tuple(found), tuple(hosted), dropped

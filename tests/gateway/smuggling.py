@@ -4,6 +4,7 @@ import copy
 import itertools
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from gateway.dialects.dialect import Dialect
@@ -92,4 +93,4 @@ def _sent(dialect: Dialect, wire: Wire, request: Request) -> Iterator[Json]:
     if dialect.name == wire.name:
         yield dialect.passed(request, "m", 9)
     if dialect.asked is not None and request.messages:
-        yield dialect.asked(request, "m", 9)[0]
+        yield dialect.asked(replace(request, hosted=()), "m", 9)[0]

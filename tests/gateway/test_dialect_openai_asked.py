@@ -213,6 +213,13 @@ def test_what_the_wire_dropped_stays_on_the_record() -> None:
     assert asked(CHAT, dropped=("user",), thinking=1024)[1] == ("thinking", "user")
 
 
+@pytest.mark.parametrize("dialect", [CHAT, RESPONSES])
+@pytest.mark.parametrize("fields", [{"choices": 2}, {"hosted": ("web_search",)}])
+def test_what_no_translation_carries_is_refused(dialect: Dialect, fields: Any) -> None:
+    with pytest.raises(Invalid, match=r"choice|web_search"):
+        asked(dialect, **fields)
+
+
 def test_an_embedding_is_never_translated() -> None:
     with pytest.raises(Invalid):
         asked(EMBEDDINGS)

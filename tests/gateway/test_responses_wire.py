@@ -172,8 +172,8 @@ def test_what_a_full_request_wants_is_known() -> None:
         "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True},
     }
     assert request.dropped == (
-        "client_metadata", "metadata", "prompt_cache_key", "safety_identifier", "text.verbosity", "tool_search",
-        "tools.format", "truncation", "user", "web_search_call",
+        "client_metadata", "input.tool_search", "input.web_search_call", "metadata", "prompt_cache_key",
+        "safety_identifier", "text.verbosity", "tools.format", "tools.tool_search", "truncation", "user",
     )  # fmt: skip
 
 

@@ -50,9 +50,14 @@ def split(whole: bytes) -> list[bytes]:
 
 
 def parsed(event: bytes) -> bytes:
-    """The data of one event; empty for a comment or a blank line. Its name is not needed: the data says what it is."""
+    """The data of one event; empty for a comment or a blank line. Its name is not needed: the data says what it is.
+
+    An object without `data:` is taken as it is: Google tells so of an error in the middle of a stream.
+    """
     if event.startswith(b"data: ") and event.find(b"\n") >= len(event) - 2 and b"\r" not in event:
         return event[6:].rstrip(b"\n")  # one line, as nearly all of them are
+    if (bare := event.strip()).startswith(b"{"):
+        return bare
     lines = (line.removesuffix(b"\r") for line in event.split(b"\n"))
     return b"\n".join(line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:"))
 

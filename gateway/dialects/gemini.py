@@ -1,0 +1,275 @@
+"""Google's generateContent, the provider's side: asked in passing, read, and metered. Its wire is `wires/gemini`.
+
+Pure. Other wires' requests are made into its words by LiteLLM's transform (`provider`). Usage stands in every chunk and
+grows: the last one counts. `promptTokenCount` includes what was read from the cache, `candidatesTokenCount` excludes
+the thoughts (ai.google.dev/api/generate-content#UsageMetadata).
+"""
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
+
+from gateway.dialects import failures
+from gateway.dialects.counts import MOST_TOKENS
+from gateway.dialects.dialect import Broken, Dialect
+from gateway.dialects.events import EventMeter, EventReader, decoded
+from gateway.wires import gemini, seals
+from gateway.wires.gemini_parts import DIALECT, wrapped
+from gateway.wires.neutral import (
+    CallArguments,
+    CallBegun,
+    Counted,
+    Delta,
+    Json,
+    Reasoning,
+    Request,
+    Stop,
+    StopReason,
+    Text,
+    compact,
+)
+from kit.errors import Fault
+from ledger.prices import Usage
+
+UNSIGNED = "skip_thought_signature_validator"
+"""Instead of a signature on a call that another model made: ai.google.dev/gemini-api/docs/thought-signatures"""
+COUNTED = ("contents", "systemInstruction", "tools", "toolConfig")
+STOPS: Mapping[object, StopReason] = {
+    "MAX_TOKENS": "length",
+    "SAFETY": "content_filter",
+    "RECITATION": "content_filter",
+    "BLOCKLIST": "content_filter",
+    "PROHIBITED_CONTENT": "content_filter",
+    "SPII": "content_filter",
+    "LANGUAGE": "content_filter",
+    "MODEL_ARMOR": "content_filter",
+}
+FAILED = (
+    "MALFORMED_FUNCTION_CALL",
+    "UNEXPECTED_TOOL_CALL",
+    "TOO_MANY_TOOL_CALLS",
+    "MISSING_THOUGHT_SIGNATURE",
+    "MALFORMED_RESPONSE",
+)
+"""Reasons to stop that are no end of an answer."""
+
+
+def path(model: str, stream: bool) -> str:
+    name = model if model.startswith(("models/", "tunedModels/")) else f"models/{model}"
+    return f"/{quote(name)}:{'streamGenerateContent?alt=sse' if stream else 'generateContent'}"
+
+
+def counting(model: str) -> str:
+    """The path that counts tokens."""
+    return path(model, stream=False).removesuffix(":generateContent") + ":countTokens"
+
+
+def headers(key: str | None, request: Request) -> Mapping[str, str]:
+    sent = {"content-type": "application/json"}
+    return sent | {"x-goog-api-key": key} if key else sent
+
+
+def passed(request: Request, model: str, max_output: int) -> Json:
+    """The body as it came, with this bound and without what another provider signed."""
+    kept = gemini.FIELDS.difference(gemini.KEPT_HERE)
+    body = {name: value for name, value in request.body.items() if name in kept}
+    body["generationConfig"] = {**(body.get("generationConfig") or {}), "maxOutputTokens": max_output}
+    if "store" in body:
+        body["store"] = False
+    if "contents" in body:
+        body["contents"] = [bare for content in body["contents"] if (bare := _own(content))]
+    return body
+
+
+def counted(request: Request, model: str) -> Json:
+    """The body that asks how many tokens the same request has."""
+    body = passed(request, model, 1)
+    asked = {name: body[name] for name in COUNTED if name in body}
+    return {"generateContentRequest": {"model": path(model, stream=False)[1:].partition(":")[0], **asked}}
+
+
+def _own(content: Json) -> Json | None:
+    """A turn without the seals of others; None when nothing of it is left."""
+    if not any(wrapped(part.get("thoughtSignature") or "") for part in content.get("parts") or ()):
+        return content
+    parts = [bare for part in content["parts"] if (bare := _signed(part))]
+    return content | {"parts": parts} if parts else None
+
+
+def _signed(part: Json) -> Json | None:
+    """A part with Google's own signature or none."""
+    sealed = wrapped(part.get("thoughtSignature") or "")
+    if sealed is None:
+        return part
+    bare = {name: value for name, value in part.items() if name != "thoughtSignature"}
+    if own := seals.unseal(DIALECT, sealed):
+        return bare | {"thoughtSignature": own}
+    if "functionCall" in part:
+        return bare | {"thoughtSignature": UNSIGNED}
+    return None if part.get("thought") else bare
+
+
+def usage_of(told: Json) -> Usage:
+    """Google's usage in disjoint classes. What it counts in the total alone is output: it is billed as such."""
+    prompt = _count(told, "promptTokenCount")
+    tools = _count(told, "toolUsePromptTokenCount")
+    cached = min(prompt, _count(told, "cachedContentTokenCount"))
+    thoughts, said = _count(told, "thoughtsTokenCount"), _count(told, "candidatesTokenCount")
+    total = _count(told, "totalTokenCount")
+    if thoughts and total == prompt + tools + said:  # there the answer includes the thoughts
+        said -= min(said, thoughts)
+    said += max(0, total - prompt - tools - said - thoughts)
+    return Usage(input=prompt - cached + tools, cache_read=cached, output=said, reasoning=thoughts)
+
+
+def _count(told: Json, name: str) -> int:
+    value = told.get(name)
+    return min(value, MOST_TOKENS) if type(value) is int and value > 0 else 0
+
+
+class GeminiReader(EventReader):
+    """Reads one answer into neutral deltas. Signatures leave it sealed, before the words they were sent with."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__()
+        self._id = f"turn{len(request.messages)}"
+        self._calls = 0
+        self._thinking = False
+        self._stop: StopReason | None = None
+
+    def read(self, payload: bytes) -> Sequence[Delta]:
+        chunk = decoded(payload)
+        broken_by(chunk)
+        if isinstance(chunk.get("responseId"), str):
+            self._id = chunk["responseId"]
+        found: list[Delta] = []
+        for candidate in _objects(chunk.get("candidates")):
+            if candidate.get("index", 0) == 0:
+                for part in _objects(_object(candidate, "content").get("parts")):
+                    found += self._part(part)
+                self._ended(candidate.get("finishReason"))
+        if _object(chunk, "promptFeedback").get("blockReason"):
+            self._stop = "content_filter"
+        if told := _object(chunk, "usageMetadata"):
+            found.append(Counted(usage=usage_of(told), upstream_id=self._id))
+        for candidate in _objects(chunk.get("candidates")):
+            if candidate.get("finishReason") in FAILED:
+                raise Broken(f"It stopped with {candidate['finishReason']}.", deltas=tuple(found))
+        return found
+
+    def whole(self, body: bytes) -> list[Delta]:
+        answer = decoded(body)
+        if not answer.keys() & {"candidates", "promptFeedback", "error"}:
+            raise ValueError("no candidates in an answer")
+        return [*self.read(body), *self.finish()]
+
+    def finish(self) -> Sequence[Delta]:
+        """The stop is said last: whether there are calls is not part of the reason."""
+        if self._stop is None:
+            return ()
+        reason: StopReason = "tool_calls" if self._calls and self._stop == "stop" else self._stop
+        self._stop = None
+        return (Stop(reason=reason),)
+
+    def _ended(self, reason: object) -> None:
+        if reason:
+            self._stop = STOPS.get(reason, "stop")
+
+    def _part(self, part: Json) -> list[Delta]:
+        signature = part.get("thoughtSignature")
+        sealed = seals.seal(DIALECT, signature) if isinstance(signature, str) and signature else None
+        if call := _object(part, "functionCall"):
+            self._thinking = False
+            return self._called(call, sealed)
+        if part.get("inlineData"):
+            raise Broken("It answered with a picture or sound, which this model's other wires can't carry.")
+        text = part.get("text")
+        said = text if isinstance(text, str) else ""
+        if part.get("thought") is True:
+            self._thinking = sealed is None
+            return [Reasoning(text=said, seal=sealed)] if said or sealed else []
+        closing = [Reasoning(seal=sealed, redacted=not self._thinking)] if sealed else []
+        self._thinking = False
+        return [*closing, Text(text=said)] if said else [*closing]
+
+    def _called(self, call: Json, sealed: str | None) -> list[Delta]:
+        """A call, which has an id only where Google gives one."""
+        own = call.get("id")
+        id_ = own if isinstance(own, str) and own else f"call_{self._id}_{self._calls}"
+        self._calls += 1
+        arguments = compact(_object(call, "args"))
+        return [CallBegun(id=id_, name=str(call.get("name") or ""), seal=sealed), CallArguments(id=id_, text=arguments)]
+
+
+class GeminiMeter(EventMeter):
+    """Looks on while Google's answer passes through. Its chunks are few and large: each is read."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__()
+        self._open = request.choices
+
+    def marked(self, events: bytes) -> bool:
+        return True
+
+    def look(self, payload: bytes) -> bool:
+        if payload:
+            self._read(decoded(payload))
+        return True
+
+    def whole(self, body: bytes) -> bytes:
+        self._read(decoded(body))
+        return body
+
+    def fail(self, fault: Fault) -> bytes:
+        return gemini.broken(fault)
+
+    def _read(self, chunk: Json) -> None:
+        broken_by(chunk)
+        for candidate in _objects(chunk.get("candidates")):
+            self.heard += sum(map(_size, _objects(_object(candidate, "content").get("parts"))))
+            self._open -= bool(candidate.get("finishReason"))
+        if _object(chunk, "promptFeedback").get("blockReason"):
+            self._open = 0
+        self.stopped = self._open <= 0
+        if told := _object(chunk, "usageMetadata"):
+            id_ = chunk.get("responseId")
+            self.counted = Counted(usage=usage_of(told), upstream_id=id_ if isinstance(id_, str) else None)
+
+    def _hear(self, whole: bytes) -> None:
+        """Counted when it is read."""
+
+
+def _size(part: Json) -> int:
+    """Bytes of what a part says."""
+    if call := _object(part, "functionCall"):
+        return len(compact(call).encode())
+    text = part.get("text")
+    return len(text.encode()) if isinstance(text, str) else 0
+
+
+def broken_by(chunk: Json) -> None:
+    """Raise Broken if a chunk, or the whole answer, is an error."""
+    error = chunk.get("error")
+    if isinstance(error, dict):
+        error = {name: value for name, value in error.items() if name != "status"}  # a name; the number is its code
+    failures.broken_by(error)
+
+
+def _object(value: Json, name: str) -> Json:
+    found = value.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _objects(value: object) -> list[Json]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+GEMINI = Dialect(
+    name=DIALECT,
+    path=path,
+    headers=headers,
+    passed=passed,
+    asked=None,
+    meter=GeminiMeter,
+    reader=GeminiReader,
+    refused=failures.refused,
+)

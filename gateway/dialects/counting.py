@@ -7,9 +7,12 @@ our estimate, one token for three bytes and so many for a picture, which is a li
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gateway.dialects import gemini as google
 from gateway.dialects import messages as provider
 from gateway.dialects.dialect import Dialect
-from gateway.wires import messages
+from gateway.wires import gemini, messages
+from gateway.wires.gemini_face import GEMINI as GEMINI_WIRE
+from gateway.wires.gemini_spelling import fields, inner
 from gateway.wires.messages_face import MESSAGES as MESSAGES_WIRE
 from gateway.wires.neutral import (
     Address,
@@ -25,6 +28,7 @@ from gateway.wires.neutral import (
     compact,
     only,
 )
+from kit.errors import Invalid
 
 BYTES_PER_TOKEN = 3
 PICTURE_TOKENS = 1_500
@@ -70,6 +74,15 @@ def _messages(body: Json, address: Address) -> Request:
     return messages.parse(body, address)
 
 
+def _gemini(body: Json, address: Address) -> Request:
+    """The conversation alone, or a whole request inside."""
+    fields(body, frozenset({"contents", "generateContentRequest"}), "here")
+    asked = inner(body, "generateContentRequest", gemini.FIELDS)
+    if asked is not None and body.get("contents") is not None:
+        raise Invalid("field_invalid", "There are two requests.", "Send `contents` or `generateContentRequest`.")
+    return gemini.parse(body if asked is None else asked, address)
+
+
 def _answer(tokens: int) -> bytes:
     return compact({"input_tokens": tokens}).encode()
 
@@ -81,4 +94,12 @@ MESSAGES = Counting(
     path=lambda model: "/v1/messages/count_tokens",
     passed=provider.counted,
     answer=_answer,
+)
+GEMINI = Counting(
+    wire=GEMINI_WIRE,
+    dialect=google.GEMINI,
+    parse=_gemini,
+    path=google.counting,
+    passed=google.counted,
+    answer=lambda tokens: compact({"totalTokens": tokens}).encode(),
 )

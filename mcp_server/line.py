@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-import aiohttp
 import anyio
 from mcp.client import Client
 from mcp.client.session import ClientSession, IncomingMessage
@@ -37,7 +36,8 @@ from pydantic import RootModel
 
 from mcp_server import wire
 from mcp_server.child import child
-from mcp_server.post import Broken, Heard, Message, Post, http_session
+from mcp_server.pool import Pool
+from mcp_server.post import Broken, Heard, Message, Post
 from mcp_server.private import private
 from mcp_server.settings import UpstreamServer
 
@@ -169,12 +169,12 @@ class Dialler:
         self._headers = {key: value.get_secret_value() for key, value in settings.headers.items()}
         self._stack = AsyncExitStack()
         self._wire = wire.Wire()
-        self._http: aiohttp.ClientSession | None = None
+        self._pool: Pool | None = None
 
     async def __aenter__(self) -> "Dialler":
         if self._settings.url is not None:
             self._client = await self._stack.enter_async_context(wire.http_client(self._wire, self._headers))
-            self._http = await self._stack.enter_async_context(http_session(self._headers))
+            self._pool = await self._stack.enter_async_context(Pool(str(self._settings.url), self._headers))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -183,10 +183,10 @@ class Dialler:
     @asynccontextmanager
     async def private(self, offered: Message) -> AsyncIterator[Post | None]:
         """A session of the older wire of its own, None where there can be none: a program has one client."""
-        if self._http is None:
+        if self._pool is None:
             yield None
             return
-        async with private(self._http, str(self._settings.url), offered, US) as post:
+        async with private(self._pool, offered, US) as post:
             yield post
 
     @asynccontextmanager
@@ -219,7 +219,7 @@ class Dialler:
         )
 
     def _post(self) -> Post | None:
-        if self._http is None:
+        if self._pool is None:
             return None
         session = {"mcp-session-id": self._wire.session_id} if self._wire.session_id else {}
-        return Post(self._http, str(self._settings.url), session)
+        return Post(self._pool, session)

@@ -8,20 +8,19 @@ refused unless somebody hears it. An event stream that breaks off is taken up ag
 import json
 from collections.abc import Mapping
 
-import aiohttp
 import anyio
-from aiohttp.http_exceptions import LineTooLong
 from mcp_types import METHOD_NOT_FOUND
 
+from mcp_server.connection import Response
 from mcp_server.manner import Heard, Message
-from mcp_server.wire import CONNECT_S, CONNECTIONS, IDLE_S, MAX_ANSWER
+from mcp_server.pool import NotConnected, Pool
+from mcp_server.wire import MAX_ANSWER
 
-__all__ = ["Broken", "Heard", "Message", "Post", "http_session"]
+__all__ = ["Broken", "Heard", "Message", "Post"]
 AGAIN = 5
 """How often a broken event stream is taken up again."""
 PAUSE_S = 1.0
 """Before that, where the upstream does not say how long."""
-_BEFORE_SENDING = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 
 
 class Broken(Exception):
@@ -33,26 +32,11 @@ class Broken(Exception):
         self.sent = sent
 
 
-def http_session(headers: Mapping[str, str]) -> aiohttp.ClientSession:
-    """The one pool of an upstream. Reading has no limit here: each call brings its own."""
-    connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=IDLE_S)
-    timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_S, sock_connect=CONNECT_S)
-    plain = {"accept": "application/json, text/event-stream", "accept-encoding": "identity"}
-    return aiohttp.ClientSession(
-        connector=connector,
-        timeout=timeout,
-        headers=plain | {"content-type": "application/json"} | dict(headers),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-    )
-
-
 class Post:
     """Requests of one connection: `headers` carry its session and its revision."""
 
-    def __init__(self, http: aiohttp.ClientSession, url: str, headers: Mapping[str, str]) -> None:
-        self._http = http
-        self._url = url
+    def __init__(self, pool: Pool, headers: Mapping[str, str]) -> None:
+        self._pool = pool
         self._headers = dict(headers)
         self._last = 0
         self.session_id: str | None = None
@@ -66,9 +50,7 @@ class Post:
         body = {"jsonrpc": "2.0", "id": f"c{self._last}", "method": method, "params": params}
         said = json.dumps(body, ensure_ascii=False).encode()
         try:
-            async with self._http.post(
-                self._url, data=said, headers=self._headers | dict(headers), allow_redirects=False
-            ) as response:
+            async with self._pool.ask("POST", self._headers | dict(headers), said) as response:
                 _judge(response, self._headers)
                 self.session_id = response.headers.get("mcp-session-id", self.session_id)
                 if response.content_type != "text/event-stream":
@@ -77,9 +59,9 @@ class Post:
                 if (answer := await self._hear(stream, heard)) is not None:
                     return answer
             return await self._resume(stream, heard)
-        except _BEFORE_SENDING as error:
-            raise Broken(f"no connection ({str(error) or type(error).__name__})", sent=False) from error
-        except aiohttp.ClientError as error:
+        except NotConnected as error:
+            raise Broken(f"no connection ({error})", sent=False) from error
+        except ConnectionError as error:
             raise Broken(f"the connection broke ({str(error) or type(error).__name__})", sent=True) from error
 
     async def tell(self, method: str) -> None:
@@ -102,7 +84,7 @@ class Post:
                 break
             await anyio.sleep(stream.retry_s)
             again = self._headers | {"last-event-id": stream.last_id}
-            async with self._http.get(self._url, headers=again, allow_redirects=False) as response:
+            async with self._pool.ask("GET", again) as response:
                 if response.status != 200 or response.content_type != "text/event-stream":
                     break
                 stream.go_on(response)
@@ -118,20 +100,21 @@ class Post:
     async def _send(self, message: Message) -> None:
         """Something that has no answer."""
         body = json.dumps(message).encode()
-        async with self._http.post(self._url, data=body, headers=self._headers, allow_redirects=False):
-            pass
+        async with self._pool.ask("POST", self._headers, body) as response:
+            await _whole(response)
 
 
 class _Stream:
     """Messages out of an event stream, over as many connections as it takes."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._content = response.content
+    def __init__(self, response: Response) -> None:
+        self._response = response
+        self._read = b""
         self.last_id = ""
         self.retry_s = PAUSE_S
 
-    def go_on(self, response: aiohttp.ClientResponse) -> None:
-        self._content = response.content
+    def go_on(self, response: Response) -> None:
+        self._response, self._read = response, b""
 
     async def next(self) -> Message | None:
         """The next message, None at the end of the connection."""
@@ -152,13 +135,24 @@ class _Stream:
         return None
 
     async def _line(self) -> bytes:
-        try:
-            return await self._content.readuntil(b"\n", max_size=MAX_ANSWER)
-        except LineTooLong as error:
-            raise _too_long() from error
+        """With its end; what is left when the connection ends has none."""
+        line, end, self._read = self._read.partition(b"\n")
+        if end:
+            return line + end
+        parts, size = [line], len(line)
+        while chunk := await self._response.chunk():
+            head, end, rest = chunk.partition(b"\n")
+            parts.append(head + end)
+            size += len(head)
+            if size > MAX_ANSWER:
+                raise _too_long()
+            if end:
+                self._read = rest
+                break
+        return b"".join(parts)
 
 
-def _judge(response: aiohttp.ClientResponse, sent: Mapping[str, str]) -> None:
+def _judge(response: Response, sent: Mapping[str, str]) -> None:
     """What can be known before the body is read."""
     if 300 <= response.status < 400:
         raise Broken("it redirects, and redirects are not followed", sent=False)
@@ -168,13 +162,14 @@ def _judge(response: aiohttp.ClientResponse, sent: Mapping[str, str]) -> None:
         raise Broken(f"it refused us ({response.status})", sent=False)
 
 
-async def _whole(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > MAX_ANSWER:
+async def _whole(response: Response) -> bytes:
+    parts, size = [], 0
+    while chunk := await response.chunk():
+        parts.append(chunk)
+        size += len(chunk)
+        if size > MAX_ANSWER:
             raise _too_long()
-    return bytes(body)
+    return b"".join(parts)
 
 
 def _answer(body: bytes, status: int) -> Message:

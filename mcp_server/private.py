@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-import aiohttp
 import anyio
 from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
 from mcp_types import Implementation
 from mcp_types.version import LATEST_HANDSHAKE_VERSION
 
+from mcp_server.pool import Pool
 from mcp_server.post import Broken, Message, Post
 
 OPEN_S = 10.0
@@ -21,24 +21,20 @@ CLOSE_S = 2.0
 
 
 @asynccontextmanager
-async def private(
-    http: aiohttp.ClientSession, url: str, capabilities: Mapping[str, Any], us: Implementation
-) -> AsyncIterator[Post]:
+async def private(pool: Pool, capabilities: Mapping[str, Any], us: Implementation) -> AsyncIterator[Post]:
     """Open inside of this context; Broken (never sent) when there is none to be had."""
     with anyio.fail_after(OPEN_S):
-        headers = await _open(http, url, capabilities, us)
+        headers = await _open(pool, capabilities, us)
     try:
-        yield Post(http, url, headers)
+        yield Post(pool, headers)
     finally:
         with anyio.move_on_after(CLOSE_S, shield=True):
-            await _close(http, url, headers)
+            await _close(pool, headers)
 
 
-async def _open(
-    http: aiohttp.ClientSession, url: str, capabilities: Mapping[str, Any], us: Implementation
-) -> dict[str, str]:
+async def _open(pool: Pool, capabilities: Mapping[str, Any], us: Implementation) -> dict[str, str]:
     """The headers of a new session."""
-    opening = Post(http, url, {})
+    opening = Post(pool, {})
     params: Message = {
         "protocolVersion": LATEST_HANDSHAKE_VERSION,
         "capabilities": dict(capabilities),
@@ -53,13 +49,13 @@ async def _open(
     headers = {MCP_PROTOCOL_VERSION_HEADER: str(answer["result"].get("protocolVersion"))}
     if opening.session_id:
         headers["mcp-session-id"] = opening.session_id
-    await Post(http, url, headers).tell("notifications/initialized")
+    await Post(pool, headers).tell("notifications/initialized")
     return headers
 
 
-async def _close(http: aiohttp.ClientSession, url: str, headers: dict[str, str]) -> None:
+async def _close(pool: Pool, headers: dict[str, str]) -> None:
     try:
-        async with http.delete(url, headers=headers, allow_redirects=False):
+        async with pool.ask("DELETE", headers):
             pass
-    except aiohttp.ClientError:
+    except OSError:
         pass  # it forgets the session in its own time

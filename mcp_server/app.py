@@ -108,6 +108,11 @@ class McpEndpoint:
                 await stack.aclose()
                 supervised.cancel_scope.cancel()
 
+    @property
+    def answered_directly(self) -> int:
+        """How many calls were answered past the SDK."""
+        return sum(app.direct.answered for app in self._apps)
+
     def drain(self) -> None:
         """Tell all waiting clients to call again. Call this when the process is asked to stop, before its listeners
         wait for open requests; safe to repeat."""

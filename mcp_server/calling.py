@@ -68,7 +68,7 @@ class Calling:
         with exchange.handling(), form.hold:
             answer = await self._calls.call(asked, exchange.begun)
             if exchange.over:
-                await self._calls.parted(answer, delivered=False)
+                await self._calls.parting.over(answer, delivered=False)
             exchange.answer = answer
             return COMPLETE | _told(answer.result, older=is_older(ctx))
         if exchange.over:

@@ -24,7 +24,7 @@ from control.identity.principals import Principal
 from control.tables import approvals, tool_calls
 from kit import canonical, masking
 from kit.bus import Bus
-from kit.db import Database, Lane, Tx
+from kit.db import Database, Tx
 from kit.errors import Fault, Invalid, Missing, Unauthorized
 from kit.metrics import Counter
 from mcp_server import answers, facts, schema
@@ -33,6 +33,7 @@ from mcp_server.asked import Answer, Asked, Begun, Waiting
 from mcp_server.catalog import Catalog, Offer
 from mcp_server.lookout import Lookout
 from mcp_server.manner import Message
+from mcp_server.parting import Parting
 from mcp_server.sends import Sends
 
 REPORT_S = 10.0
@@ -41,8 +42,6 @@ FIRST_S = 1.0
 """The first time, where nobody is asked: its stream can be taken up again from then on."""
 LATE_S = 0.1
 """After the time a call that was sent has for its answer, until we look whether it is lost."""
-PART_S = 5.0
-"""How long an identical call waits for the delivery of the one before it to be noted."""
 DRAIN = "mcp:drain"
 HOLDS = Counter("preloop_holds_total", "Waits for a person, by the form the wire gives them.", "form")
 
@@ -58,7 +57,7 @@ class Calls:
         self._draining = False
         self._lookout = Lookout(db, bus)
         self.sends = Sends(db, desk, catalog, self._lookout)
-        self._parting: dict[tuple[str, ...], anyio.Event] = {}
+        self.parting = Parting(db)
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
@@ -98,9 +97,7 @@ class Calls:
             text = answers.failed(asked.name, error.message)
             return Begun(answer=await self._refuse(asked, "invalid_arguments", text))
         key = (asked.principal.session_id, call.server, call.tool, call.digest)
-        if before := self._parting.get(key):
-            with anyio.move_on_after(PART_S):
-                await before.wait()
+        await self.parting.past(key)
         try:
             call_id, sent = await self._attach(asked, offer, call)
         except Fault as fault:
@@ -131,16 +128,6 @@ class Calls:
         result = answers.of(row._asdict())
         key = (row.session_id, row.server, row.tool, row.digest)
         return row, self._final(row, result, key) if result is not None else None
-
-    async def parted(self, answer: Answer, *, delivered: bool) -> None:
-        """The stream that carried an answer has ended; note whether the answer got through."""
-        row = answer.row
-        try:
-            if row is not None and delivered:
-                await self._db.write(lambda tx: toolcalls.delivered(tx, row), lane=Lane.LATER)
-        finally:
-            if event := self._parting.pop(answer.key, None):
-                event.set()
 
     def _unlisted(self, asked: Asked) -> str:
         """The page's sentence; only where the tool waits for an admin, or the list itself is missing, that."""
@@ -243,7 +230,7 @@ class Calls:
     def _final(self, row: Row[Any], result: Result, key: tuple[str, ...]) -> Answer:
         if row.status == Status.UNKNOWN:  # stays undelivered: whoever asks again must hear it again
             return Answer(result=result)
-        self._parting.setdefault(key, anyio.Event())
+        self.parting.expect(key)
         return Answer(result=result, row=row.id, key=key)
 
     async def _hindrance(self, waiting: Waiting, row: Row[Any]) -> str | None:

@@ -1,7 +1,7 @@
 """A plain tools/call of the newest revision past the SDK: read once, answered as one JSON body.
 
 The SDK stays the reference. Whatever it might judge in its own way (a header, an envelope, a result) is left to it
-before anything is done, and a call that takes longer than a moment, waits for a person or whose tool has something to
+before anything is done, and a call that takes longer than `FIRST_S`, waits for a person or whose tool has something to
 say meanwhile is handed over as it stands.
 """
 
@@ -31,7 +31,7 @@ from starlette.types import Scope
 from kit.errors import Unauthorized
 from mcp_server import answers
 from mcp_server.asked import Answer, Asked, Begun
-from mcp_server.calls import Calls
+from mcp_server.calls import FIRST_S, Calls
 from mcp_server.catalog import Catalog
 from mcp_server.exchange import Exchange
 from mcp_server.manner import Manner
@@ -39,8 +39,6 @@ from mcp_server.tasks import EXTENSION, only_task
 from mcp_server.upstream import PROTOCOL_ERROR
 
 METHOD = "tools/call"
-SOON_S = 0.3
-"""How long a call may take here."""
 KEPT = 1000
 _VERSIONS = {version.encode(): version for version in MODERN_PROTOCOL_VERSIONS}
 _ENVELOPE = {"jsonrpc", "id", "method", "params"}
@@ -77,6 +75,8 @@ class Direct:
         self._security = security
         self._stamp = stamp
         self._passed: set[_Guard] = set()
+        self.answered = 0
+        """How many calls needed nothing of the SDK."""
 
     async def answer(self, scope: Scope, exchange: Exchange, message: object) -> bool:
         """Answer, and say so; or leave the request to the SDK, with what has begun."""
@@ -90,6 +90,7 @@ class Direct:
             exchange.begun = replace(begun, answer=answer)
             return False
         await exchange.reply(body)
+        self.answered += 1
         return True
 
     async def _called(self, exchange: Exchange, plain: Plain) -> tuple[Begun, Answer | None]:
@@ -110,7 +111,7 @@ class Direct:
             return Begun(failed=error), None
         if begun.row is None:
             return begun, begun.answer
-        answer = await self._calls.soon(asked, begun, SOON_S)
+        answer = await self._calls.soon(asked, begun, FIRST_S)
         if answer is not None and await _is_over(exchange):
             answer = replace(answer, result=answers.error(answers.OVER), row=None)
         return replace(begun, row=None), answer

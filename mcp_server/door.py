@@ -61,7 +61,7 @@ class McpApp:
         self._bus = bus
         self._calls = calls
         self._news = news
-        self._direct = direct
+        self.direct = direct
         self._security = security
         self._lasting: set[Exchange] = set()
 
@@ -93,7 +93,7 @@ class McpApp:
             principal, lambda: self._doorkeeper.admit(token), body, receive, send, unclear, lasting=lasting
         )
         try:
-            if method != "tools/call" or not await self._direct.answer(scope, exchange, message):
+            if method != "tools/call" or not await self.direct.answer(scope, exchange, message):
                 await self._serve({**scope, EXCHANGE: exchange, "user": _user(principal)}, headers, exchange, method)
         finally:
             if exchange.begun is not None:
@@ -101,7 +101,7 @@ class McpApp:
             with anyio.CancelScope(shield=True):
                 await exchange.close()
                 if exchange.answer is not None:
-                    await self._calls.parted(exchange.answer, delivered=exchange.delivered)
+                    await self._calls.parting.over(exchange.answer, delivered=exchange.delivered)
 
     async def _serve(self, scope: Scope, headers: Headers, exchange: Exchange, method: str) -> None:
         """Who answers: the stream of a call taken up again, a session, or neither."""

@@ -92,12 +92,13 @@ async def test_a_client_of_responses_thinks_with_anthropic_over_two_turns(plane:
     session, token = await plane.session("think")
     client = plane.client(token)
     tools: Any = [{"type": "function", "name": "pay", "parameters": PAY}]
-    first = await client.responses.create(model="think", input="pay", tools=tools, reasoning={"effort": "high"})
+    hard: Any = {"effort": "high"}
+    first = await client.responses.create(model="think", input="pay", tools=tools, reasoning=hard)
     items: Any = [item.to_dict() for item in first.output]
-    result = {"type": "function_call_output", "call_id": items[-1]["call_id"], "output": "paid"}
+    result: Any = {"type": "function_call_output", "call_id": items[-1]["call_id"], "output": "paid"}
     stream = await client.responses.create(
         model="think", input=[{"role": "user", "content": "pay"}, *items, result], tools=tools, stream=True,
-        reasoning={"effort": "high"},
+        reasoning=hard,
     )  # fmt: skip
     events: list[Any] = [event async for event in stream]
     assert events[-1].response.output_text == "paid"

@@ -75,7 +75,7 @@ def passed(request: Request, model: str, max_output: int) -> Json:
     body["generationConfig"] = {**(body.get("generationConfig") or {}), "maxOutputTokens": max_output}
     if "store" in body:
         body["store"] = False
-    if "contents" in body:
+    if any(_foreign(part) for content in body.get("contents") or () for part in content.get("parts") or ()):
         body["contents"] = [bare for content in body["contents"] if (bare := _own(content))]
     return body
 
@@ -87,19 +87,22 @@ def counted(request: Request, model: str) -> Json:
     return {"generateContentRequest": {"model": path(model, stream=False)[1:].partition(":")[0], **asked}}
 
 
+def _foreign(part: Json) -> bool:
+    """Has it a seal of ours?"""
+    return wrapped(part.get("thoughtSignature") or "") is not None
+
+
 def _own(content: Json) -> Json | None:
-    """A turn without the seals of others; None when nothing of it is left."""
-    if not any(wrapped(part.get("thoughtSignature") or "") for part in content.get("parts") or ()):
-        return content
-    parts = [bare for part in content["parts"] if (bare := _signed(part))]
+    """A turn without what others thought and signed; None when nothing of it is left."""
+    parts = [bare for part in content.get("parts") or () if (bare := _signed(part))]
     return content | {"parts": parts} if parts else None
 
 
 def _signed(part: Json) -> Json | None:
-    """A part with Google's own signature or none."""
+    """A part with Google's own signature or none; a thought without one may be of any model, and goes."""
     sealed = wrapped(part.get("thoughtSignature") or "")
     if sealed is None:
-        return part
+        return None if part.get("thought") and not part.get("thoughtSignature") else part
     bare = {name: value for name, value in part.items() if name != "thoughtSignature"}
     if own := seals.unseal(DIALECT, sealed):
         return bare | {"thoughtSignature": own}

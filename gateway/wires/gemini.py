@@ -5,6 +5,8 @@ The alias and the method stand in the path. Refusals use the statuses after whic
 money, 400, 403 and 404 for what asking again can't change (measured; it asks ten times after a 429 or a 500).
 """
 
+import re
+
 from gateway.wires.gemini_parts import Conversation
 from gateway.wires.gemini_spelling import fields, inner, json_schema, texts
 from gateway.wires.gemini_tools import choice_of, tools_of
@@ -37,6 +39,7 @@ KEPT_HERE = ("model", "labels")
 SAME_DIALECT_ONLY = ("topK", "responseLogprobs", "logprobs", "mediaResolution", "enableEnhancedCivicAnswers")
 MOST_CHOICES = 8
 METHODS = {"generateContent": False, "streamGenerateContent": True, "countTokens": False}
+_PATH = re.compile(r"/v1(?:beta)?/models/(?P<alias>.+):(?P<method>\w+)", re.ASCII)
 _SAMPLING = {
     "temperature": "temperature", "topP": "top_p", "presencePenalty": "presence_penalty",
     "frequencyPenalty": "frequency_penalty", "seed": "seed",
@@ -52,21 +55,23 @@ _STATUSES = {
 
 
 def addressed(path: str, query: str) -> tuple[str, Address]:
-    """The method that a path asks for, and alias and stream; `path` is what follows `/v1beta`, its escapes undone.
+    """The method that a path asks for, and its alias and stream; `path` is what follows `/gemini`, without escapes.
 
-    A stream is asked for with `alt=sse`, as Google's SDKs do; without it Google answers one long JSON array, which is
-    not served.
+    A stream is asked for with `alt=sse`, as Google's SDKs do; the JSON array that comes without it is not served.
     """
-    name, _, method = path.removeprefix("/models/").rpartition(":")
-    if not path.startswith("/models/") or not name or method not in METHODS:
-        known = ", ".join(METHODS)
-        raise Missing("no_such_route", f"There is no {path} here.", f"Ask /models/{{alias}}: and one of {known}.")
-    wanted = "alt=sse" if METHODS[method] else "alt=json"
-    if METHODS[method] and not query:
+    found = _PATH.fullmatch(path)
+    if found is None or found["method"] not in METHODS:
+        raise Missing(
+            "no_such_route",
+            f"There is no /gemini{path} here.",
+            f"Ask /gemini/v1beta/models/ALIAS:METHOD, with one of {', '.join(METHODS)}.",
+        )
+    stream = METHODS[found["method"]]
+    if stream and query in ("", "alt=json"):
         raise Invalid("not_supported_yet", "A stream as a JSON array is not supported yet.", "Ask with ?alt=sse.")
-    if query not in ("", wanted):
-        raise Invalid("field_not_allowed", "The address asks for something that is not here.", f"Send ?{wanted} alone.")
-    return method, Address(alias=name, stream=METHODS[method])
+    if query not in ("", "alt=sse" if stream else "alt=json"):
+        raise Invalid("field_not_allowed", "The address asks for something that is not here.", "Leave its query out.")
+    return found["method"], Address(alias=found["alias"], stream=stream)
 
 
 def parse(body: Json, address: Address = HERE) -> Request:

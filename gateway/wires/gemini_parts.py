@@ -76,13 +76,10 @@ class Conversation:
             yield Message(role="system", parts=tuple(self._parts(content, "system")))
 
     def _turns(self, body: Json) -> Iterator[Message]:
-        for content in objects(body, "contents"):
-            fields(content, _CONTENT, "in `contents`")
-            given = typed(content, "role", str)
-            if given not in ROLES:
-                raise Invalid("field_invalid", f"The role {given!r} is not known.", "Send user or model.")
-            role = ROLES[given]
-            parts = _joined(self._parts(content, role))
+        """What a model said comes back chunk by chunk from clients that listened to a stream: it is one turn."""
+        for role, contents in groupby(objects(body, "contents"), key=_role):
+            found = (part for content in contents for part in self._parts(content, role))
+            parts = _joined(found) if role == "assistant" else found
             for is_result, group in groupby(parts, key=lambda part: isinstance(part, Result)):
                 if is_result:
                     yield from (Message(role="tool", parts=(part,)) for part in group)
@@ -139,6 +136,14 @@ class Conversation:
         return Result(call_id=id_, parts=(*said, *shown), failed=failed)
 
 
+def _role(content: Json) -> str:
+    fields(content, _CONTENT, "in `contents`")
+    given = typed(content, "role", str)
+    if given not in ROLES:
+        raise Invalid("field_invalid", f"The role {given!r} is not known.", "Send user or model.")
+    return ROLES[given]
+
+
 def sealed(signature: str | None) -> str | None:
     """A seal for a signature as it came: ours if it is one, else Google's."""
     if not signature:
@@ -172,12 +177,14 @@ def _text(text: str, signature: str | None, *, thought: bool) -> Iterator[Part]:
 
 
 def _joined(parts: Iterator[Part]) -> list[Part]:
-    """Thoughts come in pieces; the signature closes them."""
+    """Texts and thoughts come in pieces; a signature closes a thought."""
     found: list[Part] = []
     for part in parts:
         before = found[-1] if found else None
         if isinstance(part, Thought) and not part.redacted and isinstance(before, Thought) and before.seal is None:
             found[-1] = replace(part, text=before.text + part.text)
+        elif isinstance(part, Said) and isinstance(before, Said):
+            found[-1] = Said(text=before.text + part.text)
         else:
             found.append(part)
     return found

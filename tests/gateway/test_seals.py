@@ -10,7 +10,8 @@ from gateway.dialects.chat import CHAT
 from gateway.dialects.messages import MESSAGES
 from gateway.dialects.responses import RESPONSES
 from gateway.provider import transformed
-from gateway.wires.neutral import CallArguments, CallBegun, Delta, Json, Request, Stop, Wire
+from gateway.wires.gemini_face import GEMINI as GEMINI_WIRE
+from gateway.wires.neutral import Address, CallArguments, CallBegun, Delta, Json, Request, Stop, Wire
 from gateway.wires.seals import seal
 from tests.gateway.test_translation import CHAT_TOOLS, CLAUDE, GEMINI, MESSAGES_TOOLS, RESPONSES_TOOLS, WORDS, read
 
@@ -62,6 +63,23 @@ async def test_signed_thoughts_of_anthropic_survive_two_turns_on_responses(strea
     other, dropped = CHAT.asked(again, "model", 900)
     assert "SIG" not in json.dumps(other) and "preloop." not in json.dumps(other)
     assert "reasoning" in dropped
+
+
+async def test_signed_thoughts_of_anthropic_survive_two_turns_on_googles_wire() -> None:
+    """Google's wire has a place for signatures on every part."""
+    here = Address(alias="default")
+    tools: Json = {"tools": [{"functionDeclarations": [{"name": "look", "parametersJsonSchema": {"type": "object"}}]}]}
+    user = {"role": "user", "parts": [{"text": "look"}]}
+    request = GEMINI_WIRE.parse({"contents": [user], **tools}, here)
+    turn = _said(GEMINI_WIRE, request, _answered(request, stream=True))["candidates"][0]["content"]
+    ids = [part["functionCall"].get("id") for part in turn["parts"] if "functionCall" in part]
+    results = [{"functionResponse": {"id": id_, "name": "look", "response": {"output": "seen"}}} for id_ in ids]
+    thinking = {"generationConfig": {"thinkingConfig": {"thinkingBudget": 2048}}}
+    talk = {"contents": [user, turn, {"role": "user", "parts": results}], **tools, **thinking}
+    body, dropped = await transformed("messages", GEMINI_WIRE.parse(talk, here), CLAUDE, 20_000)
+    assert body["messages"][1] == {"role": "assistant", "content": ANSWER}
+    assert body["thinking"] == {"type": "enabled", "budget_tokens": 2048}
+    assert "reasoning" not in dropped
 
 
 async def test_signed_thoughts_of_anthropic_are_sent_to_no_one_else() -> None:

@@ -18,11 +18,22 @@ from gateway.wires.neutral import (
     only,
     positive,
     required,
-    sampling,
     typed,
     unsupported,
 )
-from gateway.wires.openai import chosen, error, format_of, grammar, kind, mark, pictures, refusal, standard_tier, texts
+from gateway.wires.openai import (
+    chosen,
+    error,
+    format_of,
+    grammar,
+    kind,
+    mark,
+    pictures,
+    refusal,
+    sampling,
+    standard_tier,
+    texts,
+)
 from kit.errors import Invalid
 
 FIELDS = frozenset([

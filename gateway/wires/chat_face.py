@@ -17,10 +17,9 @@ from gateway.wires.neutral import (
     StopReason,
     Text,
     compact,
-    free_text,
     sse,
 )
-from gateway.wires.openai import error
+from gateway.wires.openai import error, free_text
 from kit.errors import Fault
 from ledger.prices import Usage
 

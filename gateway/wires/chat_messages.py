@@ -19,11 +19,10 @@ from gateway.wires.neutral import (
     objects,
     only,
     required,
-    text_parts,
     typed,
     unsupported,
 )
-from gateway.wires.openai import ROLES, image, mark, texts
+from gateway.wires.openai import ROLES, image, mark, text_parts, texts
 from gateway.wires.seals import maker, seal
 from kit.errors import Invalid
 

@@ -15,15 +15,11 @@ from ledger.prices import Usage
 
 Json = dict[str, Any]
 StopReason = Literal["stop", "length", "tool_calls", "content_filter"]
-SAMPLING = frozenset({"temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "stop"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """What a request says beside its body: alias and method in its path (Gemini alone), and the few headers we read.
-
-    `headers` holds `anthropic-beta` and `anthropic-version` if they were sent, and never any other.
-    """
+    """What a request says beside its body: in its path (Gemini), and `anthropic-beta` and `-version` of its headers."""
 
     alias: str = ""
     stream: bool = False
@@ -273,22 +269,8 @@ def objects(body: Json, name: str) -> list[Json]:
     return [item for item in value if isinstance(item, dict)]
 
 
-def text_parts(text: str) -> tuple[Said, ...]:
-    """Text as parts; nothing is none."""
-    return (Said(text=text),) if text else ()
-
-
 def unsupported(what: str) -> Invalid:
     return Invalid("not_supported_yet", f"{what} is not supported yet.", "Leave it out.")
-
-
-def sampling(body: Json) -> Json:
-    """The sampling fields that were sent, checked."""
-    for name in SAMPLING:
-        typed(body, name, *((str, list) if name == "stop" else (int, float)))
-    if isinstance(body.get("stop"), list) and not all(isinstance(word, str) for word in body["stop"]):
-        raise Invalid("field_invalid", "The field `stop` is not a text or a list of texts.")
-    return {name: body[name] for name in sorted(SAMPLING) if body.get(name) is not None}
 
 
 def positive(body: Json, *names: str) -> int | None:
@@ -310,14 +292,6 @@ def sse(payload: object, event: str | None = None) -> bytes:
 
 def compact(payload: object) -> str:
     return json.dumps(payload, separators=(",", ":"), ensure_ascii=False)
-
-
-def free_text(arguments: str) -> str:
-    """What the model put into the one argument of a custom tool; anything else is passed on as it is."""
-    try:
-        return str(json.loads(arguments)["input"])
-    except (ValueError, KeyError, TypeError):
-        return arguments
 
 
 def said(fault: Fault) -> str:

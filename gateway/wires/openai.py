@@ -3,13 +3,15 @@
 Pure. Nobody here follows an address: a picture's is https and the provider's to fetch, or it is the data itself.
 """
 
+import json
 import re
 from collections.abc import Iterable
 
-from gateway.wires.neutral import Image, Json, Message, Result, compact, only, required, said, typed, unsupported
+from gateway.wires.neutral import Image, Json, Message, Result, Said, compact, only, required, said, typed, unsupported
 from kit.errors import Fault, Invalid, Missing, Refused
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
+SAMPLING = frozenset({"temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "stop"})
 CHOICES = ("auto", "none", "required")
 _DATA = re.compile(r"data:(image/(?:png|jpeg|jpg|gif|webp));base64,", re.ASCII | re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/=_\s-]*", re.ASCII)
@@ -134,3 +136,25 @@ def texts(body: Json, *names: str) -> None:
     """Fields that are texts, if they are there."""
     for name in names:
         typed(body, name, str)
+
+
+def text_parts(text: str) -> tuple[Said, ...]:
+    """Text as parts; nothing is none."""
+    return (Said(text=text),) if text else ()
+
+
+def sampling(body: Json) -> Json:
+    """The sampling fields that were sent, checked."""
+    for name in SAMPLING:
+        typed(body, name, *((str, list) if name == "stop" else (int, float)))
+    if isinstance(body.get("stop"), list) and not all(isinstance(word, str) for word in body["stop"]):
+        raise Invalid("field_invalid", "The field `stop` is not a text or a list of texts.")
+    return {name: body[name] for name in sorted(SAMPLING) if body.get(name) is not None}
+
+
+def free_text(arguments: str) -> str:
+    """What the model put into the one argument of a custom tool; anything else is passed on as it is."""
+    try:
+        return str(json.loads(arguments)["input"])
+    except (ValueError, KeyError, TypeError):
+        return arguments

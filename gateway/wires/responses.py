@@ -16,12 +16,10 @@ from gateway.wires.neutral import (
     only,
     positive,
     required,
-    sampling,
-    text_parts,
     typed,
     unsupported,
 )
-from gateway.wires.openai import format_of, pictures, standard_tier, texts
+from gateway.wires.openai import format_of, pictures, sampling, standard_tier, text_parts, texts
 from gateway.wires.responses_items import Conversation
 from gateway.wires.responses_tools import choice_of, distinct, tools_of
 from kit.errors import Fault, Invalid, Missing, Refused

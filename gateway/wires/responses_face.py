@@ -17,10 +17,10 @@ from gateway.wires.neutral import (
     Text,
     Wire,
     compact,
-    free_text,
     said,
     sse,
 )
+from gateway.wires.openai import free_text
 from kit.errors import Fault
 from ledger.prices import Usage
 

@@ -21,11 +21,10 @@ from gateway.wires.neutral import (
     objects,
     only,
     required,
-    text_parts,
     typed,
     unsupported,
 )
-from gateway.wires.openai import ROLES, image, texts
+from gateway.wires.openai import ROLES, image, text_parts, texts
 from gateway.wires.responses_tools import flat, tools_of
 from gateway.wires.seals import maker, seal
 from kit.errors import Invalid

@@ -7,7 +7,8 @@ import pytest
 from gateway.models import SCRIPTS
 from gateway.play import THE_END, Lines, Script, lines, offered
 from gateway.scripted import load
-from gateway.wires.neutral import Call, Message, Request, Result, Tool, text_parts
+from gateway.wires.neutral import Call, Message, Request, Result, Tool
+from gateway.wires.openai import text_parts
 from kit.errors import Invalid
 from tests.gateway.plane import PAYMENT
 

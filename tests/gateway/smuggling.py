@@ -27,7 +27,10 @@ NAMES = (
 )  # fmt: skip
 THING = {"type": MARK, "name": MARK, "url": f"https://{MARK}"}
 VALUES: tuple[Any, ...] = (f"https://{MARK}", THING)
-DATA = ("parameters", "schema", "logit_bias")
+DATA = (
+    "parameters", "schema", "logit_bias", "parametersJsonSchema", "responseSchema", "responseJsonSchema", "response",
+    "args", "labels",
+)  # fmt: skip
 """Objects whose keys are data, not fields: a JSON Schema describes whatever a tool takes."""
 
 

@@ -18,9 +18,10 @@ TOOLS: Any = [{"type": "function", "function": {"name": "pay", "description": "P
 FOLDED: Any = [
     {"type": "namespace", "name": "mcp__preloop", "tools": [{"type": "function", "name": "pay", "parameters": PAY}]}
 ]
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Accessing the 'model_:DeprecationWarning"
-)  # LiteLLM's own use of pydantic
+pytestmark = [  # LiteLLM's own use of pydantic
+    pytest.mark.filterwarnings("ignore:Accessing the 'model_:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Item '.*' on TypedDict class:UserWarning"),
+]
 COST = 100 * 2500 + 20 * 250 + 30 * 10_000
 """120 prompt tokens of which 20 were cached, 30 completion tokens."""
 

@@ -16,9 +16,10 @@ ASK: Any = {"max_tokens": 1000, "messages": [{"role": "user", "content": "say th
 TOOLS: Any = [{"name": "pay", "description": "Pay.", "input_schema": PAY}]
 COST = 100 * 2500 + 20 * 250 + 30 * 10_000
 """100 tokens read, 20 from the cache, 30 written of which 10 were thought."""
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Accessing the 'model_:DeprecationWarning"
-)  # LiteLLM's own use of pydantic
+pytestmark = [  # LiteLLM's own use of pydantic
+    pytest.mark.filterwarnings("ignore:Accessing the 'model_:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Item '.*' on TypedDict class:UserWarning"),
+]
 
 
 @pytest.fixture

@@ -5,16 +5,16 @@ not events.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from control import audit
 from control.tables import checkpoints, events, streams
-from kit import canonical
 from kit.clock import rfc3339
 from kit.db import Database, Lane, Tx
 from kit.prepared import Prepared
@@ -57,14 +57,28 @@ class _End:
 def append(tx: Tx, account_id: str, stream: str, type_: str, **data: object) -> int:
     """Append one event and return its number. The unit takes the stream's row, so numbers have no gaps; it writes the
     new end once, when it has appended all it has to."""
-    end = _take(tx, account_id, stream)
-    at, seq = tx.now(), end.seq + 1
-    body = canonical.dumps({"at": rfc3339(at), "data": data, "seq": seq, "stream": stream, "type": type_})
-    hash_ = audit.link(end.head, body)
-    row = {"account_id": account_id, "stream": stream, "seq": seq, "type": type_, "body": body, "hash": hash_, "at": at}
-    tx.run(_APPENDED, row)
+    return append_many(tx, account_id, stream, [(type_, data)])
+
+
+def append_many(tx: Tx, account_id: str, stream: str, happened: Sequence[tuple[str, Mapping[str, object]]]) -> int:
+    """Append events, as (type, data), all of one moment; the number of the last."""
+    end, at = _take(tx, account_id, stream), tx.now()
+    seq, hash_, told = end.seq, end.head, rfc3339(at)
+    rows = []
+    for type_, data in happened:
+        seq += 1
+        body = _body({"at": told, "data": data, "seq": seq, "stream": stream, "type": type_})
+        hash_ = audit.link(hash_, body)
+        row = {"account_id": account_id, "stream": stream, "seq": seq, "type": type_}
+        rows.append(row | {"body": body, "hash": hash_, "at": at})
+    tx.run_many(_APPENDED, rows)
     end.seq, end.head = seq, hash_
     return seq
+
+
+def _body(event: Mapping[str, object]) -> str:
+    """The text that is hashed and kept. It is checked as it was kept and never written again: any spelling will do."""
+    return msgspec.json.encode(event, order="sorted").decode()
 
 
 def head(tx: Tx, account_id: str, stream: str) -> tuple[int, str]:

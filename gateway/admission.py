@@ -4,8 +4,6 @@ Everything that can say no does so here, before the provider hears of the reques
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NoReturn
 
 from control.identity.principals import Principal
@@ -52,24 +50,24 @@ class Admission:
             self._check_hosted(call, route)
         return route
 
-    @contextmanager
-    def seat(self, call: Call, route: Route) -> Iterator[None]:
-        """Room for one more call of this session to this alias, until the context ends; or Limited."""
-        key = (call.principal.session_id, route.alias)
-        self._check_pace(call, route, key)
+    def enter(self, call: Call, route: Route) -> tuple[str, str]:
+        """Take a place for one more call of this session to this alias, to be given back by `leave`; or Limited."""
+        place = (call.principal.session_id, route.alias)
+        self._check_pace(call, route)
         most = route.settings.concurrency
-        running = self._running.get(key, 0)
+        running = self._running.get(place, 0)
         if most is not None and running >= most:
             self._refuse(
                 call, Limited(f"This agent has {running} calls to {route.alias!r} under way, and may have {most}.", 1)
             )
-        self._running[key] = running + 1
-        try:
-            yield
-        finally:
-            self._running[key] -= 1
-            if not self._running[key]:
-                del self._running[key]
+        self._running[place] = running + 1
+        return place
+
+    def leave(self, place: tuple[str, str]) -> None:
+        if self._running[place] == 1:
+            del self._running[place]
+        else:
+            self._running[place] -= 1
 
     async def admit(self, call: Call, target: Target, id_: str, number: int, dropped: tuple[str, ...]) -> Attempt:
         """An attempt, held for at its worst price and in the journal; or a Fault. `number` counts up from 0."""
@@ -90,18 +88,18 @@ class Admission:
             self._note(call, fault, "budget" if fault.code == "budget_exceeded" else "routing")
             raise
         self._flush.put(requested(intent, held, dropped))
-        return Attempt(intent, self._clock)
+        return Attempt(intent, self._clock, held=held is not None)
 
     def refused(self, call: Call, fault: Fault) -> None:
         """A call that found no upstream leaves its event."""
         self._note(call, fault, "routing")
 
-    def _check_pace(self, call: Call, route: Route, key: tuple[str, str]) -> None:
+    def _check_pace(self, call: Call, route: Route) -> None:
         most = route.settings.requests_per_minute
         if most is None:
             return
         pace = self._paces.setdefault(route.alias, Pace(burst=most, every_s=60 / most))
-        if not pace.take(key[0]):
+        if not pace.take(call.principal.session_id):
             wait_s = max(1, math.ceil(60 / most))
             self._refuse(call, Limited(f"This agent may ask {route.alias!r} {most} times a minute.", wait_s))
 

@@ -119,8 +119,9 @@ def intent_of(
 class Attempt:
     """An admitted call while it runs."""
 
-    def __init__(self, intent: Intent, clock: Clock) -> None:
+    def __init__(self, intent: Intent, clock: Clock, *, held: bool) -> None:
         self.intent = intent
+        self._held = held
         self.fault: Fault | None = None
         self.stopped = False
         self._clock = clock
@@ -176,6 +177,7 @@ class Attempt:
             type="model.answered" if answered else "model.failed",
             data=data,
             entry=entry,
+            held=self._held,
         )
 
     def _entry(self) -> Entry:

@@ -11,7 +11,9 @@ from kit.errors import Fault
 class Call:
     """What the rooms of the gateway hold on to while a call runs."""
 
-    __slots__ = ("_reading", "drains", "fault", "hopeful_until", "outlet", "principal", "request", "size", "token", "wire")
+    __slots__ = (
+        "_reading", "drains", "fault", "hopeful_until", "outlet", "principal", "request", "size", "token", "wire",
+    )  # fmt: skip
 
     def __init__(
         self, *, token: str, principal: Principal, request: Request, wire: Wire, size: int, outlet: Outlet

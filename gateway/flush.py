@@ -38,6 +38,7 @@ class Happened:
     type: str = ""
     data: dict[str, Any]
     entry: book.Entry | None = None
+    held: bool = True  # it may have a hold to end
     release: str | None = None  # an attempt that never began
 
     @property
@@ -61,6 +62,7 @@ class Flush:
         self._hurry = anyio.Event()
         self._done = anyio.Event()
         self._busy = False
+        self._doubtful = False
 
     def put(self, happened: Happened) -> None:
         self._waiting.append(happened)
@@ -70,6 +72,8 @@ class Flush:
 
     async def room(self) -> None:
         """Wait until the database kept up; Unavailable when it does not."""
+        if len(self._waiting) < ROOM:
+            return
         with anyio.move_on_after(ROOM_WAIT_S):
             while len(self._waiting) >= ROOM:
                 await self._done.wait()
@@ -100,23 +104,24 @@ class Flush:
         batch, self._waiting = self._waiting, []
         kept: list[Happened] = []
         for start in range(0, len(batch), BATCH):
-            kept += await self._write(batch[start : start + BATCH])
+            kept += await self._write(batch[start : start + BATCH], again=self._doubtful)
+        self._doubtful = bool(kept)  # whether a commit that failed was one can't be known
         self._waiting = kept + self._waiting
         self._busy = False
         self._done.set()
         self._done = anyio.Event()
         return not kept
 
-    async def _write(self, batch: list[Happened]) -> list[Happened]:
+    async def _write(self, batch: list[Happened], *, again: bool) -> list[Happened]:
         """Those that must be tried again."""
         try:
-            await self._db.write(unit(batch), lane=Lane.BULK)
+            await self._db.write(unit(batch, again=again), lane=Lane.BULK)
         except Unavailable as error:
             log.error("ledger flush failed, trying again", waiting=len(batch), error=error.message)
             return batch
         except Exception:
             if len(batch) > 1:  # one of them is at fault: each on its own
-                return [kept for happened in batch for kept in await self._write([happened])]
+                return [kept for happened in batch for kept in await self._write([happened], again=True)]
             log.exception("ledger entry refused", attempt=batch[0].data.get("attempt"), type=batch[0].type)
             return []
         for happened in batch:
@@ -125,20 +130,26 @@ class Flush:
         return []
 
 
-def unit(batch: list[Happened]) -> Callable[[Tx], None]:
-    """One transaction for many. Rows are taken in one order, so that two workers can't wait for each other."""
+def unit(batch: list[Happened], *, again: bool = True) -> Callable[[Tx], None]:
+    """One transaction for many. Rows are taken in one order, so that two workers can't wait for each other.
+
+    `again`: some of it may be in the ledger already.
+    """
     fixed = tuple(batch)
 
     def commit(tx: Tx) -> None:
-        new = book.append(tx, [h.entry for h in fixed if h.entry])
+        new = book.append(tx, [h.entry for h in fixed if h.entry], again=again)
         fresh = [h for h in fixed if h.entry is None or h.entry.id in new]
-        budgets.settle(tx, {h.attempt: h.cost_nano for h in fresh if h.attempt})
+        budgets.settle(tx, {h.attempt: h.cost_nano for h in fresh if h.attempt and h.held})
         answered = {h.session_id for h in fresh if h.entry and h.entry.status is book.Status.ANSWERED}
         for session_id in sorted(answered):
             sessions.mark_used(tx, session_id, model=True)
-        for happened in sorted(fresh, key=lambda h: h.stream):
+        told: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]] = {}
+        for happened in fresh:
             if happened.type:
-                events.append(tx, happened.account_id, happened.stream, happened.type, **happened.data)
+                told.setdefault((happened.account_id, happened.stream), []).append((happened.type, happened.data))
+        for (account_id, stream), its in sorted(told.items()):
+            events.append_many(tx, account_id, stream, its)
 
     return commit
 

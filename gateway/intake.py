@@ -17,7 +17,7 @@ from kit.asgi import refusal
 from kit.canonical import FLATTER, MAX_DEPTH
 from kit.errors import Fault, Invalid, Unauthorized
 
-_BEARER = re.compile(rb"bearer +(\S+)", re.IGNORECASE)
+_BEARER = re.compile(rb"bearer +(\S+) *$", re.IGNORECASE)
 _OURS = (b"anthropic-beta", b"anthropic-version")
 _DECODER = msgspec.json.Decoder()
 
@@ -33,23 +33,18 @@ class Head:
 
 def head(scope: Scope) -> Head:
     """Read once what is needed of the headers."""
-    tokens: list[bytes] = []
-    encoding, named = b"identity", {}
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            tokens += _BEARER.findall(value)[:1]
-        elif name in (b"x-api-key", b"x-goog-api-key"):
-            tokens.append(value.strip())
-        elif name == b"content-encoding":
-            encoding = value.strip().lower()
-        elif name in _OURS:
-            named[name.decode()] = value.decode("latin-1")
-    return Head(tokens=tuple(filter(None, tokens)), encoding=encoding, named=named)
+    headers = dict(scope["headers"])
+    bearer = _BEARER.match(headers.get(b"authorization", b""))
+    tokens = (bearer[1] if bearer else b"", headers.get(b"x-api-key", b""), headers.get(b"x-goog-api-key", b""))
+    named = {name.decode(): headers[name].decode("latin-1") for name in _OURS if name in headers}
+    return Head(
+        tokens=tuple(filter(None, tokens)), encoding=headers.get(b"content-encoding", b"identity").lower(), named=named
+    )
 
 
 def token(found: Head, query: bytes) -> str:
     """The session's token, from whichever header this client's SDK uses; one that is sent twice must be the same."""
-    if re.search(rb"(?:^|&)key=", query):
+    if b"key=" in query and re.search(rb"(?:^|&)key=", query):
         raise Unauthorized(
             "token_in_address",
             "A token in the address ends up in logs; it is not taken from there.",

@@ -60,18 +60,22 @@ class Relay:
         """Answer one call. A Fault is raised only while nothing was sent."""
         route = self._admission.route(call)
         call.drains = route.settings.on_disconnect == "drain"
-        with self._admission.seat(call, route):
-            self._lookout.begin(call)
-            try:
-                await (self._stream(call, route) if call.request.stream else self._whole(call, route))
-            finally:
-                self._lookout.finish(call)
+        place = self._admission.enter(call, route)
+        self._lookout.begin(call)
+        try:
+            await (self._stream(call, route) if call.request.stream else self._whole(call, route))
+        finally:
+            self._lookout.finish(call)
+            self._admission.leave(place)
 
     async def count(self, counting: Counting, call: Call) -> bytes:
         """How many tokens a request has. Nothing is spent; the alias and the pace are checked all the same."""
         route = self._admission.route(call)
-        with self._admission.seat(call, route):
+        place = self._admission.enter(call, route)
+        try:
             return await self._voices.counted(counting, route.targets[0], call.request)
+        finally:
+            self._admission.leave(place)
 
     async def _whole(self, call: Call, route: Route) -> None:
         body = b""

@@ -41,8 +41,12 @@ class Outlet:
 
     async def whole(self, status: int, body: bytes, headers: Headers) -> None:
         """A complete answer of a known length."""
-        await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
-        await self.write(body, last=True)
+        self.started, self.status = True, status
+        headers = [*headers, (b"content-length", b"%d" % len(body))]
+        await self._out(
+            {"type": "http.response.start", "status": status, "headers": headers},
+            {"type": "http.response.body", "body": body, "more_body": False},
+        )
 
     async def left(self) -> None:
         """Wait until the client is gone."""
@@ -50,13 +54,14 @@ class Outlet:
             if (await self._receive())["type"] == "http.disconnect":
                 self.gone = True
 
-    async def _out(self, message: Message) -> None:
+    async def _out(self, *messages: Message) -> None:
         """Send, unless the client is gone; one that stops reading for too long counts as gone."""
         if self.gone:
             return
         try:
             async with asyncio.timeout(self._stalled_s):
-                await self._send(message)
+                for message in messages:
+                    await self._send(message)
         except OSError:  # TimeoutError is one
             self.gone = True
 

@@ -17,4 +17,4 @@ class Clock:
 
 def rfc3339(moment: datetime) -> str:
     """`2026-11-22T09:30:17.123456Z`; fixed width, so that texts sort as times do."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -82,6 +82,13 @@ class Tx:
             return self._connection.execute(prepared.statement, parameters)
         return prepared.run(self._driver, self._connection.dialect, parameters)
 
+    def run_many(self, prepared: Prepared, rows: Sequence[Mapping[str, Any]]) -> None:
+        """The same statement for many sets of the same parameters."""
+        if self._driver is None:
+            self._connection.execute(prepared.statement, rows)
+        elif rows:
+            prepared.run_many(self._driver, self._connection.dialect, rows)
+
     def one(self, statement: sa.Executable) -> Row[Any] | None:
         """The first row, or None."""
         return self.execute(statement).first()

@@ -40,11 +40,19 @@ class Prepared:
 
     def run(self, connection: sqlite3.Connection, dialect: Dialect, given: Mapping[str, Any]) -> Ran:
         """On SQLite. An INSERT names the columns it is given, so there is a plan for each set of names."""
+        return self._plan(dialect, given).run(connection, given)
+
+    def run_many(self, connection: sqlite3.Connection, dialect: Dialect, rows: Sequence[Mapping[str, Any]]) -> None:
+        """On SQLite; every row has the names of the first."""
+        plan = self._plan(dialect, rows[0])
+        connection.executemany(plan.sql, [plan.values(row) for row in rows])
+
+    def _plan(self, dialect: Dialect, given: Mapping[str, Any]) -> "_Plan":
         keys = tuple(given)
         plan = self._plans.get(keys)
         if plan is None:
             plan = self._plans[keys] = _Plan(self.statement, dialect, keys)
-        return plan.run(connection, given)
+        return plan
 
 
 class _Plan:
@@ -55,7 +63,7 @@ class _Plan:
         compiled = statement.compile(dialect=dialect, column_keys=inserts)
         blank = compiled.construct_params(dict.fromkeys(keys))
         expanded = compiled._process_parameters_for_postcompile(blank)  # each `in_` with the values it was built with
-        self._sql = expanded.statement
+        self.sql = expanded.statement
         converts = dict(compiled._bind_processors) | dict(expanded.processors)
         fixed = dict(blank) | dict(expanded.additional_parameters)
         self._parameters: list[tuple[str, Any, Convert | None]] = [
@@ -70,12 +78,16 @@ class _Plan:
             if (convert := column[3]._cached_result_processor(dialect, None)) is not None
         ]
 
-    def run(self, connection: sqlite3.Connection, given: Mapping[str, Any]) -> "_Done":
+    def values(self, given: Mapping[str, Any]) -> list[Any]:
+        """The parameters as the driver takes them, in order."""
         values = []
         for name, fixed, convert in self._parameters:
             value = given.get(name, fixed)
-            values.append(value if convert is None else convert(value))
-        cursor = connection.execute(self._sql, values)
+            values.append(value if convert is None or value is None else convert(value))
+        return values
+
+    def run(self, connection: sqlite3.Connection, given: Mapping[str, Any]) -> "_Done":
+        cursor = connection.execute(self.sql, self.values(given))
         if self._row is None:
             return _Done(cursor.rowcount, [])
         return _Done(cursor.rowcount, [self._read(row) for row in cursor.fetchall()])

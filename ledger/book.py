@@ -11,6 +11,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 
 from kit.db import Tx
+from kit.prepared import Prepared
 from ledger.prices import Usage
 from ledger.tables import entries
 
@@ -49,23 +50,33 @@ class Entry:
     upstream_id: str | None = None
 
 
-def append(tx: Tx, written: Sequence[Entry]) -> set[str]:
-    """Write entries; the ids of those that are new. An attempt that has one already keeps it as it is."""
+def append(tx: Tx, written: Sequence[Entry], *, again: bool = True) -> set[str]:
+    """Write entries; the ids of those that are new. An attempt that has one already keeps it as it is.
+
+    Not `again`: the caller knows that none of them was written before, and nothing is looked up.
+    """
     ids = [entry.id for entry in written]
-    known = set(tx.execute(sa.select(entries.c.id).where(entries.c.id.in_(ids))).scalars()) if ids else set()
+    known = set(tx.execute(sa.select(entries.c.id).where(entries.c.id.in_(ids))).scalars()) if ids and again else set()
     fresh = {entry.id: entry for entry in reversed(written) if entry.id not in known}
     if fresh:
-        tx.execute(tx.insert(entries).on_conflict_do_nothing(), [_row(entry) for entry in fresh.values()])
+        rows = [_row(entry) for entry in fresh.values()]
+        if again:
+            tx.execute(tx.insert(entries).on_conflict_do_nothing(), rows)
+        else:
+            tx.run_many(_WRITTEN, rows)
     return set(fresh)
 
 
 def _row(entry: Entry) -> dict[str, object]:
     row = {name: getattr(entry, name) for name in _COLUMNS}
-    row |= {name: getattr(entry.usage, name) for name in _CLASSES}
+    usage = entry.usage
+    for name in _CLASSES:
+        row[name] = getattr(usage, name)
     row["status"] = entry.status.value
     row["day"] = entry.at.astimezone(UTC).date().isoformat()
     return row
 
 
+_WRITTEN = Prepared(sa.insert(entries))
 _COLUMNS = [field.name for field in fields(Entry) if field.name != "usage"]
 _CLASSES = [field.name for field in fields(Usage)]

@@ -14,7 +14,7 @@ from gateway.wires.neutral import Request
 
 MOST_CHARACTERS = 500
 UNSAID = "It gave no reason."
-_KEY = re.compile(r"\b(?:sk|key|gsk|xai)-[\w*.\-]+", re.ASCII)
+_KEY = re.compile(r"\b(?:(?:sk|key|gsk|xai)-[\w*.\-]+|AIza[\w\-]{20,})", re.ASCII)
 _STATUSES = {
     "rate_limit_exceeded": 429,
     "insufficient_quota": 429,

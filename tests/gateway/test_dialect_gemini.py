@@ -384,6 +384,7 @@ def test_tokens_are_counted_of_a_conversation_or_a_whole_request() -> None:
     assert COUNTING.passed(full, "m")["generateContentRequest"] == inside | {"model": "models/m"}
     assert COUNTING.path("gemini-2.5-pro") == "/models/gemini-2.5-pro:countTokens"
     assert json.loads(COUNTING.answer(7)) == {"totalTokens": 7}
-    for wrong in ({"contents": [], "generateContentRequest": inside}, {"contents": [], "tools": []}):
+    both: Json = {"contents": [], "generateContentRequest": inside}
+    for wrong in (both, {"contents": [], "tools": []}):
         with pytest.raises(Invalid):
             COUNTING.parse(copy.deepcopy(wrong), at)

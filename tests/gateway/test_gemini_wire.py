@@ -196,7 +196,7 @@ def test_chunks_that_a_client_kept_are_one_turn() -> None:
 
 def test_results_without_an_id_are_of_the_calls_in_their_order() -> None:
     calls = {"role": "model", "parts": [{"functionCall": {"name": name}} for name in ("look", "list", "look")]}
-    results = [{"functionResponse": {"name": name, "response": {}}} for name in ("list", "look", "look")]
+    results: list[Json] = [{"functionResponse": {"name": name, "response": {}}} for name in ("list", "look", "look")]
     request = read({"contents": [calls, {"role": "user", "parts": results}]})
     assert [call.id for call in request.messages[0].calls] == ["own_1", "own_2", "own_3"]
     assert [message.call_id for message in request.messages[1:]] == ["own_2", "own_1", "own_3"]

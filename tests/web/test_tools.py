@@ -25,7 +25,7 @@ async def changed(world: World) -> str:
     """A tool that was accepted and then changed; the new digest."""
     for raw in (PAY, WORSE):
         await world.house.db.write(
-            lambda tx, raw=raw: pins.see(tx, ACCOUNT, "payments", seen(raw), Trust(first_use=True))  # type: ignore[misc]
+            lambda tx, raw=raw: pins.see(tx, ACCOUNT, "till", seen(raw), Trust(first_use=True))  # type: ignore[misc]
         )
     return canonical.digest(WORSE)
 
@@ -36,8 +36,8 @@ async def admin(world: World) -> httpx.AsyncClient:
 
 async def test_rest_says_what_waits_and_what_changed(world: World, changed: str) -> None:
     async with await admin(world) as http:
-        [tool] = (await http.get("/api/v1/tools")).json()["items"]
-        one = (await http.get("/api/v1/tools/payments/pay")).json()
+        [tool] = [one for one in (await http.get("/api/v1/tools")).json()["items"] if one["server"] == "till"]
+        one = (await http.get("/api/v1/tools/till/pay")).json()
     assert (tool["status"], tool["digest"], tool["accepted_digest"]) == (
         "quarantined",
         changed,
@@ -49,7 +49,7 @@ async def test_rest_says_what_waits_and_what_changed(world: World, changed: str)
 
 async def test_accepting_serves_the_new_one_and_retires_the_old(world: World, changed: str) -> None:
     async with await admin(world) as http:
-        body = {"server": "payments", "tool": "pay", "digest": changed}
+        body = {"server": "till", "tool": "pay", "digest": changed}
         answer = await http.post("/api/v1/tools/accept", json=body)
     tool = answer.json()
     assert (tool["status"], tool["digest"], tool["accepted_digest"]) == ("accepted", changed, changed)
@@ -58,19 +58,19 @@ async def test_accepting_serves_the_new_one_and_retires_the_old(world: World, ch
 
 async def test_only_an_admin_may_accept(world: World, changed: str) -> None:
     async with world.program(await world.token(Role.OPERATOR, "api")) as http:
-        body = {"server": "payments", "tool": "pay", "digest": changed}
+        body = {"server": "till", "tool": "pay", "digest": changed}
         answer = await http.post("/api/v1/tools/accept", json=body)
     assert answer.status_code == 403
     async with world.client(await world.token(Role.OPERATOR)) as http:
-        page = await http.get("/tools/payments/pay")
-        pressed = await http.post("/tools/payments/pay", data={"digest": changed})
+        page = await http.get("/tools/till/pay")
+        pressed = await http.post("/tools/till/pay", data={"digest": changed})
     assert "Accept this definition" not in page.text
     assert pressed.status_code == 403
 
 
 async def test_what_was_not_looked_at_is_not_accepted(world: World, changed: str) -> None:
     async with await admin(world) as http:
-        body = {"server": "payments", "tool": "pay", "digest": "0" * 64}
+        body = {"server": "till", "tool": "pay", "digest": "0" * 64}
         answer = await http.post("/api/v1/tools/accept", json=body)
     assert (answer.status_code, answer.json()["code"]) == (409, "tool_changed")
 
@@ -78,10 +78,10 @@ async def test_what_was_not_looked_at_is_not_accepted(world: World, changed: str
 async def test_the_page_shows_the_change_as_text_and_the_button_accepts_it(world: World, changed: str) -> None:
     async with world.client(await world.token(Role.ADMIN)) as http:
         listed = (await http.get("/tools")).text
-        page = (await http.get("/tools/payments/pay")).text
+        page = (await http.get("/tools/till/pay")).text
         [digest] = re.findall(r'name="digest" value="(\w+)"', page)
-        pressed = await http.post("/tools/payments/pay", data={"digest": digest})
-        after = (await http.get("/tools/payments/pay")).text
+        pressed = await http.post("/tools/till/pay", data={"digest": digest})
+        after = (await http.get("/tools/till/pay")).text
     assert "Waiting for an admin" in listed
     assert "Quarantined" in listed
     assert "<script>alert" not in page
@@ -92,16 +92,16 @@ async def test_the_page_shows_the_change_as_text_and_the_button_accepts_it(world
 
 async def test_a_tool_that_was_never_seen_is_not_found(world: World) -> None:
     async with await admin(world) as http:
-        assert (await http.get("/api/v1/tools/payments/nothing")).status_code == 404
+        assert (await http.get("/api/v1/tools/till/nothing")).status_code == 404
     async with world.client(await world.token(Role.ADMIN)) as http:
-        assert (await http.get("/tools/payments/nothing")).status_code == 404
+        assert (await http.get("/tools/till/nothing")).status_code == 404
 
 
 async def test_a_tool_whose_name_has_slashes_has_a_page_and_a_button(world: World) -> None:
     raw: dict[str, object] = {"name": "files/read 100%"}
-    await world.house.db.write(lambda tx: pins.see(tx, ACCOUNT, "payments", seen(raw), Trust()))
+    await world.house.db.write(lambda tx: pins.see(tx, ACCOUNT, "till", seen(raw), Trust()))
     async with world.client(await world.token(Role.ADMIN)) as http:
-        [address] = re.findall(r'href="(/tools/payments/[^"]+)"', (await http.get("/tools")).text)
+        [address] = re.findall(r'href="(/tools/till/[^"]+)"', (await http.get("/tools")).text)
         pressed = await http.post(address, data={"digest": canonical.digest(raw)})
         after = (await http.get(pressed.headers["location"])).text
     assert pressed.status_code == 303

@@ -7,6 +7,7 @@ import math
 from typing import NoReturn
 
 from control.identity.principals import Principal
+from gateway import figures
 from gateway.attempt import Attempt, intent_of, requested
 from gateway.call import Call
 from gateway.flush import Flush, Happened
@@ -143,6 +144,7 @@ class Admission:
         raise fault
 
     def _note(self, call: Call, fault: Fault, stage: str) -> None:
+        figures.REFUSED.add(call.wire.name, stage, fault.code)
         data = {"alias": call.request.alias, "wire": call.wire.name, "stage": stage}
         data |= {"error": fault.code, "message": fault.message}
         principal = call.principal

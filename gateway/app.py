@@ -1,7 +1,7 @@
 """The model gateway's door: a raw ASGI application in front of the starlette stack, one instance for each listener.
 
-Wires that are not built yet are refused by name, in their own words. Neighbours: `intake` reads, `admission` decides,
-`relay` answers.
+Every refusal is in the words of the wire that was spoken. Neighbours: `intake` reads, `admission` decides, `relay`
+answers.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from control.identity.principals import Principal
 from control.identity.sessions import Doorkeeper
-from gateway import intake, refusals
+from gateway import figures, intake
 from gateway.call import Call
 from gateway.dialects import counting
 from gateway.dialects.counting import Counting
@@ -19,8 +19,8 @@ from gateway.relay import Relay
 from gateway.settings import GatewaySettings
 from gateway.stream import JSON, Headers, Outlet
 from gateway.upstream import UpstreamFailed
-from gateway.wires import chat, embeddings, messages_face
-from gateway.wires.neutral import Address, Json, Request, Wire, compact
+from gateway.wires import chat, embeddings, gemini, gemini_face, messages_face
+from gateway.wires.neutral import HERE, Address, Json, Request, Wire, compact
 from gateway.wires.responses_face import RESPONSES
 from kit.errors import Fault, Missing
 from kit.observe import log
@@ -34,8 +34,14 @@ WIRES: Mapping[str, Wire] = {
     "/anthropic/v1/messages": messages_face.MESSAGES,
 }
 COUNTINGS: Mapping[str, Counting] = {"/anthropic/v1/messages/count_tokens": counting.MESSAGES}
-SPOKEN: Mapping[str, Wire] = {"openai": chat.CHAT, "anthropic": messages_face.MESSAGES}
+SPOKEN: Mapping[str, Wire] = {
+    "openai": chat.CHAT,
+    "anthropic": messages_face.MESSAGES,
+    "gemini": gemini_face.GEMINI,
+}
 """How a path of ours that is nobody's hears so."""
+GEMINI = "/gemini"
+COUNT = "countTokens"
 
 
 class GatewayApp:
@@ -55,21 +61,34 @@ class GatewayApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         outlet = Outlet(receive, send, stalled_s=self._settings.stalled_client_s)
         path = scope["path"]
-        wire = WIRES.get(path)
+        wire = WIRES.get(path) or SPOKEN.get(path.split("/", 2)[1], chat.CHAT)
         try:
-            if wire is not None and scope["method"] == "POST":
-                await self._relay.answer(await self._call(wire, wire.parse, Address(), scope, receive, outlet))
-            elif path in COUNTINGS and scope["method"] == "POST":
-                await self._count(COUNTINGS[path], Address(), scope, receive, outlet)
-            else:
-                await self._other(path, scope, outlet)
+            await self._route(path, wire, scope, receive, outlet)
         except Fault as fault:
-            await _refuse(outlet, *_spoken(path, wire, fault), fault)
+            await _refuse(outlet, *wire.refusal(fault), fault)
         except Exception:
             if outlet.started:
                 raise
             log.exception("gateway request broke", path=path)
-            await _refuse(outlet, *_spoken(path, wire, _BROKEN), _BROKEN)
+            await _refuse(outlet, *wire.refusal(_BROKEN), _BROKEN)
+        figures.REQUESTS.add(wire.name, str(outlet.status))
+
+    async def _route(self, path: str, wire: Wire, scope: Scope, receive: Receive, outlet: Outlet) -> None:
+        intake.check_query(scope["query_string"])
+        if scope["method"] != "POST":
+            await self._other(path, scope, outlet)
+        elif path in WIRES:
+            await self._relay.answer(await self._call(wire, wire.parse, HERE, scope, receive, outlet))
+        elif path in COUNTINGS:
+            await self._count(COUNTINGS[path], HERE, scope, receive, outlet)
+        elif path.startswith(GEMINI):
+            method, address = gemini.addressed(path.removeprefix(GEMINI), scope["query_string"].decode("latin-1"))
+            if method == COUNT:
+                await self._count(counting.GEMINI, address, scope, receive, outlet)
+            else:
+                await self._relay.answer(await self._call(wire, wire.parse, address, scope, receive, outlet))
+        else:
+            raise _missing(scope)
 
     async def _count(self, way: Counting, address: Address, scope: Scope, receive: Receive, outlet: Outlet) -> None:
         call = await self._call(way.wire, way.parse, address, scope, receive, outlet)
@@ -80,7 +99,7 @@ class GatewayApp:
     ) -> Call:
         """Who asks for what."""
         head = intake.head(scope)
-        token = intake.token(head, scope["query_string"])
+        token = intake.token(head)
         principal = await self._doorkeeper.admit(token)
         raw = await intake.body(receive, head.encoding, self._settings.max_body_bytes)
         if head.named:
@@ -92,16 +111,12 @@ class GatewayApp:
         return Call(token=token, principal=principal, request=request, wire=wire, size=len(raw), outlet=outlet)
 
     async def _other(self, path: str, scope: Scope, outlet: Outlet) -> None:
-        if refusals.absent(path):
-            raise Fault(*refusals.NOT_YET)
         if path == "/anthropic" and scope["method"] == "HEAD":  # Claude Code asks whether anybody is here
             return await outlet.whole(200, b"", JSON)
         if path == "/openai/v1/models" and scope["method"] == "GET":
-            principal = await self._doorkeeper.admit(intake.token(intake.head(scope), scope["query_string"]))
+            principal = await self._doorkeeper.admit(intake.token(intake.head(scope)))
             return await outlet.whole(200, compact(self._listed(principal)).encode(), JSON)
-        raise Missing(
-            "no_such_route", f"There is no {scope['method']} {path} here.", "See docs for the model gateway's paths."
-        )
+        raise _missing(scope)
 
     def _listed(self, principal: Principal) -> Json:
         mine = [alias for alias in principal.charter.models if alias in self._models.aliases]
@@ -109,10 +124,12 @@ class GatewayApp:
         return {"object": "list", "data": data}
 
 
-def _spoken(path: str, wire: Wire | None, fault: Fault) -> tuple[int, bytes]:
-    if fault.code == refusals.NOT_YET[0] and refusals.absent(path):
-        return refusals.not_yet(path)
-    return (wire or SPOKEN.get(path.partition("/v1")[0].strip("/"), chat.CHAT)).refusal(fault)
+def _missing(scope: Scope) -> Missing:
+    return Missing(
+        "no_such_route",
+        f"There is no {scope['method']} {scope['path']} here.",
+        "See docs for the model gateway's paths.",
+    )
 
 
 async def _refuse(outlet: Outlet, status: int, body: bytes, fault: Fault) -> None:

@@ -42,14 +42,18 @@ def head(scope: Scope) -> Head:
     )
 
 
-def token(found: Head, query: bytes) -> str:
-    """The session's token, from whichever header this client's SDK uses; one that is sent twice must be the same."""
+def check_query(query: bytes) -> None:
+    """Unauthorized for a token in the address."""
     if b"key=" in query and re.search(rb"(?:^|&)key=", query):
         raise Unauthorized(
             "token_in_address",
             "A token in the address ends up in logs; it is not taken from there.",
             "Send it in a header: Authorization: Bearer, x-api-key or x-goog-api-key.",
         )
+
+
+def token(found: Head) -> str:
+    """The session's token, from whichever header this client's SDK uses; one that is sent twice must be the same."""
     if not found.tokens:
         raise Unauthorized("token_missing", "There is no token.", "Send Authorization: Bearer, with PRELOOP_API_TOKEN.")
     if len(set(found.tokens)) > 1:

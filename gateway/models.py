@@ -6,6 +6,7 @@ from pathlib import Path
 from gateway.dialects.chat import CHAT
 from gateway.dialects.dialect import Dialect
 from gateway.dialects.embeddings import EMBEDDINGS
+from gateway.dialects.gemini import GEMINI
 from gateway.dialects.messages import MESSAGES
 from gateway.dialects.responses import RESPONSES
 from gateway.keys import Keys
@@ -16,7 +17,7 @@ from gateway.upstream import Provider, Route, Target
 from kit import canonical
 from ledger.prices import Price, price_of
 
-DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in (CHAT, RESPONSES, MESSAGES, EMBEDDINGS)}
+DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in (CHAT, RESPONSES, MESSAGES, GEMINI, EMBEDDINGS)}
 SCRIPTS = Path(__file__).parents[1] / "examples" / "scripts"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
+from gateway import figures
 from gateway.admission import Admission
 from gateway.attempt import Attempt, moved
 from gateway.call import Call
@@ -62,9 +63,11 @@ class Relay:
         call.drains = route.settings.on_disconnect == "drain"
         place = self._admission.enter(call, route)
         self._lookout.begin(call)
+        figures.RUNNING.add()
         try:
             await (self._stream(call, route) if call.request.stream else self._whole(call, route))
         finally:
+            figures.RUNNING.add(by=-1)
             self._lookout.finish(call)
             self._admission.leave(place)
 
@@ -129,6 +132,7 @@ class Relay:
                 await outlet.write(item)
             elif pipe.between:
                 await outlet.write(call.wire.keep_alive)
+                figures.KEEP_ALIVES.add(call.wire.name)
             item = await pipe.take(self._settings.keepalive_s)
         await outlet.write(self._failure(call, reading), last=True)
 
@@ -169,6 +173,7 @@ class Relay:
             if step is None:
                 raise attempt.fault
             self._flush.put(moved(attempt.intent, step, attempt.fault))
+            figures.MOVES.add(route.alias, step.move)
             call.hopeful_until = self._clock.monotonic() + step.wait_s + self._settings.patience_s
             await anyio.sleep(step.wait_s)
 
@@ -200,7 +205,11 @@ class Relay:
             return
         attempt.fault = attempt.fault or call.fault
         self._routing.went(target, attempt.fault, ended=attempt.stopped)
-        self._holds.settle(attempt.happened())
+        happened = attempt.happened()
+        self._holds.settle(happened)
+        if happened.entry:
+            figures.count(happened.entry)
+        figures.BREAKER.put(float(self._routing.open(target)), target.provider, target.model)
 
 
 class _Reading:

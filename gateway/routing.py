@@ -66,6 +66,10 @@ class Routing:
     def health(self, target: Target) -> Health:
         return self._health.setdefault(target.key, Health())
 
+    def open(self, target: Target) -> bool:
+        """Is it left alone at the moment?"""
+        return self.health(target).state(self._clock.monotonic()) == "open"
+
     def first(self, route: Route) -> Step:
         """Whom to ask; UpstreamFailed when all of them are out of order."""
         if len(route.targets) == 1 and self._admits(route.targets[0]):

@@ -16,33 +16,33 @@ from bench import mcp_calls, mcp_gateways
 from bench.mcp_gateways import LEGACY, MODERN, Gateway, Plane
 
 LIMITS = {MODERN: 80.0, LEGACY: 140.0}
-"""MB of resident memory that a thousand waiting calls may add, by wire."""
+"""MB of resident memory that each thousand of waiting calls may add, by wire."""
 AGAIN_MB = 10.0
 ANSWERED_S = 3.0
-WAITING = 1000
 EACH = 10
 """Open requests one session may have; the waiting calls come from as many sessions as that takes."""
 OPEN_S = 120.0
 
 
-async def hold(wire: str, say: Callable[[str, object], None]) -> bool:
-    """Two waves of a thousand on one wire."""
+async def hold(wire: str, say: Callable[[str, object], None], count: int) -> bool:
+    """Two waves of so many calls on one wire."""
+    limit = LIMITS[wire] * count / 1000
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         plane = stack.enter_context(mcp_gateways.ours(stack.enter_context(mcp_gateways.echo()), folder))
-        agents = [replace(plane.asks, wire=wire, token=token) for token in _tokens(plane, WAITING // EACH)]
+        agents = [replace(plane.asks, wire=wire, token=token) for token in _tokens(plane, count // EACH)]
         async with mcp_calls.session() as http:
             await mcp_calls.many(http, replace(plane.free, wire=wire), 200, 8)
         base = mcp_gateways.rss_mb(plane.asks.pid)
         first = await _wave(plane, agents, folder, "first")
         second = await _wave(plane, agents, folder, "second")
     added, again = first[0] - base, second[0] - first[0]
-    say(f"waiting_{WAITING}_mb_{wire}", f"{added:.0f} (may be {LIMITS[wire]:.0f})")
+    say(f"waiting_{count}_mb_{wire}", f"{added:.0f} (may be {limit:.0f})")
     say(f"second_wave_mb_{wire}", f"{again:.0f} (may be {AGAIN_MB:.0f})")
     say(f"answered_s_{wire}", f"{first[1]:.1f} and {second[1]:.1f} after the decisions (may be {ANSWERED_S:g})")
     say(f"waiters_left_{wire}", f"{first[2]} and {second[2]}")
     fast = max(first[1], second[1]) <= ANSWERED_S
-    return added <= LIMITS[wire] and again < AGAIN_MB and fast and not first[2] and not second[2]
+    return added <= limit and again < AGAIN_MB and fast and not first[2] and not second[2]
 
 
 async def _wave(plane: Plane, agents: list[Gateway], folder: Path, name: str) -> tuple[float, float, int]:

@@ -31,10 +31,11 @@ class Answer:
 
     def __init__(self, response: aiohttp.ClientResponse, target: Target) -> None:
         self._response = response
-        self._idle_s = target.settings.stream_idle_s
         self.status = response.status
-        if (connection := response.connection) and connection.protocol:
-            connection.protocol.read_timeout = self._idle_s
+        protocol = response.connection.protocol if response.connection is not None else None
+        if protocol is not None:  # else all of it is here already
+            protocol.read_timeout = target.settings.stream_idle_s
+            protocol.start_timeout()
 
     @property
     def retry_after_s(self) -> int | None:

@@ -24,12 +24,18 @@ async def http(plane: Plane) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-@pytest.mark.parametrize("method", ["generateContent", "streamGenerateContent"])
-async def test_a_wire_that_is_not_built_yet_says_so_in_its_own_words(http: httpx.AsyncClient, method: str) -> None:
-    answer = await http.post(f"/gemini/v1beta/models/default:{method}", json={})
-    error = answer.json()["error"]
-    assert (answer.status_code, error["status"]) == (501, "UNIMPLEMENTED")
-    assert error["details"][0]["reason"] == "not_supported_yet"
+async def test_geminis_paths_say_what_they_lack(http: httpx.AsyncClient) -> None:
+    """The alias and the method stand in them, and the token never does."""
+    models = "/gemini/v1beta/models/default"
+    for path, status, said in (
+        (f"{models}:generateContent", "UNAUTHENTICATED", "There is no token."),
+        (f"{models}:streamGenerateContent", "INVALID_ARGUMENT", "alt=sse"),
+        (f"{models}:batchGenerate", "NOT_FOUND", "generateContent"),
+        (f"{models}:generateContent?key=abc", "UNAUTHENTICATED", "x-goog-api-key"),
+    ):
+        error = (await http.post(path, json={})).json()["error"]
+        assert error["status"] == status
+        assert said in error["message"]
 
 
 async def test_each_origin_says_no_in_its_own_shape(http: httpx.AsyncClient) -> None:

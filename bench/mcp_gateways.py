@@ -5,28 +5,21 @@ installs anything.
 
 import json
 import os
-import re
-import socket
 import subprocess
 import sys
-import threading
-import time
-import urllib.error
-import urllib.request
-from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-PEERS = Path(os.environ.get("BENCH_PEERS", "/tmp/preloop-peers"))
+from bench import processes
+from bench.processes import PEERS
+
 INSTALL = {
     "fastmcp": "python -m venv {at} && {at}/bin/pip install fastmcp httptools uvloop",
     "contextforge": "python -m venv {at} && {at}/bin/pip install mcp-contextforge-gateway",
 }
-START_S = 120.0
 KEY = "bench-key-bench-key-bench-key-0123456789"
 MODERN, LEGACY = "2026-07-28", "2025-11-25"
 
@@ -108,7 +101,7 @@ class Plane:
     admin: str
 
     def rest(self, method: str, path: str, body: object = None, kind: str = "application/json") -> Any:  # noqa: ANN401
-        return _rest(method, self.api + path, self.admin, body, kind)
+        return processes.rest(method, self.api + path, self.admin, body, kind)
 
 
 def missing() -> dict[str, str]:
@@ -119,8 +112,8 @@ def missing() -> dict[str, str]:
 
 @contextmanager
 def echo() -> Iterator[str]:
-    with _process([sys.executable, "-m", "bench.echo_server"]) as running:
-        yield _told(running, r"http://\S+")
+    with processes.running([sys.executable, "-m", "bench.echo_server"]) as running:
+        yield processes.told(running, r"http://\S+")
 
 
 @contextmanager
@@ -128,16 +121,16 @@ def ours(upstream: str, folder: Path) -> Iterator[Plane]:
     """`preloop up` on an empty folder, with two enrolled agents: policy, audit and durable rows as always."""
     (folder / "preloop.toml").write_text(CONFIG.format(upstream=upstream))
     command = [sys.executable, "-m", "preloop", "up", "--config", str(folder / "preloop.toml")]
-    with _process([*command, "--data", str(folder / "data")]) as running:
-        origin = _told(running, r"listens on (http://\S+)")
-        _wait_for(f"{origin}/healthz")
-        found = json.loads(_eventually(folder / "data" / "plane.json"))
+    with processes.running([*command, "--data", str(folder / "data")]) as running:
+        origin = processes.told(running, r"listens on (http://\S+)")
+        processes.wait_for(f"{origin}/healthz")
+        found = json.loads(processes.eventually(folder / "data" / "plane.json"))
         api = f"{origin}/api/v1"
         gateways = {}
         for name, when in (("free", "args.text == 'ask'"), ("asks", "true")):
             flow = FLOW.format(name=name, when=when)
-            _rest("PUT", f"{api}/flows/{name}", found["token"], flow.encode(), "application/yaml")
-            token = _rest("POST", f"{api}/tokens", found["token"], {"name": name, "flow": name})["token"]
+            processes.rest("PUT", f"{api}/flows/{name}", found["token"], flow.encode(), "application/yaml")
+            token = processes.rest("POST", f"{api}/tokens", found["token"], {"name": name, "flow": name})["token"]
             gateways[name] = Gateway(
                 name="preloop", url=f"{origin}/mcp/v1", tool="echo", wire=MODERN, pid=running.pid, token=token
             )
@@ -146,116 +139,28 @@ def ours(upstream: str, folder: Path) -> Iterator[Plane]:
 
 @contextmanager
 def fastmcp(upstream: str, folder: Path) -> Iterator[Gateway]:
-    port = _free_port()
+    port = processes.free_port()
     script = folder / "proxy.py"
     script.write_text(PROXY)
-    with _process([str(PEERS / "fastmcp/bin/python"), str(script), upstream, str(port)]) as running:
-        _wait_for(f"http://127.0.0.1:{port}/mcp")
+    with processes.running([str(PEERS / "fastmcp/bin/python"), str(script), upstream, str(port)]) as running:
+        processes.wait_for(f"http://127.0.0.1:{port}/mcp")
         yield Gateway(name="fastmcp", url=f"http://127.0.0.1:{port}/mcp", tool="echo", wire=MODERN, pid=running.pid)
 
 
 @contextmanager
 def contextforge(upstream: str, folder: Path) -> Iterator[Gateway]:
-    port, programs = _free_port(), PEERS / "contextforge/bin"
+    port, programs = processes.free_port(), PEERS / "contextforge/bin"
     settings = os.environ | FORGE | {"DATABASE_URL": f"sqlite:///{folder}/forge.db"}
     command = [str(programs / "mcpgateway"), "--host", "127.0.0.1", "--port", str(port)]
-    with _process(command, settings, folder) as running:
+    with processes.running(command, settings, folder) as running:
         origin = f"http://127.0.0.1:{port}"
-        _wait_for(f"{origin}/health")
+        processes.wait_for(f"{origin}/health")
         mint = [str(programs / "python"), "-m", "mcpgateway.utils.create_jwt_token", "--admin", "--exp", "600"]
         mint += ["--username", "admin@example.com", "--secret", KEY]
         made = subprocess.run(mint, env=settings, cwd=folder, capture_output=True, text=True, check=True)
         token = made.stdout.split()[-1]
         entry = {"name": "echo", "url": upstream, "transport": "STREAMABLEHTTP"}
-        _rest("POST", f"{origin}/gateways", token, entry)
+        processes.rest("POST", f"{origin}/gateways", token, entry)
         yield Gateway(
             name="contextforge", url=f"{origin}/mcp/", tool="echo-echo", wire=LEGACY, pid=running.pid, token=token
         )
-
-
-def cpu_s(pid: int) -> float:
-    """CPU seconds of a process and everything below it so far."""
-    ticks = os.sysconf("SC_CLK_TCK")
-    return sum(sum(map(int, fields[11:15])) for fields in map(_stat, _tree(pid))) / ticks
-
-
-def rss_mb(pid: int) -> float:
-    pages = sum(int(fields[21]) for fields in map(_stat, _tree(pid)))
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def _stat(pid: int) -> list[str]:
-    """The fields after the name: [0] is the state, field 3 of proc(5)."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-
-
-def _tree(pid: int) -> list[int]:
-    found = [pid]
-    for parent in found:
-        for task in Path(f"/proc/{parent}/task").iterdir():
-            found += map(int, (task / "children").read_text().split())
-    return found
-
-
-@contextmanager
-def _process(
-    command: list[str], env: dict[str, str] | None = None, at: Path = ROOT
-) -> Iterator["subprocess.Popen[str]"]:
-    with ExitStack() as stack:
-        quiet = subprocess.DEVNULL
-        running = stack.enter_context(
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=quiet, env=env, cwd=at, text=True)
-        )
-        try:
-            yield running
-        finally:
-            running.terminate()
-            try:
-                running.wait(10)
-            except subprocess.TimeoutExpired:
-                running.kill()
-
-
-def _told(running: "subprocess.Popen[str]", pattern: str) -> str:
-    assert running.stdout
-    for line in running.stdout:
-        if found := re.search(pattern, line):
-            threading.Thread(target=deque, args=(running.stdout, 0), daemon=True).start()  # a full pipe would stop it
-            return found[found.re.groups]
-    raise RuntimeError(f"{running.args!r} ended before it listened")
-
-
-def _eventually(path: Path) -> str:
-    until = time.monotonic() + START_S
-    while not path.exists() and time.monotonic() < until:
-        time.sleep(0.1)
-    return path.read_text()
-
-
-def _wait_for(url: str) -> None:
-    """Until something answers there, whatever it says."""
-    until = time.monotonic() + START_S
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5)
-            return
-        except urllib.error.HTTPError:
-            return
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.2)
-
-
-def _rest(method: str, url: str, token: str, body: object = None, kind: str = "application/json") -> Any:  # noqa: ANN401
-    data = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else None
-    headers = {"authorization": f"Bearer {token}", "content-type": kind}
-    request = urllib.request.Request(url, data, headers, method=method)
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.loads(answer.read() or b"null")
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

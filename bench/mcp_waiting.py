@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import anyio
 
-from bench import mcp_calls, mcp_gateways
+from bench import mcp_calls, mcp_gateways, processes
 from bench.mcp_gateways import LEGACY, MODERN, Gateway, Plane
 
 LIMITS = {MODERN: 80.0, LEGACY: 140.0}
@@ -33,7 +33,7 @@ async def hold(wire: str, say: Callable[[str, object], None], count: int) -> boo
         agents = [replace(plane.asks, wire=wire, token=token) for token in _tokens(plane, count // EACH)]
         async with mcp_calls.session() as http:
             await mcp_calls.many(http, replace(plane.free, wire=wire), 200, 8)
-        base = mcp_gateways.rss_mb(plane.asks.pid)
+        base = processes.rss_mb(plane.asks.pid)
         first = await _wave(plane, agents, folder, "first")
         second = await _wave(plane, agents, folder, "second")
     added, again = first[0] - base, second[0] - first[0]
@@ -62,7 +62,7 @@ async def _wave(plane: Plane, agents: list[Gateway], folder: Path, name: str) ->
         with anyio.fail_after(OPEN_S):
             while len(_open(database)) < len(agents) * EACH:  # noqa: ASYNC110 - another process's rows wake nobody
                 await anyio.sleep(0.5)
-        resident = mcp_gateways.rss_mb(plane.asks.pid)
+        resident = processes.rss_mb(plane.asks.pid)
         decided = await _decide(plane, database)
     return resident, max(0.0, answered[-1] - decided), len(_unsettled(database))
 

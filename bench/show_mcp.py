@@ -17,7 +17,7 @@ from pathlib import Path
 
 import anyio
 
-from bench import mcp_calls, mcp_gateways, mcp_waiting
+from bench import mcp_calls, mcp_gateways, mcp_waiting, processes
 from bench.mcp_gateways import LEGACY, Gateway
 
 ROUNDS, SHORT_ROUNDS = 7, 3
@@ -37,9 +37,9 @@ def say(name: str, value: object) -> None:
 async def cost_ms(to: Gateway, calls: int) -> float:
     """CPU milliseconds of the server for one call."""
     async with mcp_calls.session() as http:
-        before = mcp_gateways.cpu_s(to.pid)
+        before = processes.cpu_s(to.pid)
         await mcp_calls.many(http, to, calls, AT_ONCE)
-        return (mcp_gateways.cpu_s(to.pid) - before) * 1000 / calls
+        return (processes.cpu_s(to.pid) - before) * 1000 / calls
 
 
 async def efficiency(gateways: list[Gateway], rounds: int, share: int) -> bool:

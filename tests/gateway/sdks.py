@@ -29,6 +29,10 @@ class Reply:
     counts: tuple[int | None, int | None]
 
 
+class Failed(Exception):
+    """The Responses SDK raises nothing when a stream breaks: its last event is a response that says so, and why."""
+
+
 class Talk(Protocol):
     """A conversation."""
 
@@ -106,6 +110,9 @@ class ResponsesTalk:
         if not self._stream:
             return await self._client.responses.create(input=self._items, **self._more)
         async with self._client.responses.stream(input=self._items, **self._more) as stream:
+            async for event in stream:
+                if event.type == "response.failed" and event.response.error:
+                    raise Failed(event.response.error.message)
             return await stream.get_final_response()
 
 
@@ -189,7 +196,7 @@ class Sdk:
     """One official SDK. `error` is what it raises; `talk` takes the client, a model, `stream` and `tool`."""
 
     name: str
-    error: type[Exception]
+    error: tuple[type[Exception], ...]
     client: Callable[[str, str, int], Any]  # origin, token, retries
     talk: Callable[..., Talk]
 
@@ -217,8 +224,8 @@ def _google(origin: str, token: str, retries: int) -> genai.Client:
     return genai.Client(api_key=token, vertexai=False, http_options=options)
 
 
-OPENAI_CHAT = Sdk(name="openai-chat", error=openai.APIError, client=_openai, talk=ChatTalk)
-OPENAI_RESPONSES = Sdk(name="openai-responses", error=openai.APIError, client=_openai, talk=ResponsesTalk)
-ANTHROPIC = Sdk(name="anthropic", error=anthropic.APIError, client=_anthropic, talk=MessagesTalk)
-GOOGLE = Sdk(name="google-genai", error=errors.APIError, client=_google, talk=GeminiTalk)
+OPENAI_CHAT = Sdk(name="openai-chat", error=(openai.APIError,), client=_openai, talk=ChatTalk)
+OPENAI_RESPONSES = Sdk(name="openai-responses", error=(openai.APIError, Failed), client=_openai, talk=ResponsesTalk)
+ANTHROPIC = Sdk(name="anthropic", error=(anthropic.APIError,), client=_anthropic, talk=MessagesTalk)
+GOOGLE = Sdk(name="google-genai", error=(errors.APIError,), client=_google, talk=GeminiTalk)
 SDKS = (OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC, GOOGLE)

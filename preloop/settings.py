@@ -255,7 +255,7 @@ def load(**flags: Any) -> Settings:  # noqa: ANN401 - whatever the command line 
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = ".".join(str(part) for part in first["loc"]).replace(".upstreams.0.", ".")  # as the short form has it
         raise Invalid(
             "settings_invalid",
             f"{key or 'settings'}: {first['msg'].removeprefix('Value error, ')}.",

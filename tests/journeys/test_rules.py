@@ -23,7 +23,7 @@ def test_explain_says_which_rule_decides_and_over_what(shared_plane: Plane) -> N
 def test_what_can_be_wrong_with_a_question_is_usage(shared_plane: Plane, tmp_path: Path) -> None:
     data = shared_plane.folder
     told(preloop("policy", "explain", "no-such-flow", *CALL, data=data), 2, "no flow 'no-such-flow'")
-    told(preloop("policy", "explain", "process-payment", *CALL[:-1], "[1]", data=data), 2, "not a JSON object")
+    told(preloop("policy", "explain", "process-payment", *CALL[:-1], "[1]", data=data), 2, "is no JSON object")
     told(preloop("policy", "replay", str(tmp_path / "none.yaml"), data=data), 2, "can't be read")
     told(preloop("audit", "verify", "exe_none", data=data), 2, "no stream exe_none")
 

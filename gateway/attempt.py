@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from control.identity.principals import Principal
 from gateway.dialects.dialect import Meter
 from gateway.flush import Happened
@@ -18,6 +20,7 @@ from kit.clock import Clock, rfc3339
 from kit.errors import Fault
 from ledger import prices
 from ledger.book import Entry, Status
+from ledger.limits import Budget, Charge
 from ledger.prices import Price, Usage
 
 CLASSES = tuple(field.name for field in fields(Usage))
@@ -82,6 +85,17 @@ class Intent:
             attempt=self.attempt,
             **more,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """What the journal is told of an attempt that begins: the intent, and the budgets it counts against."""
+
+    intent: Intent
+    budgets: tuple[Budget, ...]
+
+    def text(self) -> str:
+        return msgspec.json.encode(self).decode()
 
 
 def intent_of(
@@ -177,7 +191,6 @@ class Attempt:
             type="model.answered" if answered else "model.failed",
             data=data,
             entry=entry,
-            held=self._held,
         )
 
     def _entry(self) -> Entry:
@@ -238,10 +251,13 @@ def requested(intent: Intent, held_nano: int | None, dropped: tuple[str, ...]) -
     )
 
 
-def lost(intent: Intent) -> Happened:
+def lost(opened: Opened) -> Happened:
     """What a worker that died left open: billed at what was reserved for it, and marked."""
+    intent = opened.intent
     usage = Usage(input=intent.input_bound, output=intent.max_output)
     entry = intent.entry(Status.LOST, usage, exact=False, error_class="worker_lost")
+    cost = entry.cost_nano or 0
+    charges = (Charge(budget=one, spent_nano=cost, held_nano=-cost if one.hard else 0) for one in opened.budgets)
     return Happened(
         account_id=intent.account_id,
         session_id=intent.session_id,
@@ -249,6 +265,7 @@ def lost(intent: Intent) -> Happened:
         type="model.failed",
         data=_facts(intent, entry) | {"stage": "worker", "message": "The gateway's process died during this call."},
         entry=entry,
+        charges=tuple(charges),
     )
 
 
@@ -289,10 +306,11 @@ def moved(intent: Intent, step: Step, fault: Fault) -> Happened:
     )
 
 
-def intent_from(record: Mapping[str, Any]) -> Intent:
-    """An intent read back from the journal."""
-    price = record["price"]
-    return Intent(**{**record, "price": Price(**price) if price else None})
+def opened_from(record: Mapping[str, Any]) -> Opened:
+    """What the journal was told, read back."""
+    intent = dict(record["intent"])
+    intent["price"] = Price(**intent["price"]) if intent["price"] else None
+    return Opened(intent=Intent(**intent), budgets=tuple(Budget(**one) for one in record["budgets"]))
 
 
 def happened_from(note: Mapping[str, Any]) -> Happened:
@@ -300,4 +318,5 @@ def happened_from(note: Mapping[str, Any]) -> Happened:
     entry = dict(note["entry"])
     entry |= {"usage": Usage(**entry["usage"]), "status": Status(entry["status"])}
     entry["at"] = datetime.fromisoformat(entry["at"])
-    return Happened(**{**note, "entry": Entry(**entry)})
+    charges = tuple(Charge(**{**one, "budget": Budget(**one["budget"])}) for one in note["charges"])
+    return Happened(**{**note, "entry": Entry(**entry), "charges": charges})

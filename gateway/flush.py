@@ -1,4 +1,4 @@
-"""Settling: entries, their events and the end of their holds, committed together at most 100 ms after the fact.
+"""Settling: entries, their events and what they move in budgets, committed together at most 100 ms after the fact.
 
 `put` never waits; `room` does, before a request is admitted, when the database can't keep up. Nothing is dropped: what
 the database would not take stays in the journal, for the next start.
@@ -18,6 +18,7 @@ from kit.errors import Unavailable
 from kit.journal import Journal
 from kit.observe import log
 from ledger import book, budgets
+from ledger.limits import Charge
 
 LATE_S = 0.1
 BATCH = 128
@@ -30,7 +31,8 @@ DRAIN_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happened:
-    """One thing to commit. With an entry it settles that attempt; without one it is an event alone, or a release."""
+    """One thing to commit. With an entry it settles that attempt and moves `charges`; without one it is an event alone,
+    or the end of an attempt that was never made."""
 
     account_id: str
     session_id: str
@@ -38,25 +40,22 @@ class Happened:
     type: str = ""
     data: dict[str, Any]
     entry: book.Entry | None = None
-    held: bool = True  # it may have a hold to end
-    release: str | None = None  # an attempt that never began
+    charges: tuple[Charge, ...] = ()
+    unmade: str | None = None
 
     @property
     def attempt(self) -> str | None:
-        """Whose hold ends."""
-        return self.entry.id if self.entry else self.release
-
-    @property
-    def cost_nano(self) -> int:
-        return (self.entry.cost_nano or 0) if self.entry else 0
+        """Which attempt is over with this."""
+        return self.entry.id if self.entry else self.unmade
 
 
 class Flush:
     """What waits to be committed, and the task that commits it."""
 
-    def __init__(self, db: Database, journal: Journal) -> None:
+    def __init__(self, db: Database, journal: Journal, *, strict: bool = False) -> None:
         self._db = db
         self._journal = journal
+        self._strict = strict
         self._waiting: list[Happened] = []
         self._some = anyio.Event()
         self._hurry = anyio.Event()
@@ -79,6 +78,10 @@ class Flush:
                 await self._done.wait()
             return
         raise Unavailable("ledger_behind", "The ledger can't keep up.", "Try again in a moment.")
+
+    async def intend(self, attempt_id: str, body: str) -> None:
+        """Commit that an attempt is about to be made. The database's writer gathers those of many calls."""
+        await self._db.write(lambda tx: book.intend(tx, self._journal.name, attempt_id, body))
 
     async def settled(self) -> None:
         """Wait until what was put is committed, for a second at most."""
@@ -115,7 +118,8 @@ class Flush:
     async def _write(self, batch: list[Happened], *, again: bool) -> list[Happened]:
         """Those that must be tried again."""
         try:
-            await self._db.write(unit(batch, again=again), lane=Lane.BULK)
+            commit = unit(batch, worker=self._journal.name, again=again, strict=self._strict)
+            await self._db.write(commit, lane=Lane.BULK)
         except Unavailable as error:
             log.error("ledger flush failed, trying again", waiting=len(batch), error=error.message)
             return batch
@@ -124,23 +128,24 @@ class Flush:
                 return [kept for happened in batch for kept in await self._write([happened], again=True)]
             log.exception("ledger entry refused", attempt=batch[0].data.get("attempt"), type=batch[0].type)
             return []
-        for happened in batch:
-            if happened.entry:
-                self._journal.close(happened.entry.id)
+        self._journal.close(*(happened.attempt for happened in batch if happened.attempt))
         return []
 
 
-def unit(batch: list[Happened], *, again: bool = True) -> Callable[[Tx], None]:
+def unit(batch: list[Happened], *, worker: str, again: bool = True, strict: bool = True) -> Callable[[Tx], None]:
     """One transaction for many. Rows are taken in one order, so that two workers can't wait for each other.
 
-    `again`: some of it may be in the ledger already.
+    `worker` is who held for these attempts. `again`: some of it may be in the ledger already. `strict`: there may be
+    intents of them.
     """
     fixed = tuple(batch)
 
     def commit(tx: Tx) -> None:
         new = book.append(tx, [h.entry for h in fixed if h.entry], again=again)
         fresh = [h for h in fixed if h.entry is None or h.entry.id in new]
-        budgets.settle(tx, {h.attempt: h.cost_nano for h in fresh if h.attempt and h.held})
+        crossed = budgets.charge(tx, worker, [(h.account_id, charge) for h in fresh for charge in h.charges])
+        if strict:
+            book.intended(tx, [h.attempt for h in fixed if h.attempt])
         answered = {h.session_id for h in fresh if h.entry and h.entry.status is book.Status.ANSWERED}
         for session_id in sorted(answered):
             sessions.mark_used(tx, session_id, model=True)
@@ -148,16 +153,36 @@ def unit(batch: list[Happened], *, again: bool = True) -> Callable[[Tx], None]:
         for happened in fresh:
             if happened.type:
                 told.setdefault((happened.account_id, happened.stream), []).append((happened.type, happened.data))
+        for crossing in crossed:
+            stream = next(h.stream for h in reversed(fresh) if _charged(h, crossing))
+            told.setdefault((crossing.account_id, stream), []).append(("budget.soft_limit", _crossed(crossing)))
         for (account_id, stream), its in sorted(told.items()):
             events.append_many(tx, account_id, stream, its)
 
     return commit
 
 
+def _charged(happened: Happened, crossing: budgets.Crossing) -> bool:
+    keys = (charge.budget.key for charge in happened.charges)
+    return happened.account_id == crossing.account_id and crossing.budget.key in keys
+
+
+def _crossed(crossing: budgets.Crossing) -> dict[str, Any]:
+    budget = crossing.budget
+    return {
+        "scope": budget.scope,
+        "subject": budget.subject,
+        "period": budget.period,
+        "window": budget.window,
+        "limit_nano": budget.limit_nano,
+        "spent_nano": crossing.spent_nano,
+    }
+
+
 @asynccontextmanager
-async def open_flush(db: Database, journal: Journal) -> AsyncIterator[Flush]:
+async def open_flush(db: Database, journal: Journal, *, strict: bool = False) -> AsyncIterator[Flush]:
     """Run the flush while the context is open; closing commits what waits, for at most ten seconds."""
-    flush = Flush(db, journal)
+    flush = Flush(db, journal, strict=strict)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(flush.work)
         try:

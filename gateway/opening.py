@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -14,17 +15,22 @@ from gateway.client import open_client
 from gateway.flush import open_flush
 from gateway.holds import Holds
 from gateway.keys import Keys
+from gateway.lender import Lender, open_lender
 from gateway.lookout import Lookout
 from gateway.models import Models
-from gateway.recovery import settle_lost
+from gateway.recovery import settle_lost, watch_for_lost
 from gateway.relay import Relay
 from gateway.routing import Routing
-from gateway.settings import GatewaySettings
+from gateway.settings import GatewaySettings, limits
 from gateway.voices import Voices
 from kit.bus import Bus
 from kit.clock import Clock
 from kit.db import Database
 from kit.journal import Journal
+from ledger.purse import Purse
+
+
+END_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +54,26 @@ async def open_gateway(
     models = Models(settings, keys)
     await settle_lost(db, folder)
     journal = Journal(folder)
+    purse = Purse()
+    lender = Lender(db=db, purse=purse, worker=journal.name, clock=clock)
     try:
-        async with open_flush(db, journal) as flush, open_client() as client, anyio.create_task_group() as tasks:
-            holds = Holds(db=db, flush=flush, journal=journal)
+        async with (
+            open_flush(db, journal, strict=settings.strict) as flush,
+            open_lender(lender),
+            open_client() as client,
+            anyio.create_task_group() as tasks,
+        ):
+            holds = Holds(
+                limits=limits(settings.budgets),
+                purse=purse,
+                lender=lender,
+                flush=flush,
+                journal=journal,
+                clock=clock,
+                reclaim=partial(settle_lost, db, folder),
+                strict=settings.strict,
+            )
+            tasks.start_soon(watch_for_lost, db, folder)
             admission = Admission(models=models, holds=holds, flush=flush, clock=clock)
             voices = Voices(models, client, keys)
 
@@ -70,8 +93,18 @@ async def open_gateway(
                 return GatewayApp(doorkeeper=doorkeeper, settings=settings, models=models, relay=relay)
 
             try:
-                yield Gateway(app=app, models=models, routing=routing, settled=flush.settled)
+                yield Gateway(app=app, models=models, routing=routing, settled=holds.settled)
             finally:
                 tasks.cancel_scope.cancel()
     finally:
-        journal.end()
+        with anyio.move_on_after(END_S, shield=True):
+            await _end(lender, journal)
+
+
+async def _end(lender: Lender, journal: Journal) -> None:
+    """Leases go back when all is in the ledger that was spent of them; else the next start does both."""
+    returned = False
+    try:
+        returned = not journal.pending and await lender.end()
+    finally:
+        journal.end(keep=not returned)

@@ -1,6 +1,8 @@
 """What an operator says about models: aliases, where they lead, what they cost. Composed once in `preloop/settings`."""
 
 import re
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -17,6 +19,7 @@ from pydantic import (
 
 from kit.errors import Invalid
 from ledger import money
+from ledger.limits import Limit, Limits
 
 _ALIAS = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 
@@ -37,8 +40,52 @@ DIALECTS = ("chat", "responses", "messages", "gemini", "embeddings")
 Name = Literal["chat", "responses", "messages", "gemini", "embeddings"]
 
 
-class Upstream(BaseModel):
-    """A model at a provider. Prices are dollars per million tokens; without them the compiled price table is asked.
+class UsdPerMtok(BaseModel):
+    """Dollars per million tokens, by class. A class that is left out costs what the plain input or output does; audio
+    and cache that is kept for an hour, what the other cache does."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input_usd_per_mtok: Dollars | None = None
+    output_usd_per_mtok: Dollars | None = None
+    cached_input_usd_per_mtok: Dollars | None = None
+    cached_audio_usd_per_mtok: Dollars | None = None
+    cache_write_usd_per_mtok: Dollars | None = None
+    cache_write_1h_usd_per_mtok: Dollars | None = None
+    audio_input_usd_per_mtok: Dollars | None = None
+    image_input_usd_per_mtok: Dollars | None = None
+    reasoning_usd_per_mtok: Dollars | None = None
+    audio_output_usd_per_mtok: Dollars | None = None
+    image_output_usd_per_mtok: Dollars | None = None
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.input_usd_per_mtok is None) != (self.output_usd_per_mtok is None):
+            raise ValueError("give both `input_usd_per_mtok` and `output_usd_per_mtok`, or neither")
+        if self.input_usd_per_mtok is None and (given := [name for name, value in self.priced() if value]):
+            raise ValueError(f"`{given[0]}` needs `input_usd_per_mtok` and `output_usd_per_mtok` beside it")
+        return self
+
+    def priced(self) -> list[tuple[str, str | None]]:
+        """Field and value of each class."""
+        return [(name, getattr(self, name)) for name in UsdPerMtok.model_fields]
+
+
+class PriceFrom(UsdPerMtok):
+    """`[[models.<alias>.prices]]`: what the model costs from a day on, which begins in UTC."""
+
+    since: date
+
+    @model_validator(mode="after")
+    def _said(self) -> Self:
+        if self.input_usd_per_mtok is None:
+            raise ValueError("`input_usd_per_mtok` and `output_usd_per_mtok` are missing")
+        return self
+
+
+class Upstream(UsdPerMtok):
+    """A model at a provider. Its prices, and those of `prices` from their days on, are above the list prices, which are
+    found by `provider` and `model` exactly as they are written here.
 
     `dialects` are what the provider speaks, the best one first; left out, they follow from `provider` and `base_url`
     (an OpenAI-compatible server at an address of your own is taken to speak `chat` and `embeddings`).
@@ -53,11 +100,7 @@ class Upstream(BaseModel):
     api_key_file: Path | None = None  # read again whenever it changes: a key is rotated without a restart
     dialects: tuple[Name, ...] | None = None
     script: str | None = None
-    input_usd_per_mtok: Dollars | None = None
-    output_usd_per_mtok: Dollars | None = None
-    cached_input_usd_per_mtok: Dollars | None = None
-    cache_write_usd_per_mtok: Dollars | None = None
-    reasoning_usd_per_mtok: Dollars | None = None
+    prices: tuple[PriceFrom, ...] = ()
     hosted_usd: dict[str, Dollars] = Field(default_factory=dict)  # tools that run at the provider: dollars per call
     max_output_tokens: int = Field(default=16_384, ge=1)
     connect_s: float = Field(default=10, gt=0)
@@ -76,8 +119,8 @@ class Upstream(BaseModel):
             raise ValueError("`model` is missing: the provider's own name of the model")
         if self.api_key is not None and self.api_key_file is not None:
             raise ValueError("give `api_key` or `api_key_file`, not both")
-        if (self.input_usd_per_mtok is None) != (self.output_usd_per_mtok is None):
-            raise ValueError("give both `input_usd_per_mtok` and `output_usd_per_mtok`, or neither")
+        if len({one.since for one in self.prices}) < len(self.prices):
+            raise ValueError("two of `prices` begin on the same day")
         return self
 
 
@@ -106,17 +149,61 @@ class ModelAlias(BaseModel):
         return own | {"upstreams": [upstream]}
 
 
+class BudgetSettings(BaseModel):
+    """`[[budgets]]`: a limit for the account, or for each flow, execution, principal or alias on its own; `subject`
+    names a single one, in the place of what each of them has. A soft limit refuses nothing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scope: Literal["account", "flow", "execution", "principal", "alias"]
+    subject: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    period: Literal["hour", "day", "month", "total"] = "total"  # in UTC
+    limit_usd: Dollars
+    kind: Literal["hard", "soft"] = "hard"
+
+    @model_validator(mode="after")
+    def _whose(self) -> Self:
+        if self.scope == "account" and self.subject is not None:
+            raise ValueError("the account's budget has no `subject`")
+        return self
+
+    @property
+    def limit(self) -> Limit:
+        return Limit(
+            scope=self.scope,
+            subject=self.subject,
+            period=self.period,
+            kind=self.kind,
+            limit_nano=money.parse(self.limit_usd),
+        )
+
+
+def limits(budgets: Sequence[BudgetSettings]) -> Limits:
+    """What the ledger is told of them."""
+    return Limits([one.limit for one in budgets])
+
+
 class GatewaySettings(BaseModel):
     """All of the gateway's settings. Times are seconds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     models: dict[str, ModelAlias] = Field(default_factory=dict)
+    budgets: tuple[BudgetSettings, ...] = ()
+    strict: bool = False  # commit each intent to the database before the call is made
     max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     patience_s: float = Field(default=0.5, gt=0)  # for an upstream's early refusal, before a stream's headers go out
     keepalive_s: float = Field(default=10, gt=0)
     drain_s: float = Field(default=120, gt=0)  # how long an answer is read on after its client left
     stalled_client_s: float = Field(default=60, gt=0)
+
+    @field_validator("budgets")
+    @classmethod
+    def _different(cls, budgets: tuple[BudgetSettings, ...]) -> tuple[BudgetSettings, ...]:
+        known = {(one.scope, one.subject, one.period, one.kind) for one in budgets}
+        if len(known) < len(budgets):
+            raise ValueError("two of them have the same scope, subject, period and kind")
+        return budgets
 
     @field_validator("models")
     @classmethod

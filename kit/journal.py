@@ -43,16 +43,22 @@ class Journal:
         """Write down what is now known about it; the last note wins."""
         self._keep(key, _line({"note": key, "record": record}))
 
-    def close(self, key: str) -> None:
-        """It is settled elsewhere, durably."""
-        if self._open.pop(key, None):
-            self._append(_line({"close": key}))
+    def close(self, *keys: str) -> None:
+        """These are settled elsewhere, durably."""
+        known = [key for key in keys if self._open.pop(key, None)]
+        if known:
+            self._append(_line({"close": known}))
             if self._size > self._limit:
                 self._rotate()
 
-    def end(self) -> None:
-        """Let go of the file: it is removed unless something is still open."""
-        if not self._open:
+    @property
+    def pending(self) -> bool:
+        """Something is still open."""
+        return bool(self._open)
+
+    def end(self, *, keep: bool = False) -> None:
+        """Let go of the file. It is removed unless something is still open, or is held by its name elsewhere."""
+        if not self._open and not keep:
             self._path.unlink(missing_ok=True)
         os.close(self._file)
 
@@ -141,9 +147,9 @@ def _left(path: Path) -> list[Left]:
             entry = json.loads(line)
         except ValueError:  # the last line of a power cut
             continue
-        if key := entry.get("close"):
-            left.pop(key, None)
-        elif key := entry.get("open"):
+        for closed in entry.get("close", ()):
+            left.pop(closed, None)
+        if key := entry.get("open"):
             left[key] = Left(key=key, record=entry["record"], note=None)
         elif (key := entry.get("note")) in left:
             left[key] = Left(key=key, record=left[key].record, note=entry["record"])

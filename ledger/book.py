@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from kit.db import Tx
 from kit.prepared import Prepared
 from ledger.prices import Usage
-from ledger.tables import entries
+from ledger.tables import entries, intents
 
 
 class Status(StrEnum):
@@ -67,6 +67,23 @@ def append(tx: Tx, written: Sequence[Entry], *, again: bool = True) -> set[str]:
     return set(fresh)
 
 
+def intend(tx: Tx, worker: str, attempt_id: str, body: str) -> None:
+    """Note that a worker is about to make an attempt; `body` is what settles it if that worker dies."""
+    tx.run(_INTENDED, {"attempt_id": attempt_id, "worker": worker, "body": body})
+
+
+def intended(tx: Tx, attempt_ids: Sequence[str]) -> None:
+    """Those attempts are over: what was noted of them is not needed any more."""
+    if attempt_ids:
+        tx.execute(sa.delete(intents).where(intents.c.attempt_id.in_(attempt_ids)))
+
+
+def intents_of(tx: Tx, worker: str) -> dict[str, str]:
+    """What a worker was about to do, by attempt."""
+    rows = tx.execute(sa.select(intents).where(intents.c.worker == worker)).all()
+    return {row.attempt_id: row.body for row in rows}
+
+
 def _row(entry: Entry) -> dict[str, object]:
     row = {name: getattr(entry, name) for name in _COLUMNS}
     usage = entry.usage
@@ -78,5 +95,6 @@ def _row(entry: Entry) -> dict[str, object]:
 
 
 _WRITTEN = Prepared(sa.insert(entries))
+_INTENDED = Prepared(sa.insert(intents))
 _COLUMNS = [field.name for field in fields(Entry) if field.name != "usage"]
 _CLASSES = [field.name for field in fields(Usage)]

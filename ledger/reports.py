@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from kit.db import Database
+from ledger.limits import Budget
 from ledger.tables import budgets, entries
 
 Group = Literal["flow", "alias", "model", "execution_id", "session_id", "principal", "day", "status"]
@@ -72,9 +73,9 @@ def calls(account_id: str, execution_id: str) -> sa.Select[Any]:
     return sa.select(entries).where(entries.c.account_id == account_id, entries.c.execution_id == execution_id)
 
 
-async def standing(db: Database, account_id: str, scope: str, subject: str) -> Standing | None:
-    """A budget as it is now; None until the first hold made it."""
-    mine = (budgets.c.account_id == account_id) & (budgets.c.scope == scope) & (budgets.c.subject == subject)
+async def standing(db: Database, account_id: str, budget: Budget) -> Standing | None:
+    """A budget as it is now; None until the first call made it."""
+    mine = (budgets.c.account_id == account_id) & (budgets.c.key == budget.key)
     rows = await db.read(sa.select(budgets).where(mine))
     if not rows:
         return None

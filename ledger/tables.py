@@ -1,7 +1,7 @@
 """The tables of money, in the same database as `control/tables` and bound to them by no foreign key.
 
-An entry is one attempt at a model. A budget is a limit and what was spent and is held of it; a hold is one attempt's
-part. Amounts are nano-dollars.
+An entry is one attempt at a model. A budget is a limit and what was spent and is held of it; a lease is one worker's
+part of what is held. Amounts are nano-dollars.
 """
 
 import sqlalchemy as sa
@@ -68,25 +68,34 @@ budgets = sa.Table(
     "budgets",
     metadata,
     _key("account_id"),
-    _key("scope", length=20),  # session; later account, flow, execution, principal, alias
-    _key("subject", length=200),
-    _key("period", length=20),  # total; later an hour, a day, a month
+    _key("key", length=320),  # scope, period, window, kind and subject in one: see `limits`
+    _word("scope", length=20),
+    _word("subject"),
+    _word("period", length=20),
+    _word("window_start", length=20),  # '' for all time, 2026-11 for a month
+    _word("kind", length=10),  # hard | soft
     _count("limit_nano"),
     _count("spent_nano"),
-    _count("held_nano"),
+    _count("held_nano"),  # the sum of its leases
+    sa.Column("wanted_at", UtcTime()),  # when a worker last found no room because of what others hold
     sa.Column("created_at", UtcTime(), nullable=False),
+    sa.Index("ix_budgets_subject", "account_id", "scope", "subject"),
 )
 
-holds = sa.Table(  # gone when settled or released: what is here is under way, or its worker died
-    "holds",
+leases = sa.Table(  # a worker's part of a budget; what a dead one held goes back when its journal was settled
+    "leases",
+    metadata,
+    _key("worker", length=60),
+    _key("account_id"),
+    _key("budget_key", length=320),
+    _count("amount_nano"),
+)
+
+intents = sa.Table(  # strict: a call that is about to be made, gone when it has its entry
+    "intents",
     metadata,
     _key("attempt_id"),
-    _key("scope", length=20),
-    _key("subject", length=200),
-    _key("period", length=20),
-    _word("account_id", length=40),
-    _count("amount_nano"),
     _word("worker", length=60),
-    sa.Column("created_at", UtcTime(), nullable=False),
-    sa.Index("ix_holds_worker", "worker"),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Index("ix_intents_worker", "worker"),
 )

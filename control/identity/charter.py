@@ -47,12 +47,14 @@ class ToolGrant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charter:
-    """Tools, models and money of one session."""
+    """Tools, models and money of one session. An execution that repeats another by itself spends of that one's budget:
+    `budget_of` is the first one of them; without it the execution's, or the session's, is its own."""
 
     flow: str | None
     tools: tuple[ToolGrant, ...]
     models: tuple[str, ...]
     budget_nano: int | None = None
+    budget_of: str | None = None
     on_decline: OnDecline = "fail"
     on_tool_error: OnToolError = "report"
 

@@ -15,6 +15,7 @@ import anyio
 import sqlalchemy as sa
 import uvicorn
 from openai import AsyncOpenAI
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from control import events
 from control import tables as control_tables
@@ -29,10 +30,12 @@ from gateway.opening import Gateway, open_gateway
 from gateway.settings import GatewaySettings
 from kit.bus import Bus
 from kit.db import Database, Tx
+from kit.db_postgres import PostgresDatabase
 from kit.db_sqlite import SqliteDatabase
 from kit.tokens import Signer
 from ledger import reports
 from ledger import tables as ledger_tables
+from ledger.limits import budget
 
 PAYMENT = "Use the pay tool to send 250.00 USD to contractor@example.com for contract-7."
 PRICES = {"input_usd_per_mtok": "2.50", "output_usd_per_mtok": "10.00", "cached_input_usd_per_mtok": "0.25"}
@@ -94,7 +97,8 @@ class Plane:
         return spend
 
     async def standing(self, session_id: str) -> reports.Standing:
-        found = await reports.standing(self.db, DEFAULT, "session", session_id)
+        await self.settled()
+        found = await reports.standing(self.db, DEFAULT, budget("run", session_id, 0))
         assert found
         return found
 
@@ -136,14 +140,29 @@ def prepare(path: Path, signer: Signer) -> None:
     engine.dispose()
 
 
+async def prepare_postgres(url: str, signer: Signer) -> None:
+    """The same in an empty database of a PostgreSQL server."""
+    engine, now = create_async_engine(url), datetime.now(UTC)
+    async with engine.begin() as connection:
+        await connection.run_sync(control_tables.metadata.create_all)
+        await connection.run_sync(ledger_tables.metadata.create_all)
+        account = {"id": DEFAULT, "name": "Default", "plan": "pro", "created_at": now}
+        await connection.execute(sa.insert(accounts).values(account))
+        key = {"kid": signer.kid, "account_id": DEFAULT, "public_pem": signer.public_pem, "created_at": now}
+        await connection.execute(sa.insert(signing_keys).values(key))
+    await engine.dispose()
+
+
 @asynccontextmanager
-async def open_plane(folder: Path, models: Mapping[str, Mapping[str, Any]], **settings: object) -> AsyncIterator[Plane]:
+async def open_plane(
+    folder: Path, models: Mapping[str, Mapping[str, Any]], *, url: str | None = None, **settings: object
+) -> AsyncIterator[Plane]:
+    """`url` is a PostgreSQL database that has its tables; without it SQLite in the folder, made when it is not there."""
     signer = Signer.open(folder / "keys" / "tokens.pem")
-    fresh = not (folder / "plane.db").exists()
-    if fresh:
+    if url is None and not (folder / "plane.db").exists():
         prepare(folder / "plane.db", signer)
     bus = Bus()
-    db = SqliteDatabase(folder / "plane.db", bus)
+    db: Database = PostgresDatabase(url, bus) if url else SqliteDatabase(folder / "plane.db", bus)
     wanted = GatewaySettings.model_validate({"models": models, **settings})
     try:
         async with (

@@ -112,7 +112,7 @@ async def test_a_model_outside_the_charter_does_not_exist(plane: Plane) -> None:
 
 async def test_a_budget_without_room_is_a_402_in_our_words(plane: Plane) -> None:
     session, token = await plane.session("default", budget_nano=1_000)
-    with pytest.raises(openai.APIStatusError, match=r"The budget of 0\.000001 USD has no room") as caught:
+    with pytest.raises(openai.APIStatusError, match=r"The budget of 0\.000001 USD for this run has no room") as caught:
         await plane.client(token).chat.completions.create(model="default", messages=ASK)
     assert (caught.value.status_code, caught.value.code) == (402, "budget_exceeded")
     await plane.settled()

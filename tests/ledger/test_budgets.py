@@ -10,6 +10,9 @@ from kit.db import Database, Tx
 from kit.ids import new_id
 from ledger import budgets, reports
 from ledger.budgets import Exhausted
+from ledger.limits import Budget, Charge, budget
+from ledger.purse import Part, Purse, Want
+from ledger.reports import Standing
 from tests.ledger.books import ACCOUNT, postgres, sqlite
 
 AMOUNT, ROOM = 7, 20
@@ -23,69 +26,109 @@ async def doors(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         async with sqlite(tmp_path) as two:
             yield two
     else:
-        async with postgres(request.getfixturevalue("postgres_url")) as two:
+        async with postgres(request.getfixturevalue("postgres_database")) as two:
             yield two
 
 
-async def hold(db: Database, session: str, attempt: str, amount: int = AMOUNT) -> Exhausted | None:
-    def unit(tx: Tx) -> Exhausted | None:
-        return budgets.hold(tx, ACCOUNT, attempt, [budgets.of_session(session, LIMIT)], amount, worker="jnl_1")
+def of_run(limit: int = LIMIT) -> Budget:
+    return budget("run", new_id("exe"), limit)
 
-    return await db.write(unit)
+
+async def take(
+    db: Database, worker: str, *against: Budget, need: int = AMOUNT, exactly: bool = False
+) -> list[Part] | Exhausted:
+    wants = [Want(budget=one, need=need, want=need) for one in against]
+    return await db.write(lambda tx: budgets.take(tx, worker, ACCOUNT, wants, exactly=exactly))
+
+
+async def standing(db: Database, one: Budget) -> tuple[int, int]:
+    found = await reports.standing(db, ACCOUNT, one)
+    assert found
+    return found.spent_nano, found.held_nano
 
 
 async def test_sixty_four_racers_on_two_workers_never_overspend(doors: Doors) -> None:
-    session, admitted = new_id("ses"), []
+    mine, admitted = of_run(), []
+    purses = Purse(), Purse()
 
     async def race(number: int) -> None:
-        attempt = new_id("att")
-        if await hold(doors[number % 2], session, attempt) is None:
-            admitted.append(attempt)
-            await doors[number % 2].write(lambda tx: budgets.settle(tx, {attempt: AMOUNT}))
+        which, attempt = number % 2, new_id("att")
+        worker, purse, db = f"jnl_{which}", purses[which], doors[which]
+        while not purse.reserve(attempt, ACCOUNT, [mine], AMOUNT):
+            wants = purse.wants(ACCOUNT, [mine], [AMOUNT])
+            parts = await db.write(lambda tx: budgets.take(tx, worker, ACCOUNT, wants, exactly=True))
+            if isinstance(parts, Exhausted):
+                return
+            for part in parts:
+                purse.add(ACCOUNT, part.budget, part.amount_nano)
+        admitted.append(attempt)
+        charges = [(ACCOUNT, charge) for charge in purse.settle(attempt, AMOUNT)]
+        await db.write(lambda tx: budgets.charge(tx, worker, charges))
 
     async with anyio.create_task_group() as tasks:
         for number in range(64):
             tasks.start_soon(race, number)
-    standing = await reports.standing(doors[0], ACCOUNT, "session", session)
-    assert standing == reports.Standing(limit_nano=LIMIT, spent_nano=AMOUNT * ROOM, held_nano=0)
     assert len(admitted) == ROOM
+    for number, db in enumerate(doors):
+        await db.write(lambda tx, name=f"jnl_{number}": budgets.release_of(tx, name))  # type: ignore[misc]
+    assert await reports.standing(doors[0], ACCOUNT, mine) == Standing(
+        limit_nano=LIMIT, spent_nano=AMOUNT * ROOM, held_nano=0
+    )
 
 
-async def test_a_refusal_says_how_the_budget_stands_and_takes_nothing(doors: Doors) -> None:
-    session = new_id("ses")
-    await hold(doors[0], session, new_id("att"), LIMIT - 1)
-    refused = await hold(doors[0], session, new_id("att"), 2)
-    assert refused
-    assert (refused.limit_nano, refused.spent_nano, refused.held_nano) == (LIMIT, 0, LIMIT - 1)
+async def test_a_lease_is_a_twentieth_of_what_is_left_and_what_is_needed_near_the_end(doors: Doors) -> None:
+    mine, cut = of_run(1_000), []
+    for need in (10, 10, 400, 400, 50, 60):
+        parts = await take(doors[0], "jnl_0", mine, need=need)
+        cut.append(parts if isinstance(parts, Exhausted) else parts[0].amount_nano)
+    refused = cut.pop()
+    assert cut == [50, 47, 400, 400, 50]
+    assert isinstance(refused, Exhausted)
+    assert (refused.spent_nano, refused.held_nano, refused.elsewhere_nano) == (0, 947, 0)
+
+
+async def test_a_refusal_says_what_others_hold_and_asks_them_for_it(doors: Doors) -> None:
+    mine = of_run()
+    await take(doors[0], "jnl_0", mine, need=LIMIT - 1)
+    refused = await take(doors[1], "jnl_1", mine, need=2)
+    assert isinstance(refused, Exhausted)
+    assert (refused.budget, refused.held_nano, refused.elsewhere_nano) == (mine, LIMIT - 1, LIMIT - 1)
+    assert await standing(doors[0], mine) == (0, LIMIT - 1)
 
 
 async def test_one_budget_without_room_leaves_the_others_untouched(doors: Doors) -> None:
-    wide, narrow = budgets.of_session(new_id("ses"), 100), budgets.of_session(new_id("ses"), 10)
-
-    def unit(tx: Tx) -> Exhausted | None:
-        return budgets.hold(tx, ACCOUNT, new_id("att"), [wide, narrow], 50, worker="jnl_1")
-
-    refused = await doors[0].write(unit)
-    assert refused
-    assert refused.budget == narrow
-    standing = await reports.standing(doors[0], ACCOUNT, "session", wide.subject)
-    assert standing
-    assert standing.held_nano == 0
+    first, second = sorted((of_run(100), of_run(100)), key=lambda one: one.key)
+    await take(doors[0], "jnl_0", second, need=60)
+    refused = await take(doors[0], "jnl_0", first, second, need=50)
+    assert isinstance(refused, Exhausted)
+    assert refused.budget == second
+    assert await standing(doors[0], first) == (0, 0)
 
 
-async def test_settling_twice_counts_once(doors: Doors) -> None:
-    session, attempt = new_id("ses"), new_id("att")
-    await hold(doors[0], session, attempt)
-    assert await doors[0].write(lambda tx: budgets.settle(tx, {attempt: 5}))
-    assert not await doors[1].write(lambda tx: budgets.settle(tx, {attempt: 5}))
-    standing = await reports.standing(doors[0], ACCOUNT, "session", session)
-    assert standing == reports.Standing(limit_nano=LIMIT, spent_nano=5, held_nano=0)
+async def test_a_lower_limit_holds_at_once(doors: Doors) -> None:
+    before = of_run(100)
+    await take(doors[0], "jnl_0", before, need=60)
+    after = budget("run", before.subject, 50)
+    assert isinstance(await take(doors[0], "jnl_0", after, need=1), Exhausted)
 
 
-async def test_what_a_dead_worker_held_and_never_began_comes_back(doors: Doors) -> None:
-    session, worker = new_id("ses"), new_id("jnl")
-    budget = budgets.of_session(session, LIMIT)
-    await doors[0].write(lambda tx: budgets.hold(tx, ACCOUNT, new_id("att"), [budget], AMOUNT, worker=worker))
-    assert await doors[1].write(lambda tx: budgets.release_of(tx, worker))
-    standing = await reports.standing(doors[0], ACCOUNT, "session", session)
-    assert standing == reports.Standing(limit_nano=LIMIT, spent_nano=0, held_nano=0)
+async def test_parts_go_back_and_a_dead_worker_s_lease_too(doors: Doors) -> None:
+    mine = of_run(100)
+    parts = await take(doors[0], "jnl_0", mine, need=10)
+    await take(doors[1], "jnl_1", mine, need=20)
+    assert not isinstance(parts, Exhausted)
+    await doors[0].write(lambda tx: budgets.give_back(tx, "jnl_0", parts))
+    assert await standing(doors[0], mine) == (0, 20)
+    assert await doors[0].write(lambda tx: budgets.release_of(tx, "jnl_1")) == 1
+    assert await standing(doors[0], mine) == (0, 0)
+
+
+async def test_a_soft_limit_is_told_once_when_it_is_reached(doors: Doors) -> None:
+    soft = budget("account", new_id("acc"), 100, period="day", window="2026-11-22", kind="soft")
+
+    def unit(tx: Tx) -> int:
+        charge = Charge(budget=soft, spent_nano=40, held_nano=0)
+        return len(budgets.charge(tx, "jnl_0", [(ACCOUNT, charge)]))
+
+    assert [await doors[0].write(unit) for _ in range(4)] == [0, 0, 1, 0]
+    assert await standing(doors[0], soft) == (160, 0)

@@ -41,6 +41,8 @@ _PARTS = {
 _IMAGE = frozenset({"url", "detail"})
 _CALL = frozenset({"id", "type", "index", "extra_content"})
 _FUNCTION = frozenset({"name", "arguments"})
+_ECHOED = ("annotations", "provider_specific_fields", "parsed", "parsed_arguments")
+"""What answers have, or SDKs add to them (LiteLLM's, OpenAI's parsed forms), and clients echo: in no request."""
 _CUSTOM = frozenset({"name", "input"})
 
 
@@ -50,7 +52,7 @@ def message(item: Json) -> Message:
     role = ROLES.get(given)
     if role is None:
         raise Invalid("field_invalid", f"The role {given!r} is not known.", "`function` is now `tool`.")
-    item.pop("annotations", None)  # an answer's, which clients echo; no request has a place for it
+    _unecho(item)
     only(item, _FIELDS[role], f"in a message of the {given}")
     texts(item, "name", "refusal", "reasoning_content", "reasoning")
     parts = _content(item)
@@ -60,6 +62,11 @@ def message(item: Json) -> Message:
     if role != "assistant":
         return Message(role=role, parts=parts)  # type: ignore[arg-type]
     return Message(role="assistant", parts=(*_thoughts(item), *parts, *_refused(item), *map(_call, _calls(item))))
+
+
+def _unecho(item: Json) -> None:
+    for name in _ECHOED:
+        item.pop(name, None)
 
 
 def _thoughts(item: Json) -> tuple[Part, ...]:
@@ -101,6 +108,7 @@ def _call(item: Json) -> Call:
     read = _CALLS.get(kind)
     if read is None:
         raise unsupported(f"A tool call of type {kind!r}")
+    _unecho(item)
     only(item, _CALL | {kind}, "in a tool call")
     typed(item, "index", int)
     name, arguments = read(required(item, kind, dict))
@@ -108,6 +116,7 @@ def _call(item: Json) -> Call:
 
 
 def _function(item: Json) -> tuple[str, str]:
+    _unecho(item)
     only(item, _FUNCTION, "in a call's `function`")
     return required(item, "name", str), typed(item, "arguments", str) or "{}"
 

@@ -63,7 +63,7 @@ class ChatTalk:
         self._messages.append(message)
         completion: Any = await self._completion()
         said = completion.choices[0].message
-        self._messages.append(_bare(said.to_dict()))
+        self._messages.append(said.to_dict())
         calls = tuple((call.function.name, json.loads(call.function.arguments)) for call in said.tool_calls or ())
         assert completion.choices[0].finish_reason == ("tool_calls" if calls else "stop")
         counts = (completion.usage.prompt_tokens, completion.usage.completion_tokens)

@@ -187,6 +187,16 @@ def test_a_null_that_nobody_knows_was_never_sent() -> None:
     assert sent["messages"][1] == said
 
 
+def test_what_sdks_add_to_an_answer_may_come_back_and_goes_no_further() -> None:
+    call: Any = {"id": "c1", "type": "function", "function": {"name": "pay", "arguments": "{}"}}
+    said: Any = {"role": "assistant", "content": None, "tool_calls": [call]}
+    added: Any = {"provider_specific_fields": {"api_base": "x"}, "parsed": None}
+    function = call["function"] | {"parsed_arguments": {}, "provider_specific_fields": None}
+    echoed = said | added | {"tool_calls": [call | added | {"function": function}]}
+    sent = DIALECT.passed(asked(messages=[USER, echoed]), "m", 1)
+    assert sent["messages"][1] | {"content": None} == said
+
+
 @pytest.mark.parametrize(
     ("fields", "code", "said"),
     [

@@ -7,6 +7,7 @@ On other databases it is an ordinary statement.
 import sqlite3
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -66,9 +67,10 @@ class _Plan:
         self.sql = expanded.statement
         converts = dict(compiled._bind_processors) | dict(expanded.processors)
         fixed = dict(blank) | dict(expanded.additional_parameters)
-        self._parameters: list[tuple[str, Any, Convert | None]] = [
-            (name, fixed.get(name), converts.get(name)) for name in expanded.positiontup
-        ]
+        order = list(expanded.positiontup)
+        self._fixed = {name: fixed.get(name) for name in order if name not in keys}
+        self._taken = itemgetter(*order) if len(order) > 1 else lambda given: [given[name] for name in order]
+        self._converts = [(place, convert) for place, name in enumerate(order) if (convert := converts.get(name))]
         columns = compiled._result_columns or []
         names = [column[0] for column in columns]
         self._row: Any = row_class(names) if names else None
@@ -80,10 +82,11 @@ class _Plan:
 
     def values(self, given: Mapping[str, Any]) -> list[Any]:
         """The parameters as the driver takes them, in order."""
-        values = []
-        for name, fixed, convert in self._parameters:
-            value = given.get(name, fixed)
-            values.append(value if convert is None or value is None else convert(value))
+        values = list(self._taken({**self._fixed, **given} if self._fixed else given))
+        for place, convert in self._converts:
+            value = values[place]
+            if value is not None:
+                values[place] = convert(value)
         return values
 
     def run(self, connection: sqlite3.Connection, given: Mapping[str, Any]) -> "_Done":

@@ -25,6 +25,7 @@ from kit.bus import Bus, Watch
 from kit.db import Database, Tx
 from kit.errors import Conflict, Missing, Unauthorized
 from kit.ids import new_id
+from kit.prepared import Prepared
 
 FRESH_S = 1.0
 """How long a door may trust what it read of a session."""
@@ -132,12 +133,19 @@ def publish_key(tx: Tx, account_id: str, signer: mechanics.Signer) -> None:
     tx.execute(tx.insert(signing_keys).values(row).on_conflict_do_nothing())
 
 
+def _used(column: sa.Column[datetime | None]) -> Prepared:
+    mine = (sessions.c.id == sa.bindparam("session")) & column.is_(None)
+    return Prepared(sa.update(sessions).where(mine).values({column.name: sa.bindparam("now", type_=column.type)}))
+
+
+_TOOLS_LISTED, _MODEL_CALLED = _used(sessions.c.tools_listed_at), _used(sessions.c.model_called_at)
+
+
 def mark_used(tx: Tx, session_id: str, *, tools: bool = False, model: bool = False) -> None:
     """Remember that the agent listed its tools or reached its model: without that an exit code 0 proves little."""
-    for column, seen in ((sessions.c.tools_listed_at, tools), (sessions.c.model_called_at, model)):
+    for statement, seen in ((_TOOLS_LISTED, tools), (_MODEL_CALLED, model)):
         if seen:
-            mine = (sessions.c.id == session_id) & column.is_(None)
-            tx.execute(sa.update(sessions).where(mine).values({column.name: tx.now()}))
+            tx.run(statement, {"session": session_id, "now": tx.now()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+PYTHON = sys.executable
 PEERS = Path(os.environ.get("BENCH_PEERS", "/tmp/preloop-peers"))
 START_S = 120.0
 

@@ -1,0 +1,33 @@
+"""What our gateway's process costs until its first answer, and whether LiteLLM was in it by then."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from bench import load, model_gateways, processes
+from bench.load import Server
+from bench.model_answers import PROOFS, QUESTIONS
+from bench.model_gateways import CHAT
+
+Say = Callable[[str, object], None]
+AtMost = Callable[[str, float, float], None]
+LOADED = ("tiktoken", "tokenizers", "litellm")
+"""Its dependencies' native libraries are mapped into a process that imported it."""
+
+
+def start(folder: Path, to: Server, say: Say, at_most: AtMost) -> None:
+    with model_gateways.preloop(folder, to, "first") as server:
+        ours = replace(server, url=server.url + CHAT)
+        load.once(ours, QUESTIONS["small"], PROOFS["small"])
+        at_most("cpu_s_to_first_answer", processes.cpu_s(ours.pid), 1.5)
+        at_most("memory_mb_at_first_answer", processes.rss_mb(ours.pid), 120)
+        at_most("litellm_loaded_at_first_answer", _has_litellm(ours.pid), 0)
+        load.once(ours, QUESTIONS["translated"], PROOFS["translated"])
+        say("memory_mb_with_litellm", f"{processes.rss_mb(ours.pid):.0f}")
+        if not _has_litellm(ours.pid):
+            raise RuntimeError("a loaded LiteLLM is not seen: the figure above says nothing")
+
+
+def _has_litellm(pid: int) -> int:
+    maps = Path(f"/proc/{pid}/maps").read_text()
+    return int(any(f"/{name}" in maps for name in LOADED))

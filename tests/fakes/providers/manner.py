@@ -1,7 +1,8 @@
 """What a fake provider was asked and what it will say, whatever its dialect. The model's name says what it does.
 
 `echo` says the user's last words, `tools` calls the first tool and then says what it brought, `json` answers in JSON,
-`pause` is silent before and in the middle, `cut` breaks off in the middle; `busy` is a 429, `rude` a 400, `broken` 500.
+`pause` is silent before and in the middle, `cut` breaks off in the middle; `busy` is a 429, `rude` a 400, `broken` 500,
+`leaky` 401; and all of them repeat the key that they were asked with.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 Json = dict[str, Any]
 ARGUMENTS: Json = {"recipient": "alice", "amount": 3}
 OBJECT = '{"city": "Bern", "people": 3}'
-REFUSALS = {"busy": 429, "rude": 400, "broken": 500}
+REFUSALS = {"busy": 429, "rude": 400, "broken": 500, "leaky": 401}
 INPUT, CACHED, SAID, THOUGHT = 100, 20, 20, 10
 """Tokens of every answer, in disjoint classes; a dialect adds them up as its provider does."""
 

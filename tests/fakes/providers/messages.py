@@ -15,7 +15,7 @@ START = {
 }
 USAGE = START | {"output_tokens": SAID + THOUGHT, "output_tokens_details": {"thinking_tokens": THOUGHT}}
 COUNTED = 4242
-KINDS = {400: "invalid_request_error", 429: "rate_limit_error", 500: "api_error"}
+KINDS = {400: "invalid_request_error", 401: "authentication_error", 429: "rate_limit_error", 500: "api_error"}
 
 
 def asked(body: Json, path: str) -> Asked:

@@ -67,7 +67,8 @@ class Provider:
         asked = manner.asked(body, request.url.path)
         if status := REFUSALS.get(asked.model):
             headers = {"retry-after": str(RETRY_AFTER_S)} if status == 429 else {}
-            return JSONResponse(manner.refusal(status, f"{asked.model} on request"), status, headers)
+            sentence = f"{asked.model} on request. Key: {manner.key(request.headers)}."
+            return JSONResponse(manner.refusal(status, sentence), status, headers)
         if asked.stream:
             return StreamingResponse(_played(asked, manner.pieces(asked)), media_type="text/event-stream")
         if asked.model == "pause":

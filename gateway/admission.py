@@ -132,7 +132,7 @@ class Admission:
                 )
 
     def _priced(self, principal: Principal, target: Target) -> None:
-        if target.price is None and principal.charter.budget_nano is not None:
+        if target.price_at(self._clock.now()) is None and principal.charter.budget_nano is not None:
             raise Refused(
                 "model_unpriced",
                 f"The model {target.alias!r} has no price, and this agent has a budget.",

@@ -4,7 +4,7 @@ Values and sums only; the clock is passed in. `admission` makes it, `relay` feed
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -21,9 +21,8 @@ from kit.errors import Fault
 from ledger import prices
 from ledger.book import Entry, Status
 from ledger.limits import Budget, Charge
-from ledger.prices import Price, Usage
+from ledger.prices import CLASSES, Bill, Price, Usage
 
-CLASSES = tuple(field.name for field in fields(Usage))
 BYTES_PER_TOKEN = 3
 """For estimates of what was used when nobody counted. English is nearer 4."""
 MEDIA_TOKENS = 3_000
@@ -62,9 +61,7 @@ class Intent:
     max_output: int
     price: Price | None
 
-    def entry(self, status: Status, usage: Usage, *, exact: bool, **more: Any) -> Entry:  # noqa: ANN401 - Entry's fields
-        cost = prices.cost(usage, self.price)
-        source = "unpriced" if self.price is None else self.price.source if exact else "estimated"
+    def entry(self, status: Status, usage: Usage, bill: Bill, **more: Any) -> Entry:  # noqa: ANN401 - Entry's fields
         return Entry(
             id=self.id,
             account_id=self.account_id,
@@ -78,9 +75,9 @@ class Intent:
             wire=self.wire,
             status=status,
             usage=usage,
-            cost_nano=cost,
-            cost_source=source,
-            price_version=self.price.version if self.price else None,
+            cost_nano=bill.cost_nano,
+            cost_source=bill.source,
+            price_version=bill.version,
             at=datetime.fromisoformat(self.at),
             attempt=self.attempt,
             **more,
@@ -126,7 +123,7 @@ def intent_of(
         input_estimate=estimate(max(0, size - request.media_bytes)) + request.media * MEDIA_TOKENS // 2,
         input_bound=bound(request, size),
         max_output=target.max_output(request) * request.choices,
-        price=target.price,
+        price=target.price_at(at),
     )
 
 
@@ -143,6 +140,7 @@ class Attempt:
         self._first_ms: int | None = None
         self._heard = 0
         self._usage: Usage | None = None
+        self._charged_nano: int | None = None  # what the provider says it charges, if it does
         self.upstream_id: str | None = None
 
     @property
@@ -154,7 +152,7 @@ class Attempt:
         """Take note of where an answer stands that passes through."""
         self._heard, self.stopped = meter.heard, meter.stopped
         if meter.counted is not None:
-            self._usage = meter.counted.usage
+            self._usage, self._charged_nano = meter.counted.usage, meter.counted.cost_nano
             self.upstream_id = meter.counted.upstream_id or self.upstream_id
         if self._first_ms is None:
             self._first_ms = self._elapsed()
@@ -162,8 +160,9 @@ class Attempt:
     def saw(self, delta: Delta) -> None:
         """Take note of one delta."""
         match delta:
-            case Counted(usage=usage, upstream_id=upstream_id):
-                self._usage, self.upstream_id = usage, upstream_id or self.upstream_id
+            case Counted(usage=usage, upstream_id=upstream_id, cost_nano=charged):
+                self._usage, self._charged_nano = usage, charged
+                self.upstream_id = upstream_id or self.upstream_id
                 return
             case Stop():
                 self.stopped = True
@@ -198,7 +197,7 @@ class Attempt:
         return self.intent.entry(
             self._status(),
             usage,
-            exact=exact,
+            prices.bill(usage, self.intent.price, exact=exact, charged_nano=self._charged_nano),
             error_class=self.fault.code if self.fault else None if self.stopped else "cancelled",
             first_token_ms=self._first_ms,
             total_ms=self._elapsed(),
@@ -255,7 +254,8 @@ def lost(opened: Opened) -> Happened:
     """What a worker that died left open: billed at what was reserved for it, and marked."""
     intent = opened.intent
     usage = Usage(input=intent.input_bound, output=intent.max_output)
-    entry = intent.entry(Status.LOST, usage, exact=False, error_class="worker_lost")
+    bill = prices.bill(usage, intent.price, exact=False)
+    entry = intent.entry(Status.LOST, usage, bill, error_class="worker_lost")
     cost = entry.cost_nano or 0
     charges = (Charge(budget=one, spent_nano=cost, held_nano=-cost if one.hard else 0) for one in opened.budgets)
     return Happened(
@@ -279,7 +279,7 @@ def _facts(intent: Intent, entry: Entry) -> dict[str, Any]:
         "wire": entry.wire,
         "status": entry.status.value,
         "error": entry.error_class,
-        "tokens": {name: getattr(entry.usage, name) for name in CLASSES},
+        "tokens": {name: count for name in CLASSES if (count := getattr(entry.usage, name))},
         "cost_nano": entry.cost_nano,
         "cost_source": entry.cost_source,
         "first_token_ms": entry.first_token_ms,
@@ -309,7 +309,7 @@ def moved(intent: Intent, step: Step, fault: Fault) -> Happened:
 def opened_from(record: Mapping[str, Any]) -> Opened:
     """What the journal was told, read back."""
     intent = dict(record["intent"])
-    intent["price"] = Price(**intent["price"]) if intent["price"] else None
+    intent["price"] = prices.from_record(intent["price"]) if intent["price"] else None
     return Opened(intent=Intent(**intent), budgets=tuple(Budget(**one) for one in record["budgets"]))
 
 

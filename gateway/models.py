@@ -10,12 +10,12 @@ from gateway.dialects.gemini import GEMINI
 from gateway.dialects.messages import MESSAGES
 from gateway.dialects.responses import RESPONSES
 from gateway.keys import Keys
+from gateway.pricing import List, prices_of
 from gateway.provider import LiteLLM
 from gateway.scripted import Script, Scripted, load
-from gateway.settings import GatewaySettings, ModelAlias, Upstream
+from gateway.settings import GatewaySettings, ModelAlias
 from gateway.upstream import Provider, Route, Target
-from kit import canonical
-from ledger.prices import Price, price_of
+from ledger import price_list
 
 DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in (CHAT, RESPONSES, MESSAGES, GEMINI, EMBEDDINGS)}
 SCRIPTS = Path(__file__).parents[1] / "examples" / "scripts"
@@ -25,8 +25,9 @@ class Models:
     """The aliases of this plane."""
 
     def __init__(self, settings: GatewaySettings, keys: Keys | None = None) -> None:
+        listed = price_list.read().price  # let go of when all are priced
         self._routes = {
-            alias: Route(alias=alias, settings=entry, targets=_targets(alias, entry))
+            alias: Route(alias=alias, settings=entry, targets=_targets(alias, entry, listed))
             for alias, entry in settings.models.items()
         }
         self._providers: Mapping[str, Provider] = {"scripted": Scripted(_scripts(settings.models))}
@@ -53,29 +54,8 @@ def _scripts(models: Mapping[str, ModelAlias]) -> dict[str, Script]:
     return found
 
 
-def _targets(alias: str, entry: ModelAlias) -> tuple[Target, ...]:
+def _targets(alias: str, entry: ModelAlias, listed: List) -> tuple[Target, ...]:
     return tuple(
-        Target(alias=alias, place=place, settings=upstream, price=_price(upstream))
+        Target(alias=alias, place=place, settings=upstream, prices=prices_of(upstream, listed))
         for place, upstream in enumerate(entry.upstreams)
-    )
-
-
-def _price(entry: Upstream) -> Price | None:
-    if entry.input_usd_per_mtok is None or entry.output_usd_per_mtok is None:
-        return None
-    prices = {
-        "input_usd": entry.input_usd_per_mtok,
-        "output_usd": entry.output_usd_per_mtok,
-        "cache_read_usd": entry.cached_input_usd_per_mtok,
-        "cache_write_usd": entry.cache_write_usd_per_mtok,
-        "reasoning_usd": entry.reasoning_usd_per_mtok,
-    }
-    version = f"settings:{canonical.digest(prices)[:12]}"  # the same prices have the same name for ever
-    return price_of(
-        input_usd=entry.input_usd_per_mtok,
-        output_usd=entry.output_usd_per_mtok,
-        cache_read_usd=entry.cached_input_usd_per_mtok,
-        cache_write_usd=entry.cache_write_usd_per_mtok,
-        reasoning_usd=entry.reasoning_usd_per_mtok,
-        version=version,
     )

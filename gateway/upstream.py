@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from gateway.settings import ModelAlias, Upstream
 from gateway.wires.neutral import Delta, Request
 from kit.errors import Fault
-from ledger.prices import Price
+from ledger.prices import Dated, Price, in_force
 
 OWN: Mapping[str, tuple[str, ...]] = {
     "openai": ("responses", "chat", "embeddings"),
@@ -32,7 +33,11 @@ class Target:
     alias: str
     place: int
     settings: Upstream
-    price: Price | None
+    prices: tuple[Dated, ...]
+
+    def price_at(self, at: datetime) -> Price | None:
+        """What it costs at a moment, None when nobody said."""
+        return in_force(self.prices, at)
 
     @property
     def provider(self) -> str:

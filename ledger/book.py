@@ -1,4 +1,4 @@
-"""The book: one entry for each attempt at a model, written once.
+"""The book: one entry for each attempt at a model, written once and never changed; `corrections` adds to it.
 
 The door that spent the money composes the unit: the entry here, the event in `control/events`, the hold in `budgets`.
 """
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from kit.db import Tx
 from kit.prepared import Prepared
-from ledger.prices import Usage
+from ledger.prices import CLASSES, Usage
 from ledger.tables import entries, intents
 
 
@@ -48,6 +48,7 @@ class Entry:
     first_token_ms: int | None = None
     total_ms: int | None = None
     upstream_id: str | None = None
+    corrects: str | None = None  # the entry whose cost this one adds to
 
 
 def append(tx: Tx, written: Sequence[Entry], *, again: bool = True) -> set[str]:
@@ -87,7 +88,7 @@ def intents_of(tx: Tx, worker: str) -> dict[str, str]:
 def _row(entry: Entry) -> dict[str, object]:
     row = {name: getattr(entry, name) for name in _COLUMNS}
     usage = entry.usage
-    for name in _CLASSES:
+    for name in CLASSES:
         row[name] = getattr(usage, name)
     row["status"] = entry.status.value
     row["day"] = entry.at.astimezone(UTC).date().isoformat()
@@ -97,4 +98,3 @@ def _row(entry: Entry) -> dict[str, object]:
 _WRITTEN = Prepared(sa.insert(entries))
 _INTENDED = Prepared(sa.insert(intents))
 _COLUMNS = [field.name for field in fields(Entry) if field.name != "usage"]
-_CLASSES = [field.name for field in fields(Usage)]

@@ -1,11 +1,13 @@
 """What tokens cost: disjoint token classes times integer prices.
 
 Pure. Providers count differently (OpenAI's prompt tokens include cached ones, Anthropic's do not): whoever reads a
-provider's usage turns it into these classes, where no token is in two of them.
+provider's usage turns it into these classes, where no token is in two of them. `price_list` reads the list prices.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Literal
 
 from ledger.money import parse, per_million, round_up
 
@@ -16,83 +18,185 @@ Source = Literal["list", "override"]
 class Usage:
     """Tokens of one model call, each in exactly one class."""
 
-    input: int = 0  # read at the full price
+    input: int = 0  # text, read at the full price
     cache_read: int = 0
-    cache_write: int = 0
+    cache_read_audio: int = 0
+    cache_write: int = 0  # kept for five minutes, or as long as the provider likes
+    cache_write_1h: int = 0
+    audio_input: int = 0
+    image_input: int = 0
     output: int = 0  # what the client saw
     reasoning: int = 0
+    audio_output: int = 0
+    image_output: int = 0
 
     @property
     def total_input(self) -> int:
-        return self.input + self.cache_read + self.cache_write
+        return (
+            self.input
+            + self.cache_read
+            + self.cache_read_audio
+            + self.cache_write
+            + self.cache_write_1h
+            + self.audio_input
+            + self.image_input
+        )
 
     @property
     def total_output(self) -> int:
-        return self.output + self.reasoning
+        return self.output + self.reasoning + self.audio_output + self.image_output
 
 
-def of_totals(
-    *, total_input: int, total_output: int, cache_read: int = 0, cache_write: int = 0, reasoning: int = 0
-) -> Usage:
-    """Usage from counts in which the parts are included in the totals, as OpenAI reports them."""
-    return Usage(
-        input=max(0, total_input - cache_read - cache_write),
-        cache_read=cache_read,
-        cache_write=cache_write,
-        output=max(0, total_output - reasoning),
-        reasoning=reasoning,
-    )
+CLASSES = tuple(field.name for field in fields(Usage))
+INPUT = CLASSES[: CLASSES.index("output")]
+OUTPUT = CLASSES[CLASSES.index("output") :]
+
+
+def of_totals(*, total_input: int, total_output: int, **parts: int) -> Usage:
+    """Usage from counts in which the parts are included in the totals, as OpenAI reports them.
+
+    `parts` are counts of other classes than `input` and `output`. Where they say more than their total they are cut, in
+    the order of the classes, so that the classes always add up to the totals.
+    """
+    found: dict[str, int] = {}
+    for rest, total, names in (("input", total_input, INPUT), ("output", total_output, OUTPUT)):
+        left = total
+        for name in names[1:]:
+            if count := min(left, parts.get(name, 0)):
+                found[name] = count
+                left -= count
+        found[rest] = left
+    return Usage(**found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """Nano-dollars per million tokens of each class."""
+
+    input: int
+    cache_read: int
+    cache_read_audio: int
+    cache_write: int
+    cache_write_1h: int
+    audio_input: int
+    image_input: int
+    output: int
+    reasoning: int
+    audio_output: int
+    image_output: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """What a whole call costs whose input, cached or not, is longer than `above` tokens."""
+
+    above: int
+    rates: Rates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """Nano-dollars per million tokens of each class. `version` names the table it came from."""
+    """`version` names the table it came from; `tiers` go up."""
 
-    input: int
-    output: int
-    cache_read: int
-    cache_write: int
-    reasoning: int
+    rates: Rates
     version: str
     source: Source = "override"
+    tiers: tuple[Tier, ...] = ()
+
+    def rates_of(self, total_input: int) -> Rates:
+        for tier in reversed(self.tiers):
+            if total_input > tier.above:
+                return tier.rates
+        return self.rates
 
 
-def price_of(
-    *,
-    input_usd: str,
-    output_usd: str,
-    cache_read_usd: str | None = None,
-    cache_write_usd: str | None = None,
-    reasoning_usd: str | None = None,
-    version: str,
-) -> Price:
-    """A price from dollars per million tokens. What is left out costs as much as plain input or output."""
-    plain, out = parse(input_usd), parse(output_usd)
-    return Price(
-        input=plain,
-        output=out,
-        cache_read=parse(cache_read_usd) if cache_read_usd else plain,
-        cache_write=parse(cache_write_usd) if cache_write_usd else plain,
-        reasoning=parse(reasoning_usd) if reasoning_usd else out,
-        version=version,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dated:
+    """A price and when it begins; None: it always was."""
+
+    since: datetime | None
+    price: Price
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bill:
+    """What a call is put into the book at. `cost_nano` is None without a price, never 0."""
+
+    cost_nano: int | None
+    source: str  # list | override | provider | estimated | unpriced
+    version: str | None
+
+
+def rates_of(given: Mapping[str, int]) -> Rates:
+    """Rates of the classes that have a price; `input` and `output` must. What is left out costs what its kin does."""
+    rates = dict(given)
+    for name, kin in KIN:
+        rates.setdefault(name, rates[kin])
+    return Rates(**rates)
+
+
+KIN = (
+    ("cache_read", "input"),
+    ("cache_write", "input"),
+    ("cache_write_1h", "cache_write"),
+    ("audio_input", "input"),
+    ("cache_read_audio", "cache_read"),
+    ("image_input", "input"),
+    ("reasoning", "output"),
+    ("audio_output", "output"),
+    ("image_output", "output"),
+)
+"""What a class costs that has no price of its own."""
+
+
+def price_of(*, version: str, **usd: str | None) -> Price:
+    """A price from dollars per million tokens: `input_usd`, `output_usd`, and `<class>_usd` of any other class."""
+    given = {name.removesuffix("_usd"): parse(text) for name, text in usd.items() if text is not None}
+    return Price(rates=rates_of(given), version=version)
+
+
+def from_record(record: Mapping[str, Any]) -> Price:
+    """A price that was written down field by field."""
+    tiers = tuple(Tier(above=tier["above"], rates=Rates(**tier["rates"])) for tier in record["tiers"])
+    return Price(**{**record, "rates": Rates(**record["rates"]), "tiers": tiers})
+
+
+def in_force(prices: Sequence[Dated], at: datetime) -> Price | None:
+    """The price at a moment, of some in order of time."""
+    begun = [one.price for one in prices if one.since is None or one.since <= at]
+    return begun[-1] if begun else None
 
 
 def cost(usage: Usage, price: Price | None) -> int | None:
     """Nano-dollars of a call, rounded up once; None when the model has no price."""
     if price is None:
         return None
-    return round_up(
-        per_million(usage.input, price.input)
-        + per_million(usage.cache_read, price.cache_read)
-        + per_million(usage.cache_write, price.cache_write)
-        + per_million(usage.output, price.output)
-        + per_million(usage.reasoning, price.reasoning)
-    )
+    rates = price.rates_of(usage.total_input) if price.tiers else price.rates
+    millionths = per_million(usage.input, rates.input) + per_million(usage.output, rates.output)
+    for name in _RARE:
+        if tokens := getattr(usage, name):
+            millionths += per_million(tokens, getattr(rates, name))
+    return round_up(millionths)
+
+
+_RARE = tuple(name for name in CLASSES if name not in ("input", "output"))
+
+
+def bill(usage: Usage, price: Price | None, *, exact: bool = True, charged_nano: int | None = None) -> Bill:
+    """What goes into the book. `charged_nano` is what the provider says it charges: only an override is above that.
+
+    Not `exact`: nobody counted, the usage is an estimate.
+    """
+    if charged_nano is not None and exact and (price is None or price.source != "override"):
+        return Bill(cost_nano=charged_nano, source="provider", version=None)
+    if price is None:
+        return Bill(cost_nano=None, source="unpriced", version=None)
+    return Bill(cost_nano=cost(usage, price), source=price.source if exact else "estimated", version=price.version)
 
 
 def ceiling(total_input: int, total_output: int, price: Price) -> int:
     """Nano-dollars that a call of at most so many tokens cannot exceed, whatever classes they fall into."""
-    dearest_in = max(price.input, price.cache_read, price.cache_write)
-    dearest_out = max(price.output, price.reasoning)
+    reached = [price.rates, *(tier.rates for tier in price.tiers if total_input > tier.above)]
+    dearest_in = max(getattr(rates, name) for rates in reached for name in INPUT)
+    dearest_out = max(getattr(rates, name) for rates in reached for name in OUTPUT)
     return round_up(per_million(total_input, dearest_in) + per_million(total_output, dearest_out))

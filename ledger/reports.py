@@ -1,34 +1,34 @@
-"""What was spent, read back: of one execution or session, of a period, grouped by any attribution."""
+"""What was spent, read back: of one execution or session, or of a period. `spending` groups it by any attribution.
 
-from collections.abc import Sequence
+A correction adds to the cost of a call and is not one itself.
+"""
+
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from kit.db import Database
 from ledger.limits import Budget
+from ledger.prices import CLASSES, Usage
 from ledger.tables import budgets, entries
-
-Group = Literal["flow", "alias", "model", "execution_id", "session_id", "principal", "day", "status"]
-_TOKENS = ("input", "cache_read", "cache_write", "output", "reasoning")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spend:
-    """A sum over entries. `unpriced` of its `calls` have no price and are missing from `cost_nano`."""
+class Spend(Usage):
+    """A sum over entries: tokens by class, nano-dollars, calls.
+
+    `unpriced` of its `calls` have no price and are missing from `cost_nano`; `estimated` ones are in it, with
+    `estimated_nano` together.
+    """
 
     cost_nano: int
     calls: int
     unpriced: int
     estimated: int
-    input: int
-    cache_read: int
-    cache_write: int
-    output: int
-    reasoning: int
+    estimated_nano: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,21 +53,6 @@ async def of_days(db: Database, account_id: str, first: date, last: date) -> Spe
     return await _sum(db, account_id, entries.c.day.between(first.isoformat(), last.isoformat()))
 
 
-async def by(
-    db: Database, account_id: str, group: Group, *, first: date | None = None, last: date | None = None
-) -> Sequence[tuple[str | None, Spend]]:
-    """Spend per flow, alias, execution, … dearest first, at most 500 groups."""
-    column = entries.c[group]
-    within = [entries.c.account_id == account_id]
-    if first:
-        within.append(entries.c.day >= first.isoformat())
-    if last:
-        within.append(entries.c.day <= last.isoformat())
-    dearest = sa.func.coalesce(sa.func.sum(entries.c.cost_nano), 0).desc()
-    statement = sa.select(column.label("name"), *_sums()).where(*within).group_by(column).order_by(dearest, column)
-    return [(row.name, _spend(row)) for row in await db.read(statement)]
-
-
 def calls(account_id: str, execution_id: str) -> sa.Select[Any]:
     """The question for the entries of one execution; ids sort by time. Whoever asks it orders and cuts it."""
     return sa.select(entries).where(entries.c.account_id == account_id, entries.c.execution_id == execution_id)
@@ -84,24 +69,42 @@ async def standing(db: Database, account_id: str, budget: Budget) -> Standing | 
 
 
 async def _sum(db: Database, account_id: str, mine: sa.ColumnElement[bool]) -> Spend:
-    rows = await db.read(sa.select(*_sums()).where(entries.c.account_id == account_id, mine))
-    return _spend(rows[0])
+    rows = await db.read(sa.select(*sums()).where(entries.c.account_id == account_id, mine))
+    return spend(rows[0])
 
 
-def _sums() -> list[sa.Label[Any]]:
-    def total(what: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:
-        return sa.cast(sa.func.coalesce(sa.func.sum(what), 0), sa.BigInteger)  # PostgreSQL sums to NUMERIC
-
-    estimated = sa.case((entries.c.cost_source == "estimated", 1), else_=0)
+def sums() -> list[sa.Label[Any]]:
+    """The columns that a Spend is read from."""
+    estimated = entries.c.cost_source == "estimated"
     return [
-        total(entries.c.cost_nano).label("cost_nano"),
-        sa.func.count().label("calls"),
-        total(sa.case((entries.c.cost_nano.is_(None), 1), else_=0)).label("unpriced"),
-        total(estimated).label("estimated"),
-        *(total(entries.c[name]).label(f"{name}_tokens") for name in _TOKENS),
+        cost_sum().label("cost_nano"),
+        _count(_A_CALL).label("calls"),
+        _count(_A_CALL & entries.c.cost_nano.is_(None) & ~_PRICED_LATER).label("unpriced"),
+        _count(_A_CALL & estimated).label("estimated"),
+        _total(sa.case((estimated, entries.c.cost_nano), else_=0)).label("estimated_nano"),
+        *(_total(entries.c[name]).label(f"{name}_tokens") for name in CLASSES),
     ]
 
 
-def _spend(row: Row[Any]) -> Spend:
-    tokens = {name: int(getattr(row, f"{name}_tokens")) for name in _TOKENS}
-    return Spend(cost_nano=row.cost_nano, calls=row.calls, unpriced=row.unpriced, estimated=row.estimated, **tokens)
+def cost_sum() -> sa.ColumnElement[int]:
+    return _total(entries.c.cost_nano)
+
+
+def spend(row: Row[Any]) -> Spend:
+    """A row of `sums`."""
+    tokens = {name: int(getattr(row, f"{name}_tokens")) for name in CLASSES}
+    names = ("cost_nano", "calls", "unpriced", "estimated", "estimated_nano")
+    return Spend(**tokens, **{name: int(getattr(row, name)) for name in names})
+
+
+def _total(what: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:
+    return sa.cast(sa.func.coalesce(sa.func.sum(what), 0), sa.BigInteger)  # PostgreSQL sums to NUMERIC
+
+
+def _count(which: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    return _total(sa.case((which, 1), else_=0))
+
+
+_A_CALL = entries.c.corrects.is_(None)
+_LATER = entries.alias("later")
+_PRICED_LATER = sa.exists().where(_LATER.c.corrects == entries.c.id).correlate(entries)

@@ -7,6 +7,7 @@ part of what is held. Amounts are nano-dollars.
 import sqlalchemy as sa
 
 from kit.db import UtcTime
+from ledger.prices import CLASSES
 
 metadata = sa.MetaData(
     naming_convention={
@@ -33,7 +34,8 @@ def _key(name: str, *, length: int = 40) -> sa.Column[str]:
 entries = sa.Table(
     "entries",
     metadata,
-    _key("id"),  # the attempt's
+    _key("id"),  # the attempt's, or a correction's
+    _word("corrects", length=40, required=False),  # the entry that this one adds to: a row is written once
     _word("account_id", length=40),
     _word("session_id", length=40),
     _word("execution_id", length=40, required=False),
@@ -46,13 +48,9 @@ entries = sa.Table(
     _word("status", length=20),  # answered | failed | cut | lost
     _word("error_class", length=60, required=False),
     sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),  # 0 first, then retries and fallbacks
-    _count("input"),
-    _count("cache_read"),
-    _count("cache_write"),
-    _count("output"),
-    _count("reasoning"),
+    *map(_count, CLASSES),
     sa.Column("cost_nano", sa.BigInteger),  # NULL: unpriced, never 0
-    _word("cost_source", length=20),  # list | override | estimated | unpriced
+    _word("cost_source", length=20),  # list | override | provider | estimated | unpriced
     _word("price_version", length=60, required=False),
     sa.Column("first_token_ms", sa.BigInteger),
     sa.Column("total_ms", sa.BigInteger),
@@ -62,6 +60,7 @@ entries = sa.Table(
     sa.Index("ix_entries_execution", "account_id", "execution_id"),
     sa.Index("ix_entries_session", "account_id", "session_id"),
     sa.Index("ix_entries_day", "account_id", "day"),
+    sa.Index("ix_entries_corrects", "corrects"),
 )
 
 budgets = sa.Table(

@@ -34,6 +34,7 @@ from web import (
     live,
     openapi,
     policy,
+    repricing,
     sessions,
     spend,
     tokens,
@@ -47,7 +48,7 @@ from web.settings import WebSettings
 READY_S = 2.0
 """How long one check of /readyz may take."""
 PROGRAMS = ("/api/", "/hooks/", "/healthz", "/readyz", "/metrics")
-ROOMS = (dashboard, executions, flows, approvals, grants, policy, spend, sessions, tools, users, tokens)
+ROOMS = (dashboard, executions, flows, approvals, grants, policy, spend, repricing, sessions, tools, users, tokens)
 
 
 def build(

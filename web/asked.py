@@ -170,6 +170,6 @@ async def _progress(db: Database, account_id: str, asked: shapes.ApprovalDetail)
         steps=[Step(tool=row.tool, status=row.status) for row in reversed(steps)],
         cost=costs.of(spend),
         model_calls=spend.calls,
-        tokens=spend.input + spend.cache_read + spend.cache_write + spend.output + spend.reasoning,
+        tokens=spend.total_input + spend.total_output,
         left_usd=None if budget is None else money.usd(max(0, budget - spend.cost_nano)),
     )

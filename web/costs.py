@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from typing import Any
 
 import sqlalchemy as sa
 
 from kit.db import Database
 from ledger import money, reports
+from ledger.prices import INPUT, OUTPUT
 from ledger.tables import entries
 from web import paging, shapes
 from web.paging import Page
@@ -29,23 +30,27 @@ async def of_executions(db: Database, account_id: str, execution_ids: Sequence[s
     if not execution_ids:
         return {}
     mine = (entries.c.account_id == account_id) & entries.c.execution_id.in_(execution_ids)
-    priced = sa.func.count(entries.c.cost_nano)
-    total = sa.cast(sa.func.coalesce(sa.func.sum(entries.c.cost_nano), 0), sa.BigInteger)
-    asked = sa.select(
-        entries.c.execution_id, total.label("nano"), priced.label("priced"), sa.func.count().label("calls")
-    )
-    rows = await db.read(asked.where(mine).group_by(entries.c.execution_id))
-    return {row.execution_id: _cost(row.nano, row.calls, row.calls - row.priced) for row in rows}
-
-
-def _cost(nano: int, calls: int, unpriced: int) -> Cost:
-    return Cost(usd=money.usd(nano) if calls > unpriced else None, unpriced=unpriced)
+    asked = sa.select(entries.c.execution_id, *reports.sums()).where(mine)
+    rows = await db.read(asked.group_by(entries.c.execution_id))
+    return {row.execution_id: of(reports.spend(row)) for row in rows}
 
 
 def of(spend: reports.Spend) -> Cost:
     """A report's sum; no call at all is a known zero."""
     known = spend.calls > spend.unpriced or spend.calls == 0
     return Cost(usd=money.usd(spend.cost_nano) if known else None, unpriced=spend.unpriced)
+
+
+def counted(spend: reports.Spend) -> dict[str, Any]:
+    """The fields of shapes.Counted."""
+    return {
+        "calls": spend.calls,
+        "unpriced_calls": spend.unpriced,
+        "estimated_calls": spend.estimated,
+        "estimated_usd": money.usd(spend.estimated_nano),
+        "input_tokens": spend.total_input,
+        "output_tokens": spend.total_output,
+    }
 
 
 async def model_calls(db: Database, account_id: str, execution_id: str, page: Page) -> shapes.Listed[shapes.ModelCall]:
@@ -61,10 +66,11 @@ async def model_calls(db: Database, account_id: str, execution_id: str, page: Pa
             wire=row.wire,
             status=row.status,
             attempt=row.attempt,
-            input_tokens=row.input + row.cache_read + row.cache_write,
-            output_tokens=row.output + row.reasoning,
+            input_tokens=sum(getattr(row, name) for name in INPUT),
+            output_tokens=sum(getattr(row, name) for name in OUTPUT),
             cost_usd=None if row.cost_nano is None else money.usd(row.cost_nano),
             cost_source=row.cost_source,
+            corrects=row.corrects,
             duration_ms=row.total_ms,
             first_token_ms=row.first_token_ms,
             error=row.error_class,
@@ -72,19 +78,3 @@ async def model_calls(db: Database, account_id: str, execution_id: str, page: Pa
         for row in rows
     ]
     return shapes.Listed(items=items, next=further)
-
-
-async def lines(db: Database, account_id: str, group: reports.Group, first: date, last: date) -> list[shapes.SpendLine]:
-    """Spend per flow, model, day, …: dearest first, days newest first."""
-    found = [
-        shapes.SpendLine(
-            name=name or "—",
-            cost_usd=of(spend).usd,
-            unpriced_calls=spend.unpriced,
-            calls=spend.calls,
-            input_tokens=spend.input + spend.cache_read + spend.cache_write,
-            output_tokens=spend.output + spend.reasoning,
-        )
-        for name, spend in await reports.by(db, account_id, group, first=first, last=last)
-    ]
-    return sorted(found, key=lambda line: line.name, reverse=True) if group == "day" else found

@@ -44,7 +44,7 @@ async def _success(given: Parts, account_id: str) -> float | None:
     """The share of answered model calls of the last day."""
     since = given.clock.now() - timedelta(days=1)
     good = sa.func.count(sa.case((entries.c.status == Status.ANSWERED.value, 1)))
-    recent = (entries.c.account_id == account_id) & (entries.c.at > since)
+    recent = (entries.c.account_id == account_id) & (entries.c.at > since) & entries.c.corrects.is_(None)
     rows = await given.db.read(sa.select(good.label("good"), sa.func.count().label("calls")).where(recent))
     return rows[0].good / rows[0].calls if rows[0].calls else None
 

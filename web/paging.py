@@ -44,18 +44,20 @@ async def read(
     the next page if there is one."""
     order = [key.desc() for key in keys] if newest_first else keys
     if page.cursor:
-        here, after = sa.tuple_(*keys), sa.tuple_(*map(sa.literal, _opened(page.cursor, len(keys))))
+        here, after = sa.tuple_(*keys), sa.tuple_(*map(sa.literal, opened(page.cursor, len(keys))))
         asked = asked.where(here < after if newest_first else here > after)
     rows = await db.read(asked.order_by(*order).limit(page.limit + 1))
     shown = rows[: page.limit]
-    return shown, _sealed([shown[-1]._mapping[key] for key in keys]) if len(rows) > page.limit else None
+    return shown, sealed([shown[-1]._mapping[key] for key in keys]) if len(rows) > page.limit else None
 
 
-def _sealed(keys: Sequence[str]) -> str:
+def sealed(keys: Sequence[str]) -> str:
+    """The cursor of what comes after a place in an order."""
     return base64.urlsafe_b64encode(canonical.dumps(list(keys)).encode()).decode().rstrip("=")
 
 
-def _opened(cursor: str, count: int) -> list[str]:
+def opened(cursor: str, count: int) -> list[str]:
+    """The place that a cursor names, by so many keys; refused when the list can't have given it out."""
     try:
         found = canonical.parse(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
     except (ValueError, Invalid) as error:

@@ -190,27 +190,42 @@ class ModelCall(BaseModel):
     output_tokens: int
     cost_usd: str | None
     cost_source: str
+    corrects: str | None
+    """The call whose cost this adds to, when it was billed anew: no call of its own."""
     duration_ms: int | None
     first_token_ms: int | None
     error: str | None
 
 
-class SpendLine(BaseModel):
-    name: str
-    cost_usd: str | None
-    unpriced_calls: int
+class Counted(BaseModel):
+    """Beside a cost: `unpriced_calls` are missing from it, `estimated_calls` are in it, with `estimated_usd`."""
+
     calls: int
+    unpriced_calls: int
+    estimated_calls: int
+    estimated_usd: str
     input_tokens: int
     output_tokens: int
 
 
-class Spend(BaseModel):
+class SpendLine(Counted):
+    """`keys` has the group by attribution; in `tokens` each token is in one class."""
+
+    name: str
+    keys: dict[str, str | None]
+    cost_usd: str | None
+    tokens: dict[str, int]
+
+
+class Spend(Counted):
+    """Of all groups together, and a page of them. Days are whole and in UTC, both included."""
+
     by: str
     first: str
     last: str
     total_usd: str | None
-    unpriced_calls: int
     items: list[SpendLine]
+    next: str | None = None
 
 
 class Flow(BaseModel):

@@ -1,44 +1,136 @@
-"""Spend: what model calls cost, by day, flow, model or principal. No price is shown as unpriced, never as zero."""
+"""Spend: what model calls cost, by any attribution. No price is shown as unpriced, never as zero; estimates apart."""
 
-from datetime import UTC, date, timedelta
-from typing import get_args
+import csv
+import io
+from datetime import UTC
+from typing import Any
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from control.identity.principals import Person
+from kit.db import READ_LIMIT, Database
 from kit.errors import Invalid
-from ledger import reports
-from web import auth, costs, inputs, shapes
+from ledger import spending
+from ledger.prices import CLASSES
+from ledger.spending import FILTERS, GROUPS, MOST_GROUPS, Asked, Line
+from web import auth, costs, paging, periods, shapes
 from web.openapi import Operation
 from web.parts import parts
 from web.render import page
 
-GROUPS = ("day", "flow", "model", "alias", "principal", "execution_id")
+SINCE = "30d"
+PERIODS = {"today": "today", "7d": "7 days", "30d": "30 days", "month": "this month", "366d": "a year"}
+MOST_CSV = 10_000
+"""Lines of one CSV; what goes on has a `Link` header to it."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-async def get_spend(request: Request, person: Person) -> shapes.Spend:
-    """`?by=flow&days=30`; today is the last day, in UTC."""
-    given = parts(request)
-    group = request.query_params.get("by", "day")
-    if group not in GROUPS or group not in get_args(reports.Group):
-        raise Invalid("query_invalid", f"by={group[:40]!r} is no grouping.", f"There are {', '.join(GROUPS)}.")
-    last: date = given.clock.now().astimezone(UTC).date()
-    first = last - timedelta(days=max(1, inputs.number(request, "days", 30, most=366)) - 1)
-    total = costs.of(await reports.of_days(given.db, person.account_id, first, last))
+async def get_spend(request: Request, person: Person) -> shapes.Spend | Response:
+    """`?by=flow,model&since=7d`; in UTC. `format=csv` has the same lines, up to 10,000 of them."""
+    match request.query_params.get("format", "json"):
+        case "json":
+            return await _found(request, person)
+        case "csv":
+            return await _csv(request, person)
+    raise Invalid("query_invalid", "format is neither json nor csv.", "Leave it out for JSON.")
+
+
+async def _found(request: Request, person: Person) -> shapes.Spend:
+    given, asked, wanted = parts(request), _asked(request, person), paging.wanted(request)
+    after = paging.opened(wanted.cursor, 1 + len(asked.by)) if wanted.cursor else []
+    found, further = await _lines(given.db, asked, after, wanted.limit)
+    total = await spending.total(given.db, asked)
     return shapes.Spend(
-        by=group,
-        first=first.isoformat(),
-        last=last.isoformat(),
-        total_usd=total.usd,
-        unpriced_calls=total.unpriced,
-        items=await costs.lines(given.db, person.account_id, group, first, last),  # type: ignore[arg-type]
+        by=",".join(asked.by),
+        first=asked.first.isoformat(),
+        last=asked.last.isoformat(),
+        total_usd=costs.of(total).usd,
+        **costs.counted(total),
+        items=[_shown(asked, line) for line in found],
+        next=further,
     )
 
 
+def _asked(request: Request, person: Person) -> Asked:
+    query = request.query_params
+    groups = tuple(name.removesuffix("_id") for name in query.get("by", "day").split(","))
+    if unknown := [name for name in groups if name not in GROUPS]:
+        raise Invalid("query_invalid", f"by={unknown[0][:40]!r} is no grouping.", f"There are {', '.join(GROUPS)}.")
+    if len(groups) > MOST_GROUPS or len(set(groups)) < len(groups):
+        raise Invalid("query_invalid", f"by takes at most {MOST_GROUPS} groupings, each once.", "Write day,model.")
+    today = parts(request).clock.now().astimezone(UTC).date()
+    first, last = periods.period(query.get("since") or SINCE, query.get("until", ""), today)
+    only = {name: query[name] for name in FILTERS if name in query}
+    return Asked(account_id=person.account_id, by=groups, first=first, last=last, only=only)
+
+
+async def _lines(db: Database, asked: Asked, after: list[str], limit: int) -> tuple[list[Line], str | None]:
+    """A page, and the cursor of the next one."""
+    try:
+        found = await spending.lines(db, asked, after=after, limit=limit + 1)
+    except ValueError as error:
+        raise paging.refused(paging.sealed(after)) from error
+    shown = found[:limit]
+    return shown, paging.sealed(shown[-1].place()) if len(found) > limit else None
+
+
+def _shown(asked: Asked, line: Line) -> shapes.SpendLine:
+    keys = {name: _key(name, key) for name, key in zip(asked.by, line.keys, strict=True)}
+    return shapes.SpendLine(
+        name=" · ".join(key or "—" for key in keys.values()),
+        keys=keys,
+        cost_usd=costs.of(line.spend).usd,
+        **costs.counted(line.spend),
+        tokens={name: getattr(line.spend, name) for name in CLASSES},
+    )
+
+
+def _key(name: str, key: str | None) -> str | None:
+    """An hour as RFC 3339 has it, less its minutes' digits: 2026-11-22T09:00Z."""
+    return f"{key.replace(' ', 'T')}:00Z" if key and name == "hour" else key
+
+
+async def _csv(request: Request, person: Person) -> Response:
+    """One line a group, costs in dollars, every class of tokens in a column of its own."""
+    given, asked, cursor = parts(request), _asked(request, person), request.query_params.get("cursor", "")
+    lines: list[shapes.SpendLine] = []
+    while len(lines) < MOST_CSV:
+        after = paging.opened(cursor, 1 + len(asked.by)) if cursor else []
+        found, further = await _lines(given.db, asked, after, min(READ_LIMIT - 1, MOST_CSV - len(lines)))
+        lines += [_shown(asked, line) for line in found]
+        cursor = further or ""
+        if not cursor:
+            break
+    headers = {"content-disposition": f'attachment; filename="spend-{asked.first}-{asked.last}.csv"'}
+    if cursor:
+        again = urlencode({**request.query_params, "cursor": cursor})
+        headers["link"] = f'<{request.url.path}?{again}>; rel="next"'
+    return Response(_written(asked, lines), media_type="text/csv", headers=headers)
+
+
+def _written(asked: Asked, lines: list[shapes.SpendLine]) -> str:
+    out = io.StringIO()
+    rows: Any = csv.writer(out)
+    counts = ("calls", "unpriced_calls", "estimated_calls")
+    rows.writerow([*asked.by, *counts, *(f"{name}_tokens" for name in CLASSES), "estimated_usd", "cost_usd"])
+    for line in lines:
+        keys = [_plain(line.keys[name] or "") for name in asked.by]
+        figures = [getattr(line, name) for name in counts]
+        rows.writerow([*keys, *figures, *line.tokens.values(), line.estimated_usd, line.cost_usd or ""])
+    return out.getvalue()
+
+
+def _plain(text: str) -> str:
+    """A name that a spreadsheet does not take for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
 async def spend_page(request: Request, person: Person) -> Response:
-    return page(request, "spend.html", person, spend=await get_spend(request, person), groups=GROUPS)
+    found, since = await _found(request, person), request.query_params.get("since", SINCE)
+    return page(request, "spend.html", person, spend=found, groups=tuple(GROUPS), since=since, periods=PERIODS)
 
 
 routes = [Route("/spend", auth.shown(spend_page), methods=["GET"])]
@@ -49,6 +141,6 @@ operations = [
         summary="What model calls cost",
         run=get_spend,
         answers=shapes.Spend,
-        query=("by", "days"),
+        query=("by", "since", "until", *FILTERS, "format", *paging.QUERY),
     )
 ]

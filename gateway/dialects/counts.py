@@ -40,20 +40,29 @@ def counted(usage: Json, upstream_id: object, raw: bytes) -> Counted:
 
 
 def tokens(usage: Json) -> Usage:
-    """Disjoint classes; what is not a count counts as none."""
+    """Disjoint classes; what is not a count counts as none.
+
+    What was read from a cache stands in `cached_tokens`, and once more among the audio or the pictures it was.
+    """
     total_input = _first(usage, "prompt_tokens", "input_tokens")
     total_output = _first(usage, "completion_tokens", "output_tokens")
     details_in = _object(usage, "prompt_tokens_details", "input_tokens_details")
     details_out = _object(usage, "completion_tokens_details", "output_tokens_details")
     total_output = max(total_output, _first(usage, "total_tokens") - total_input)
-    cache_read = min(total_input, _first(details_in, "cached_tokens") or _first(usage, "prompt_cache_hit_tokens"))
-    cache_write = _first(details_in, "cache_write_tokens", "cache_creation_tokens")
+    cached = _first(details_in, "cached_tokens") or _first(usage, "prompt_cache_hit_tokens")
+    of_cached = _object(details_in, "cached_tokens_details")
+    cached_audio = min(cached, _first(of_cached, "audio_tokens"))
     return of_totals(
         total_input=total_input,
         total_output=total_output,
-        cache_read=cache_read,
-        cache_write=min(total_input - cache_read, cache_write),
-        reasoning=min(total_output, _first(details_out, "reasoning_tokens")),
+        cache_read=cached - cached_audio,
+        cache_read_audio=cached_audio,
+        cache_write=_first(details_in, "cache_write_tokens", "cache_creation_tokens"),
+        audio_input=max(0, _first(details_in, "audio_tokens") - cached_audio),
+        image_input=max(0, _first(details_in, "image_tokens") - _first(of_cached, "image_tokens")),
+        reasoning=_first(details_out, "reasoning_tokens"),
+        audio_output=_first(details_out, "audio_tokens"),
+        image_output=_first(details_out, "image_tokens"),
     )
 
 

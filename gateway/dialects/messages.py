@@ -92,14 +92,18 @@ def _signed(block: Json) -> Json | None:
 
 
 def usage_of(told: Json) -> Usage:
-    """Anthropic's usage object in disjoint classes."""
+    """Anthropic's usage object in disjoint classes. `cache_creation` tells for how long what was written is kept."""
     details = _object(told, "output_tokens_details")
     total = _count(told, "output_tokens")
     reasoning = min(_count(details, "thinking_tokens"), total)
+    kept = _object(told, "cache_creation")
+    hour = _count(kept, "ephemeral_1h_input_tokens")
+    written = max(_count(told, "cache_creation_input_tokens"), hour + _count(kept, "ephemeral_5m_input_tokens"))
     return Usage(
         input=_count(told, "input_tokens"),
         cache_read=_count(told, "cache_read_input_tokens"),
-        cache_write=_count(told, "cache_creation_input_tokens"),
+        cache_write=written - hour,
+        cache_write_1h=hour,
         output=total - reasoning,
         reasoning=reasoning,
     )

@@ -75,7 +75,7 @@ STREAM: list[Json] = [
     },
     {"type": "message_stop"},
 ]  # fmt: skip
-USAGE = Usage(input=21, cache_read=50, cache_write=188086, output=103, reasoning=400)
+USAGE = Usage(input=21, cache_read=50, cache_write=456, cache_write_1h=187630, output=103, reasoning=400)
 DELTAS: list[Delta] = [
     Reasoning(text="Lét me"),
     Reasoning(text=" see."),

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -45,6 +46,17 @@ async def postgres(url: str) -> AsyncIterator[tuple[Database, Database]]:
     yield one, two
     await one.close()
     await two.close()
+
+
+@asynccontextmanager
+async def either(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[tuple[Database, Database]]:
+    """What the fixture's parameter names: sqlite or postgres."""
+    if request.param == "sqlite":
+        async with sqlite(folder) as doors:
+            yield doors
+    else:
+        async with postgres(request.getfixturevalue("postgres_database")) as doors:
+            yield doors
 
 
 def entry(id_: str, **more: Any) -> Entry:

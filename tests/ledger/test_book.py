@@ -4,25 +4,27 @@ from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from pathlib import Path
 
+import anyio
 import pytest
 
 from kit.db import Database
 from ledger import book, reports
 from ledger.book import Status
-from ledger.prices import Usage
-from tests.ledger.books import ACCOUNT, AT, entry, postgres, sqlite
+from ledger.prices import CLASSES, Usage
+from tests.ledger.books import ACCOUNT, AT, either, entry
 
 DAY = date(2026, 11, 22)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-async def db(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    if request.param == "sqlite":
-        async with sqlite(tmp_path) as (one, _):
-            yield one
-    else:
-        async with postgres(request.getfixturevalue("postgres_database")) as (one, _):
-            yield one
+async def doors(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Database, Database]]:
+    async with either(request, tmp_path) as two:
+        yield two
+
+
+@pytest.fixture
+def db(doors: tuple[Database, Database]) -> Database:
+    return doors[0]
 
 
 async def write(db: Database, *entries: book.Entry) -> set[str]:
@@ -36,20 +38,32 @@ async def test_an_attempt_has_one_entry_and_the_first_one_stays(db: Database) ->
     assert (spend.calls, spend.cost_nano, spend.input, spend.output) == (2, 2_000, 200, 20)
 
 
-async def test_spend_is_told_by_flow_alias_and_day(db: Database) -> None:
-    await write(
-        db,
-        entry("att_1", alias="big", cost_nano=900),
-        entry("att_2", alias="small", cost_nano=5, flow=None, execution_id=None, at=AT + timedelta(days=1)),
-        entry("att_3", alias="big", cost_nano=100),
-    )
-    assert [(name, spend.cost_nano) for name, spend in await reports.by(db, ACCOUNT, "alias")] == [
-        ("big", 1000), ("small", 5),
-    ]  # fmt: skip
-    by_flow = await reports.by(db, ACCOUNT, "flow", first=DAY, last=DAY)
-    assert [(name, spend.calls) for name, spend in by_flow] == [("process-payment", 2)]
-    assert (await reports.of_days(db, ACCOUNT, DAY, DAY)).cost_nano == 1000
-    assert (await reports.of_session(db, ACCOUNT, "ses_1")).calls == 3
+async def test_every_class_of_tokens_reads_back_as_it_was_written(db: Database) -> None:
+    used = Usage(**{name: 10**n for n, name in enumerate(CLASSES)})
+    await write(db, entry("att_1", usage=used), entry("att_2", usage=used))
+    spend = await reports.of_execution(db, ACCOUNT, "exe_1")
+    assert [getattr(spend, name) for name in CLASSES] == [2 * 10**n for n in range(len(CLASSES))]
+    assert spend.total_input + spend.total_output == sum(2 * 10**n for n in range(len(CLASSES)))
+
+
+async def test_two_processes_append_at_once_and_no_entry_is_lost_or_doubled(doors: tuple[Database, Database]) -> None:
+    async def append(door: Database, first: int) -> None:
+        for number in range(first, first + 40):
+            await write(door, entry(f"att_{number}", cost_nano=number))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(append, doors[0], 0)
+        tasks.start_soon(append, doors[1], 20)  # half of them are written by both
+    spend = await reports.of_execution(doors[0], ACCOUNT, "exe_1")
+    assert (spend.calls, spend.cost_nano) == (60, sum(range(60)))
+
+
+async def test_a_period_has_whole_days(db: Database) -> None:
+    midnight = AT.replace(hour=0, minute=0)
+    await write(db, entry("att_1", at=midnight - timedelta(microseconds=1)), entry("att_2", at=midnight))
+    assert (await reports.of_days(db, ACCOUNT, DAY, DAY)).calls == 1
+    assert (await reports.of_days(db, ACCOUNT, DAY - timedelta(days=1), DAY)).calls == 2
+    assert (await reports.of_session(db, ACCOUNT, "ses_1")).calls == 2
 
 
 async def test_unpriced_and_estimated_calls_are_counted_apart(db: Database) -> None:
@@ -60,6 +74,7 @@ async def test_unpriced_and_estimated_calls_are_counted_apart(db: Database) -> N
     )
     spend = await reports.of_execution(db, ACCOUNT, "exe_1")
     assert (spend.calls, spend.unpriced, spend.estimated, spend.cost_nano) == (2, 1, 1, 1_000)
+    assert spend.estimated_nano == 1_000
 
 
 async def test_another_account_sees_nothing(db: Database) -> None:

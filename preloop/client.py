@@ -92,23 +92,30 @@ class Client:
             if cursor is None:
                 return
 
+    def text(self, *at: str, **query: Any) -> tuple[str, str | None]:  # noqa: ANN401 - query
+        """What is there as text, and the address of what goes on, if something does."""
+        answer = self._answer("GET", at, params={name: value for name, value in query.items() if value is not None})
+        if answer.is_success:
+            return answer.text, answer.links.get("next", {}).get("url")
+        raise self._fault(answer.status_code, _json(answer))
+
     def _ask(self, method: str, at: Sequence[str], **more: Any) -> Any:  # noqa: ANN401 - httpx's own arguments
+        answer = self._answer(method, at, **more)
+        told = _json(answer)
+        if answer.is_success and isinstance(told, dict):
+            return told
+        raise self._fault(answer.status_code, told)
+
+    def _answer(self, method: str, at: Sequence[str], **more: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own
         path = "".join(map(_part, at))
         try:
-            answer = self._http.request(method, path, **more)
+            return self._http.request(method, path, **more)
         except httpx.HTTPError as error:
             raise Unavailable(
                 "plane_unreachable",
                 f"{self.url} does not answer: {str(error).rstrip('.') or type(error).__name__}.",
                 "Is `preloop up` running there?",
             ) from error
-        try:
-            told = answer.json() if answer.content else None
-        except ValueError:
-            told = None
-        if answer.is_success and isinstance(told, dict):
-            return told
-        raise self._fault(answer.status_code, told)
 
     def _fault(self, status: int, told: object) -> Fault:
         """What a plane says is wrong, or that no plane said it."""
@@ -119,6 +126,13 @@ class Client:
         kind = Unavailable if status < 400 else _KINDS.get(status, Fault)
         message = f"{self.url} answers {status}, and not as a control plane does."
         return kind("answer_unreadable", message, "Does PRELOOP_URL name one, with http or https as it should?")
+
+
+def _json(answer: httpx.Response) -> object:
+    try:
+        return answer.json() if answer.content else None
+    except ValueError:
+        return None
 
 
 def _part(name: str) -> str:

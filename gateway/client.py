@@ -1,41 +1,43 @@
-"""How providers are asked: one pool of connections, and the answer's bytes as they come.
+"""How providers are asked: connections that are kept open, and the answer's bytes as they come.
 
 It dials the addresses of the settings and no other: no redirect is followed, no proxy, cookie or credential is taken
-from the environment or from an answer. What goes wrong is an `UpstreamFailed` in our words. Neighbour: `dialects/`
-says what to ask.
+from the environment or from an answer. What goes wrong is an `UpstreamFailed` in our words: never an address, never a
+header. Neighbour: `dialects/` says what to ask.
 """
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-import aiohttp
-from aiohttp.http_exceptions import HttpProcessingError
+import anyio
 from yarl import URL
 
 from gateway.upstream import Target, UpstreamFailed
+from kit.connection import Connection, Response
 
 MOST_BYTES = 64 * 1024 * 1024
 """Of an answer that is not a stream."""
 REFUSAL_BYTES = 64 * 1024
 KEPT_S = 30.0
 """How long an idle connection is kept."""
+OTHERS_S = 1.0
+"""How long one of several addresses of a host is tried before the next."""
 IDS: Final = ("x-request-id", "request-id", "x-goog-request-id", "cf-ray")
 
 
 class Answer:
     """A provider's answer whose head is here. Close it in any case."""
 
-    def __init__(self, response: aiohttp.ClientResponse, target: Target) -> None:
+    def __init__(self, response: Response, connection: Connection, server: "_Server") -> None:
         self._response = response
+        self._connection: Connection | None = connection
+        self._server = server
         self.status = response.status
-        protocol = response.connection.protocol if response.connection is not None else None
-        if protocol is not None:  # else all of it is here already
-            protocol.read_timeout = target.settings.stream_idle_s
-            protocol.start_timeout()
 
     @property
     def retry_after_s(self) -> int | None:
@@ -50,22 +52,20 @@ class Answer:
 
     async def more(self) -> bytes:
         """The next bytes as they came; b'' at the end. Safe to cancel: nothing is lost."""
-        with _told("in the middle of its answer"):
-            return await self._response.content.readany()
+        try:
+            return await self._response.some()
+        except OSError as error:
+            raise _broken(error, "in the middle of its answer") from error
 
     async def whole(self, most: int = MOST_BYTES) -> bytes:
         """All of it."""
-        length = self._response.content_length
-        with _told("in the middle of its answer"):
-            if length is not None and length <= most:
-                return await self._response.read()
-            pieces, size = [], 0
-            while piece := await self._response.content.readany():
-                pieces.append(piece)
-                size += len(piece)
-                if size > most:
-                    raise UpstreamFailed(f"The model's answer has more than {most} bytes.", code="upstream_cut")
-            return b"".join(pieces)
+        pieces, size = [], 0
+        while piece := await self.more():
+            pieces.append(piece)
+            size += len(piece)
+            if size > most:
+                raise UpstreamFailed(f"The model's answer has more than {most} bytes.", code="upstream_cut")
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def refusal(self) -> bytes:
         """The beginning of an error's body, for its sentence."""
@@ -75,75 +75,129 @@ class Answer:
 
     def close(self) -> None:
         """Let go: an answer that was read to its end leaves its connection to others, any other one is cut."""
-        self._response.close()
+        if self._connection is not None:
+            self._server.keep(self._connection)
+            self._connection = None
+
+
+@dataclass(slots=True, eq=False)
+class _Server:
+    """A host and its idle connections, the one used last at the end."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+    idle: list[Connection] = field(default_factory=list)
+
+    async def connection(self, within_s: float) -> Connection:
+        """One that was kept, or a new one."""
+        while self.idle:
+            known = self.idle.pop()
+            if known.is_open:
+                return known
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._connect()
+        except (OSError, ValueError) as error:
+            raise UpstreamFailed(f"The provider can't be reached ({type(error).__name__}).") from error
+
+    def keep(self, connection: Connection) -> None:
+        if connection.rest():
+            self.idle.append(connection)
+        else:
+            connection.close()
+
+    def sweep(self, older_s: float) -> None:
+        """Close what was idle for so long."""
+        for connection in self.idle:
+            if connection.idle_s >= older_s:
+                connection.close()
+        self.idle = [connection for connection in self.idle if connection.is_open]
+
+    async def _connect(self) -> Connection:
+        """To the first address that takes us."""
+        loop = asyncio.get_running_loop()
+        *others, last = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        for address in others:
+            with contextlib.suppress(OSError):
+                async with asyncio.timeout(OTHERS_S):
+                    return await self._dial(loop, address[4])
+        return await self._dial(loop, last[4])
+
+    async def _dial(self, loop: asyncio.AbstractEventLoop, address: tuple[Any, ...]) -> Connection:
+        name = self.host if self.tls else None
+        _, made = await loop.create_connection(Connection, *address[:2], ssl=self.tls, server_hostname=name)
+        return made
 
 
 class Client:
-    """The pool of one process. Open with `open_client`."""
+    """The connections of one process. Without a limit: how much may run at once is for admission to say."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self._session = session
-        self._timeouts: dict[tuple[float, float], aiohttp.ClientTimeout] = {}
+    def __init__(self) -> None:
+        self._tls = ssl.create_default_context()
+        self._servers: dict[tuple[str, str, int], _Server] = {}
+        self._known: dict[URL, tuple[_Server, str]] = {}
 
     async def post(self, target: Target, url: URL, headers: Mapping[str, str], body: bytes) -> Answer:
         """Ask; the answer's head, whatever its status. UpstreamFailed says whether it was reached at all."""
-        with _told("before it answered"):
-            response = await self._session.post(
-                url, data=body, headers=headers, allow_redirects=False, timeout=self._timeout(target)
-            )
-        return Answer(response, target)
+        server, start = self._known.get(url) or self._learn(url)
+        head = f"{start}{_lines(headers)}content-length: {len(body)}\r\n\r\n".encode("latin-1")
+        connection = await server.connection(target.settings.connect_s)
+        try:
+            connection.patience_s = target.settings.first_byte_s
+            response = await connection.ask(head + body)
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, OSError):
+                raise _broken(error, "before it answered") from error
+            raise
+        connection.patience_s = target.settings.stream_idle_s
+        return Answer(response, connection, server)
 
-    def _timeout(self, target: Target) -> aiohttp.ClientTimeout:
-        wanted = (target.settings.connect_s, target.settings.first_byte_s)
-        if wanted not in self._timeouts:
-            self._timeouts[wanted] = aiohttp.ClientTimeout(
-                total=None, connect=None, sock_connect=wanted[0], sock_read=wanted[1]
-            )
-        return self._timeouts[wanted]
+    def sweep(self, older_s: float = KEPT_S) -> None:
+        """Close what was idle for so long."""
+        for server in self._servers.values():
+            server.sweep(older_s)
+
+    def _learn(self, url: URL) -> tuple[_Server, str]:
+        """Where an address leads, and the lines every request to it begins with."""
+        host, port = url.host or "", url.port or 0
+        place = (url.scheme, host, port)
+        if place not in self._servers:
+            self._servers[place] = _Server(host, port, self._tls if url.scheme == "https" else None)
+        named = url.host_port_subcomponent
+        start = f"POST {url.raw_path_qs} HTTP/1.1\r\nhost: {named}\r\naccept-encoding: identity\r\n"
+        self._known[url] = (self._servers[place], start)
+        return self._known[url]
 
 
 @asynccontextmanager
 async def open_client() -> AsyncIterator[Client]:
-    """A pool without a limit: how much may run at once is for admission to say."""
-    session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_S, ssl=ssl.create_default_context()),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"accept-encoding": "identity"},
-        skip_auto_headers=("user-agent", "accept"),
-        trust_env=False,
-    )
-    try:
-        yield Client(session)
-    finally:
-        await session.close()
+    """A client; its connections are closed in the end."""
+    client = Client()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_sweep, client)
+        try:
+            yield client
+        finally:
+            tasks.cancel_scope.cancel()
+            client.sweep(0)
 
 
-class _Told:
-    """Turns what the library raises into what the caller may know: never an address, never a header."""
-
-    __slots__ = ("_when",)
-
-    def __init__(self, when: str) -> None:
-        self._when = when
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, at: object) -> None:
-        if error is None or not isinstance(error, Exception) or isinstance(error, UpstreamFailed):
-            return
-        raise self._failed(error) from error
-
-    def _failed(self, error: Exception) -> UpstreamFailed:
-        name = type(error).__name__
-        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL):
-            return UpstreamFailed(f"The provider can't be reached ({name}).")
-        if isinstance(error, asyncio.TimeoutError):
-            return UpstreamFailed(f"The model went silent {self._when}.", code="upstream_stalled")
-        if isinstance(error, aiohttp.ClientError | OSError | HttpProcessingError):
-            return UpstreamFailed(f"The provider broke off {self._when} ({name}).", code="upstream_cut")
-        raise error
+async def _sweep(client: Client) -> None:
+    while True:
+        await anyio.sleep(KEPT_S / 2)
+        client.sweep()
 
 
-def _told(when: str) -> _Told:
-    return _Told(when)
+def _lines(headers: Mapping[str, str]) -> str:
+    text = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if text.count("\n") != len(headers) or text.count("\r") != len(headers) or "\0" in text or not text.isascii():
+        raise UpstreamFailed("The provider can't be reached (a header can't be sent: is its key one line of ASCII?).")
+    return text
+
+
+def _broken(error: OSError, when: str) -> UpstreamFailed:
+    if isinstance(error, TimeoutError):
+        return UpstreamFailed(f"The model went silent {when}.", code="upstream_stalled")
+    return UpstreamFailed(f"The provider broke off {when} ({type(error).__name__}).", code="upstream_cut")

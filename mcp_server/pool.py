@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import anyio
 
-from mcp_server.connection import Connection, Response
+from kit.connection import Connection, Response
 from mcp_server.wire import CONNECT_S, CONNECTIONS, IDLE_S
 
 PLAIN = {

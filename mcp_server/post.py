@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import anyio
 from mcp_types import METHOD_NOT_FOUND
 
-from mcp_server.connection import Response
+from kit.connection import Response
 from mcp_server.manner import Heard, Message
 from mcp_server.pool import NotConnected, Pool
 from mcp_server.wire import MAX_ANSWER

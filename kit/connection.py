@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection to an upstream, one request at a time; httptools reads it. `pool` keeps them."""
+"""One HTTP/1.1 connection to an upstream, one request at a time; httptools reads it. Pools keep them."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ import httptools
 
 MOST_HEADERS = 64 * 1024
 """Bytes of an answer's headers."""
-PAUSE_AT = 256 * 1024
+PAUSE_AT = 128 * 1024
 """Bytes of a body that may wait to be read before the upstream is made to wait."""
 
 
@@ -40,6 +40,17 @@ class Response:
             self._connection.pause(False)
         return found
 
+    async def some(self) -> bytes:
+        """All bytes of the body that are here, as soon as there are any; b'' at its end."""
+        first = await self.chunk()
+        if not self._chunks:
+            return first
+        found = b"".join((first, *self._chunks))
+        self._chunks.clear()
+        self._waiting = 0
+        self._connection.pause(False)
+        return found
+
     def take(self, data: bytes) -> None:
         self._chunks.append(data)
         self._waiting += len(data)
@@ -60,6 +71,10 @@ class Connection(asyncio.Protocol):
         self._keeps = False
         self._paused = False
         self._rested = 0.0
+        self._until = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self.patience_s: float | None = None
+        """How long whoever waits for news does so: TimeoutError then."""
 
     @property
     def is_open(self) -> bool:
@@ -83,7 +98,12 @@ class Connection(asyncio.Protocol):
         """Until something came; ConnectionError when nothing can come any more."""
         if self._broken is not None:
             raise self._broken
-        self._news = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._news = loop.create_future()
+        if self.patience_s is not None:
+            self._until = loop.time() + self.patience_s
+            if self._timer is None or self._timer.when() > self._until:
+                self._watch(loop)
         try:
             await self._news
         finally:
@@ -111,8 +131,23 @@ class Connection(asyncio.Protocol):
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
 
-    def _fail(self, reason: str) -> None:
-        self._broken = self._broken or ConnectionError(reason)
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """One timer for all waits of this connection: it looks whether the last one is over its time."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_at(self._until, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        if self._news is None:
+            return
+        if loop.time() < self._until:
+            self._watch(loop)
+        else:
+            self._fail(TimeoutError("nothing came"))
+
+    def _fail(self, error: Exception) -> None:
+        self._broken = self._broken or error
         self.close()
         self._tell()
 
@@ -129,9 +164,9 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._fail("it does not speak HTTP")
+            self._fail(ConnectionError("it does not speak HTTP"))
         if self._answer.status == 0 and self._size > MOST_HEADERS:
-            self._fail("its headers are too long")
+            self._fail(ConnectionError("its headers are too long"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         answer = self._answer
@@ -139,6 +174,8 @@ class Connection(asyncio.Protocol):
             answer.ended = True  # a body as long as the connection
         else:
             self._broken = self._broken or ConnectionError(str(exc or "it closed the connection"))
+        if self._timer is not None:
+            self._timer.cancel()
         self._tell()
 
     # what httptools says ----------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 Values and sums only; the clock is passed in. `admission` makes it, `relay` feeds it, `flush` commits what it became.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,7 +19,7 @@ from kit.clock import Clock, rfc3339
 from kit.errors import Fault
 from ledger import prices
 from ledger.book import Entry, Status
-from ledger.limits import Budget, Charge
+from ledger.limits import Budget
 from ledger.prices import CLASSES, Bill, Price, Usage
 
 BYTES_PER_TOKEN = 3
@@ -178,7 +177,7 @@ class Attempt:
         """Its entry and its event, on whatever exit it came to."""
         entry = self._entry()
         answered = entry.status is Status.ANSWERED
-        data = _facts(self.intent, entry) | {"stage": None if answered else self._stage()}
+        data = facts(self.intent, entry) | {"stage": None if answered else self._stage()}
         if self.fault:
             data["message"] = self.fault.message
         if isinstance(self.fault, UpstreamFailed):
@@ -250,26 +249,8 @@ def requested(intent: Intent, held_nano: int | None, dropped: tuple[str, ...]) -
     )
 
 
-def lost(opened: Opened) -> Happened:
-    """What a worker that died left open: billed at what was reserved for it, and marked."""
-    intent = opened.intent
-    usage = Usage(input=intent.input_bound, output=intent.max_output)
-    bill = prices.bill(usage, intent.price, exact=False)
-    entry = intent.entry(Status.LOST, usage, bill, error_class="worker_lost")
-    cost = entry.cost_nano or 0
-    charges = (Charge(budget=one, spent_nano=cost, held_nano=-cost if one.hard else 0) for one in opened.budgets)
-    return Happened(
-        account_id=intent.account_id,
-        session_id=intent.session_id,
-        stream=intent.stream,
-        type="model.failed",
-        data=_facts(intent, entry) | {"stage": "worker", "message": "The gateway's process died during this call."},
-        entry=entry,
-        charges=tuple(charges),
-    )
-
-
-def _facts(intent: Intent, entry: Entry) -> dict[str, Any]:
+def facts(intent: Intent, entry: Entry) -> dict[str, Any]:
+    """What the event of a settled attempt says of it."""
     return {
         "attempt": entry.id,
         "number": entry.attempt,
@@ -304,19 +285,3 @@ def moved(intent: Intent, step: Step, fault: Fault) -> Happened:
         type=f"model.{step.move}",
         data=data,
     )
-
-
-def opened_from(record: Mapping[str, Any]) -> Opened:
-    """What the journal was told, read back."""
-    intent = dict(record["intent"])
-    intent["price"] = prices.from_record(intent["price"]) if intent["price"] else None
-    return Opened(intent=Intent(**intent), budgets=tuple(Budget(**one) for one in record["budgets"]))
-
-
-def happened_from(note: Mapping[str, Any]) -> Happened:
-    """A settlement read back from the journal."""
-    entry = dict(note["entry"])
-    entry |= {"usage": Usage(**entry["usage"]), "status": Status(entry["status"])}
-    entry["at"] = datetime.fromisoformat(entry["at"])
-    charges = tuple(Charge(**{**one, "budget": Budget(**one["budget"])}) for one in note["charges"])
-    return Happened(**{**note, "entry": Entry(**entry), "charges": charges})

@@ -149,7 +149,7 @@ def _exhausted(refused: Exhausted, amount: int) -> Refused:
     spent, held = money.usd(refused.spent_nano), money.usd(refused.held_nano)
     return Refused(
         "budget_exceeded",
-        f"The budget of {money.usd(budget.limit_nano)} USD{_PERIODS[budget.period]} for {_name(budget)} has no room for "
-        f"this call: {spent} spent, {held} held, up to {money.usd(amount)} needed.",
+        f"The budget of {money.usd(budget.limit_nano)} USD{_PERIODS[budget.period]} for {_name(budget)} has no room for"
+        f" this call: {spent} spent, {held} held, up to {money.usd(amount)} needed.",
         f"Raise {_SOURCES.get(budget.scope, 'it under [[budgets]] in preloop.toml')}, or ask for fewer output tokens.",
     )

@@ -29,7 +29,6 @@ from kit.db import Database
 from kit.journal import Journal
 from ledger.purse import Purse
 
-
 END_S = 10.0
 
 

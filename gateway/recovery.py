@@ -4,17 +4,22 @@ Safe to run at any time and in several processes: a living worker's journal is l
 """
 
 import json
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import anyio
 
-from gateway.attempt import happened_from, lost, opened_from
+from gateway.attempt import Intent, Opened, facts
 from gateway.flush import BATCH, Happened, unit
 from kit.db import Database, Lane, Tx
 from kit.journal import Remains, remains
 from kit.observe import log
-from ledger import book, budgets
+from ledger import book, budgets, prices
+from ledger.book import Entry, Status
+from ledger.limits import Budget, Charge
+from ledger.prices import Usage
 
 EVERY_S = 1.0
 
@@ -56,4 +61,39 @@ async def _settle(db: Database, one: Remains) -> int:
 
 def _settled(record: dict[str, Any], note: dict[str, Any] | None) -> Happened:
     """Exact when it had ended and only the commit was missing; else an estimate, marked as lost."""
-    return happened_from(note) if note else lost(opened_from(record))
+    return _happened(note) if note else _lost(_opened(record))
+
+
+def _lost(opened: Opened) -> Happened:
+    """What a worker that died left open: billed at what was reserved for it, and marked."""
+    intent = opened.intent
+    usage = Usage(input=intent.input_bound, output=intent.max_output)
+    bill = prices.bill(usage, intent.price, exact=False)
+    entry = intent.entry(Status.LOST, usage, bill, error_class="worker_lost")
+    cost = entry.cost_nano or 0
+    charges = (Charge(budget=one, spent_nano=cost, held_nano=-cost if one.hard else 0) for one in opened.budgets)
+    return Happened(
+        account_id=intent.account_id,
+        session_id=intent.session_id,
+        stream=intent.stream,
+        type="model.failed",
+        data=facts(intent, entry) | {"stage": "worker", "message": "The gateway's process died during this call."},
+        entry=entry,
+        charges=tuple(charges),
+    )
+
+
+def _opened(record: Mapping[str, Any]) -> Opened:
+    """What the journal was told, read back."""
+    intent = dict(record["intent"])
+    intent["price"] = prices.from_record(intent["price"]) if intent["price"] else None
+    return Opened(intent=Intent(**intent), budgets=tuple(Budget(**one) for one in record["budgets"]))
+
+
+def _happened(note: Mapping[str, Any]) -> Happened:
+    """A settlement read back from the journal."""
+    entry = dict(note["entry"])
+    entry |= {"usage": Usage(**entry["usage"]), "status": Status(entry["status"])}
+    entry["at"] = datetime.fromisoformat(entry["at"])
+    charges = tuple(Charge(**{**one, "budget": Budget(**one["budget"])}) for one in note["charges"])
+    return Happened(**{**note, "entry": Entry(**entry), "charges": charges})

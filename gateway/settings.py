@@ -178,6 +178,14 @@ class BudgetSettings(BaseModel):
         )
 
 
+def different(budgets: tuple[BudgetSettings, ...]) -> tuple[BudgetSettings, ...]:
+    """The same, if each has its own place."""
+    known = {(one.scope, one.subject, one.period, one.kind) for one in budgets}
+    if len(known) < len(budgets):
+        raise ValueError("two of [[budgets]] have the same scope, subject, period and kind")
+    return budgets
+
+
 def limits(budgets: Sequence[BudgetSettings]) -> Limits:
     """What the ledger is told of them."""
     return Limits([one.limit for one in budgets])
@@ -189,21 +197,13 @@ class GatewaySettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     models: dict[str, ModelAlias] = Field(default_factory=dict)
-    budgets: tuple[BudgetSettings, ...] = ()
+    budgets: Annotated[tuple[BudgetSettings, ...], AfterValidator(different)] = ()
     strict: bool = False  # commit each intent to the database before the call is made
     max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     patience_s: float = Field(default=0.5, gt=0)  # for an upstream's early refusal, before a stream's headers go out
     keepalive_s: float = Field(default=10, gt=0)
     drain_s: float = Field(default=120, gt=0)  # how long an answer is read on after its client left
     stalled_client_s: float = Field(default=60, gt=0)
-
-    @field_validator("budgets")
-    @classmethod
-    def _different(cls, budgets: tuple[BudgetSettings, ...]) -> tuple[BudgetSettings, ...]:
-        known = {(one.scope, one.subject, one.period, one.kind) for one in budgets}
-        if len(known) < len(budgets):
-            raise ValueError("two of them have the same scope, subject, period and kind")
-        return budgets
 
     @field_validator("models")
     @classmethod

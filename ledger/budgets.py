@@ -1,8 +1,8 @@
 """Budgets in the database: workers cut leases from a budget's row, give parts back, and turn parts into what was spent.
 
 One conditional UPDATE decides; its row count is the verdict. Every function runs inside a unit and takes the rows in
-the order of their keys. At any commit a budget's `held_nano` is the sum of its leases. Neighbours: `purse` is a worker's
-own view of its leases, `book` records the calls in the same unit as `charge`.
+the order of their keys. At any commit a budget's `held_nano` is the sum of its leases. Neighbours: `purse` is a
+worker's own view of its leases, `book` records the calls in the same unit as `charge`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -36,6 +36,12 @@ class Crossing:
     account_id: str
     budget: Budget
     spent_nano: int
+
+
+def begin(tx: Tx, account_id: str, fresh: Sequence[Budget]) -> None:
+    """Have rows of budgets that no call has counted against."""
+    rows = [_new(tx, account_id, budget) for budget in fresh]
+    tx.execute(tx.insert(budgets).on_conflict_do_nothing(), rows)
 
 
 def take(

@@ -1,4 +1,4 @@
-"""What one worker holds of the budgets, in memory: leases that were cut from their rows, and what calls reserve of them.
+"""What one worker holds of the budgets, in memory: leases cut from their rows, and what calls reserve of them.
 
 Pure sums. What the database says of a worker's lease is never less than what is here, because a part is put in here
 after it was taken there, and taken out here before it goes back. Neighbours: `budgets` moves the rows.

@@ -19,6 +19,7 @@ from preloop import inherited, show
 from preloop.commands import (
     approvals,
     audit,
+    budgets,
     doctor,
     executions,
     flows,
@@ -52,6 +53,7 @@ NOUNS = {
     "images": images.app,
     "audit": audit.app,
     "tools": tools.app,
+    "budgets": budgets.app,
 }
 for name, group in NOUNS.items():
     app.add_typer(group, name=name)
@@ -60,7 +62,7 @@ app.command()(doctor.doctor)
 
 Config = Annotated[Path | None, typer.Option(help="The settings file; default preloop.toml in this folder.")]
 Data = Annotated[Path | None, typer.Option(help="The data folder; default ./.preloop.")]
-NOT_YET = ((app, "serve"), (app, "models"), (app, "budgets"), (flows.app, "render"))
+NOT_YET = ((app, "serve"), (app, "models"), (flows.app, "render"))
 
 
 @app.command()

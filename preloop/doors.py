@@ -14,7 +14,7 @@ from access import token as access
 from control.identity.sessions import Doorkeeper, Listener
 from gateway.app import GatewayApp
 from gateway.opening import open_gateway
-from gateway.settings import GatewaySettings
+from gateway.settings import GatewaySettings, limits
 from kit import asgi
 from kit.errors import Missing, Unavailable
 from mcp_server.app import McpEndpoint
@@ -57,7 +57,9 @@ async def open_doors(house: House, place: Place | str) -> AsyncIterator[Doors]:
     """Both listeners' applications, served inside of this context."""
     servers, url = McpSettings(servers=house.settings.servers), house.settings.server.url
     endpoint = McpEndpoint(house.db, house.bus, house.desk, servers, public_url=url)
-    settings = GatewaySettings(models=house.settings.models)
+    settings = GatewaySettings(
+        models=house.settings.models, budgets=house.settings.budgets, strict=house.settings.gateway.strict
+    )
     names = {
         Listener.PEOPLE: house.settings.server.names,
         Listener.CONTAINERS: frozenset({"preloop", "localhost", "127.0.0.1"} | _gateway_address(place)),
@@ -93,6 +95,7 @@ def _pages(house: House, place: Place | str) -> Starlette:
         desk=house.desk,
         known=house.settings.known(),
         checks=checks,
+        limits=limits(house.settings.budgets),
     )
 
 

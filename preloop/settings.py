@@ -19,14 +19,14 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from control.approvals import rules
 from control.approvals.directory import Approver, Directory
 from control.flows.catalog import Known
-from gateway.settings import ModelAlias
+from gateway.settings import BudgetSettings, ModelAlias, different
 from kit.errors import Invalid
 from mcp_server.settings import ServerName, UpstreamServer
 from runner.settings import RunnerSettings
 from web.settings import WebSettings
 
 CONSOLE = "console"
-NOT_YET = ("budgets", "plans", "retention")
+NOT_YET = ("plans", "retention")
 """Sections that are named already and whose work is not done yet."""
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
@@ -48,6 +48,13 @@ class ServerSettings(WebSettings):
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GatewaySection(Strict):
+    """`[gateway]`"""
+
+    strict: bool = False
+    """Each model call is in the database before it is made, not only in its journal: survives a power cut."""
 
 
 class ApproverSettings(Strict):
@@ -132,7 +139,9 @@ class Settings(BaseSettings):
     """postgresql+asyncpg://…; without it SQLite in the data folder."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     server: ServerSettings = ServerSettings()
+    gateway: GatewaySection = GatewaySection()
     models: dict[str, ModelAlias] = {}
+    budgets: Annotated[tuple[BudgetSettings, ...], AfterValidator(different)] = ()
     servers: dict[ServerName, UpstreamServer] = {}
     approvers: dict[str, ApproverSettings] = {}
     groups: dict[str, tuple[str, ...]] = {}

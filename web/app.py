@@ -21,9 +21,11 @@ from kit.db import Database
 from kit.errors import Fault, Missing
 from kit.observe import log
 from kit.secrets import Sealer
+from ledger.limits import Limits
 from web import (
     approvals,
     auth,
+    budgets,
     dashboard,
     executions,
     figures,
@@ -48,7 +50,10 @@ from web.settings import WebSettings
 READY_S = 2.0
 """How long one check of /readyz may take."""
 PROGRAMS = ("/api/", "/hooks/", "/healthz", "/readyz", "/metrics")
-ROOMS = (dashboard, executions, flows, approvals, grants, policy, spend, repricing, sessions, tools, users, tokens)
+ROOMS = (
+    *(dashboard, executions, flows, approvals, grants, policy, budgets, spend, repricing),
+    *(sessions, tools, users, tokens),
+)
 
 
 def build(
@@ -60,6 +65,7 @@ def build(
     desk: Desk,
     known: Known,
     checks: Mapping[str, Check] | None = None,
+    limits: Limits | None = None,
 ) -> Starlette:
     """The application; `checks` are the named questions of /readyz, each awaited with a limit of its own."""
     operations = [operation for room in ROOMS for operation in room.operations]
@@ -88,6 +94,7 @@ def build(
         desk=desk,
         known=known,
         checks=dict(checks or {}),
+        limits=limits or Limits(),
     )
     return app
 
@@ -139,7 +146,7 @@ async def _as_fault(request: Request, error: Exception) -> Response:
 
 
 ABSENT = (
-    *("/audit", "/settings", "/api/flow.schema.json", "/api/v1/models", "/api/v1/budgets", "/api/v1/audit"),
+    *("/audit", "/settings", "/api/flow.schema.json", "/api/v1/models", "/api/v1/audit"),
     *("/api/v1/settings", "/api/v1/flows/{name}/render", "/api/v1/flows/{name}/health"),
     "/api/v1/executions/{id}/artifacts",
 )

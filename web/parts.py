@@ -14,6 +14,7 @@ from kit.clock import Clock
 from kit.db import Database
 from kit.limits import Pace
 from kit.secrets import Sealer
+from ledger.limits import Limits
 from web.settings import WebSettings
 
 Check = Callable[[], Awaitable[None]]
@@ -33,6 +34,8 @@ class Parts:
     known: Known
     desk: Desk
     checks: Mapping[str, Check] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    """Of the budgets, as the settings have them."""
     clock: Clock = field(default_factory=Clock)
     looks: Pace = field(default_factory=lambda: Pace(burst=600, every_s=0.2))
     """How often one address may look at one approval through its link,"""

@@ -228,6 +228,22 @@ class Spend(Counted):
     next: str | None = None
 
 
+class Budget(BaseModel):
+    """A limit of one subject. Without `since` and `until` it is for all time; a soft one refuses nothing."""
+
+    scope: str
+    subject: str
+    period: str
+    since: datetime | None
+    until: datetime | None
+    kind: str
+    limit_usd: str
+    spent_usd: str
+    held_usd: str
+    """Of calls under way, and what gateways have put by for the next ones."""
+    reached: bool
+
+
 class Flow(BaseModel):
     name: str
     url: str

@@ -58,11 +58,15 @@ class Plane:
     clients: list[AsyncOpenAI] = field(default_factory=list)
 
     async def session(
-        self, *models: str, budget_nano: int | None = None, execution: str | None = None
+        self,
+        *models: str,
+        budget_nano: int | None = None,
+        execution: str | None = None,
+        budget_of: str | None = None,
     ) -> tuple[str, str]:
         """A session of an execution and its runtime token."""
         until = datetime.now(UTC) + timedelta(minutes=10)
-        charter = Charter(flow="process-payment", tools=(), models=models, budget_nano=budget_nano)
+        charter = Charter(flow="process-payment", tools=(), models=models, budget_nano=budget_nano, budget_of=budget_of)
 
         def unit(tx: Tx) -> str:
             return sessions.open_session(
@@ -112,8 +116,10 @@ class Plane:
         return rows[0][0] is not None
 
     async def happened(self, session_id: str) -> list[tuple[str, dict[str, Any]]]:
-        found = await events.read(self.db, DEFAULT, session_id)
-        return [(event.type, event.data) for event in found if event.type.startswith("model.")]
+        return [event for event in await self.events(session_id) if event[0].startswith("model.")]
+
+    async def events(self, session_id: str) -> list[tuple[str, dict[str, Any]]]:
+        return [(event.type, event.data) for event in await events.read(self.db, DEFAULT, session_id)]
 
 
 @functools.cache

@@ -18,9 +18,9 @@ ROOT = Path(__file__).parents[2]
 ASK = {"model": "slow", "stream": True, "messages": [{"role": "user", "content": "Go."}]}
 
 
-def stream_and_kill(folder: Path) -> str:
+def stream_and_kill(folder: Path, *more: str) -> str:
     """The session whose call was under way when its gateway was killed."""
-    command = [sys.executable, "-m", "tests.gateway.victim", str(folder)]
+    command = [sys.executable, "-m", "tests.gateway.victim", str(folder), *more]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as victim:
         assert victim.stdout
         address, session, token = victim.stdout.readline().split()

@@ -1,6 +1,7 @@
 """A hard budget holds, whoever races for it, on both databases."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -41,6 +42,10 @@ async def take(
     return await db.write(lambda tx: budgets.take(tx, worker, ACCOUNT, wants, exactly=exactly))
 
 
+def cut(tx: Tx, worker: str, wants: list[Want]) -> list[Part] | Exhausted:
+    return budgets.take(tx, worker, ACCOUNT, wants, exactly=True)
+
+
 async def standing(db: Database, one: Budget) -> tuple[int, int]:
     found = await reports.standing(db, ACCOUNT, one)
     assert found
@@ -56,7 +61,7 @@ async def test_sixty_four_racers_on_two_workers_never_overspend(doors: Doors) ->
         worker, purse, db = f"jnl_{which}", purses[which], doors[which]
         while not purse.reserve(attempt, ACCOUNT, [mine], AMOUNT):
             wants = purse.wants(ACCOUNT, [mine], [AMOUNT])
-            parts = await db.write(lambda tx: budgets.take(tx, worker, ACCOUNT, wants, exactly=True))
+            parts = await db.write(partial(cut, worker=worker, wants=wants))
             if isinstance(parts, Exhausted):
                 return
             for part in parts:

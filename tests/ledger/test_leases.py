@@ -1,6 +1,7 @@
 """Workers take, reserve, settle, flush, return and die in any order: no budget is passed, and nothing is lost.
 
-The rows are real (SQLite, in memory), the purses are the workers' own; a journal is played by what each worker has open.
+The rows are real (SQLite, in memory), the purses are the workers' own; a journal is played by what each of them has
+open.
 """
 
 from dataclasses import dataclass, field

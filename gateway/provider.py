@@ -16,6 +16,7 @@ import anyio
 import anyio.to_thread
 
 from gateway.dialects import mended
+from gateway.dialects.counts import tokens
 from gateway.dialects.params import GEMINI, Conversation, options, via
 from gateway.keys import Keys
 from gateway.upstream import Target, UpstreamFailed
@@ -37,7 +38,6 @@ from gateway.wires.seals import seal
 from kit.errors import Invalid
 from kit.ids import new_id
 from kit.observe import log
-from ledger.prices import Usage, of_totals
 
 CONNECT_S = 600.0
 CLOSE_S = 2.0
@@ -192,7 +192,7 @@ async def _deltas(chunks: AsyncIterator[Any], maker: str) -> AsyncGenerator[Delt
     stop: StopReason | None = None
     async for chunk in chunks:
         if usage := getattr(chunk, "usage", None):
-            yield Counted(usage=_usage(usage), upstream_id=getattr(chunk, "id", None))
+            yield Counted(usage=tokens(usage.model_dump()), upstream_id=getattr(chunk, "id", None))
         for choice in chunk.choices:
             for thought in _thoughts(choice.delta, maker):
                 yield thought
@@ -230,19 +230,6 @@ def _called(call: Any, calls: dict[int, str]) -> list[Delta]:  # noqa: ANN401 - 
     if call.function.arguments:
         found.append(CallArguments(id=calls[call.index], text=call.function.arguments))
     return found
-
-
-def _usage(usage: Any) -> Usage:  # noqa: ANN401 - LiteLLM's object
-    """LiteLLM counts cached tokens into the prompt and reasoning into the completion, for every provider."""
-    prompt = getattr(usage, "prompt_tokens_details", None)
-    completion = getattr(usage, "completion_tokens_details", None)
-    return of_totals(
-        total_input=usage.prompt_tokens or 0,
-        total_output=usage.completion_tokens or 0,
-        cache_read=getattr(prompt, "cached_tokens", None) or 0,
-        cache_write=getattr(prompt, "cache_creation_tokens", None) or 0,
-        reasoning=getattr(completion, "reasoning_tokens", None) or 0,
-    )
 
 
 def _failed(error: Exception, target: Target) -> UpstreamFailed:

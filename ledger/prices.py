@@ -32,15 +32,15 @@ class Usage:
 
     @property
     def total_input(self) -> int:
-        return (
-            self.input
-            + self.cache_read
-            + self.cache_read_audio
-            + self.cache_write
-            + self.cache_write_1h
-            + self.audio_input
-            + self.image_input
-        )
+        return self.input + self.read_from_cache + self.written_to_cache + self.audio_input + self.image_input
+
+    @property
+    def read_from_cache(self) -> int:
+        return self.cache_read + self.cache_read_audio
+
+    @property
+    def written_to_cache(self) -> int:
+        return self.cache_write + self.cache_write_1h
 
     @property
     def total_output(self) -> int:

@@ -52,12 +52,15 @@ def tokens(usage: Json) -> Usage:
     cached = _first(details_in, "cached_tokens") or _first(usage, "prompt_cache_hit_tokens")
     of_cached = _object(details_in, "cached_tokens_details")
     cached_audio = min(cached, _first(of_cached, "audio_tokens"))
+    written = _first(details_in, "cache_write_tokens", "cache_creation_tokens")
+    hour = min(written, _first(_object(details_in, "cache_creation_token_details"), "ephemeral_1h_input_tokens"))
     return of_totals(
         total_input=total_input,
         total_output=total_output,
         cache_read=cached - cached_audio,
         cache_read_audio=cached_audio,
-        cache_write=_first(details_in, "cache_write_tokens", "cache_creation_tokens"),
+        cache_write=written - hour,
+        cache_write_1h=hour,
         audio_input=max(0, _first(details_in, "audio_tokens") - cached_audio),
         image_input=max(0, _first(details_in, "image_tokens") - _first(of_cached, "image_tokens")),
         reasoning=_first(details_out, "reasoning_tokens"),

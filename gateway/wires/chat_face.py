@@ -118,6 +118,6 @@ def usage(used: Usage) -> Json:
         "prompt_tokens": used.total_input,
         "completion_tokens": used.total_output,
         "total_tokens": used.total_input + used.total_output,
-        "prompt_tokens_details": {"cached_tokens": used.cache_read},
+        "prompt_tokens_details": {"cached_tokens": used.read_from_cache},
         "completion_tokens_details": {"reasoning_tokens": used.reasoning},
     }

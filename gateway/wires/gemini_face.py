@@ -114,8 +114,8 @@ def usage(used: Usage) -> Json:
     """On this wire the prompt includes what was read from the cache, and thoughts stand beside the answer."""
     counts = {
         "promptTokenCount": used.total_input,
-        "cachedContentTokenCount": used.cache_read,
-        "candidatesTokenCount": used.output,
+        "cachedContentTokenCount": used.read_from_cache,
+        "candidatesTokenCount": used.total_output - used.reasoning,
         "thoughtsTokenCount": used.reasoning,
     }
     found = {name: count for name, count in counts.items() if count or name == "promptTokenCount"}

@@ -184,9 +184,9 @@ def _whole(arguments: str) -> Json | None:
 def _usage(used: Usage) -> Json:
     """On this wire the classes of the input are apart, and thinking is part of the output."""
     return {
-        "input_tokens": used.input,
-        "cache_creation_input_tokens": used.cache_write,
-        "cache_read_input_tokens": used.cache_read,
+        "input_tokens": used.total_input - used.read_from_cache - used.written_to_cache,
+        "cache_creation_input_tokens": used.written_to_cache,
+        "cache_read_input_tokens": used.read_from_cache,
         "output_tokens": used.total_output,
     }
 

@@ -239,7 +239,7 @@ def _summary() -> Json:
 def _usage(used: Usage) -> Json:
     return {
         "input_tokens": used.total_input,
-        "input_tokens_details": {"cached_tokens": used.cache_read, "cache_write_tokens": used.cache_write},
+        "input_tokens_details": {"cached_tokens": used.read_from_cache, "cache_write_tokens": used.written_to_cache},
         "output_tokens": used.total_output,
         "output_tokens_details": {"reasoning_tokens": used.reasoning},
         "total_tokens": used.total_input + used.total_output,

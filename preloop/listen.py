@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -88,6 +89,14 @@ async def listening(*listeners: tuple[ASGIApp, list[socket.socket]]) -> AsyncIte
         finally:
             for server, _ in servers:
                 server.should_exit = True
+
+
+def spare_collector() -> None:
+    """What stands when we begin to serve stays: Python's collector need not look at it again and again. A tenth of what
+    a short request costs."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(5_000, 20, 20)
 
 
 def _config(app: ASGIApp) -> uvicorn.Config:

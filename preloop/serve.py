@@ -21,7 +21,7 @@ from preloop.channels import open_channels
 from preloop.chores import Chores
 from preloop.doors import open_doors
 from preloop.house import Console, House, Place, Say, open_engine, open_house
-from preloop.listen import bind, listening, opened, port_of
+from preloop.listen import bind, listening, opened, port_of, spare_collector
 from preloop.settings import Settings
 from runner import images
 from runner.docker import DockerEngine
@@ -79,6 +79,7 @@ async def up(settings: Settings, say: Say = print, given: Mapping[str, socket.so
     """Serve until SIGINT or SIGTERM."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with plane(settings, say, given=given) as running:
+            spare_collector()
             say(f"Preloop listens on {running.url}")
             say(f"Sign in (once, within the hour): {running.sign_in}")
             async for _ in signals:

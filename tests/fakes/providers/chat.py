@@ -86,7 +86,7 @@ def _call(name: str, arguments: str) -> Json:
 
 def _head(said: Asked) -> Json:
     return {
-        "id": "chatcmpl-up",
+        "id": f"chatcmpl-{said.number}",
         "created": 1_760_000_000,
         "model": said.model,
         "service_tier": "default",

@@ -70,7 +70,12 @@ def _answer(said: Asked, parts: list[Json], finish: str | None) -> Json:
     candidate: Json = {"content": {"parts": parts, "role": "model"}, "index": 0}
     if finish:
         candidate["finishReason"] = finish
-    return {"candidates": [candidate], "usageMetadata": USAGE, "modelVersion": said.model, "responseId": "resp-up"}
+    return {
+        "candidates": [candidate],
+        "usageMetadata": USAGE,
+        "modelVersion": said.model,
+        "responseId": f"resp-{said.number}",
+    }
 
 
 def _sse(payload: Json) -> bytes:

@@ -26,6 +26,7 @@ class Asked:
     tools: tuple[str, ...] = ()
     result: str | None = None
     stream: bool = False
+    number: int = 0  # of this request at this server: in the answer's id
 
     @property
     def calls(self) -> str | None:

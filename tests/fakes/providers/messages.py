@@ -83,7 +83,7 @@ def _stop(said: Asked) -> str:
 
 
 def _message(said: Asked, usage: Json) -> Json:
-    head = {"id": "msg_up", "type": "message", "role": "assistant", "model": said.model, "content": []}
+    head = {"id": f"msg_{said.number}", "type": "message", "role": "assistant", "model": said.model, "content": []}
     return head | {"stop_reason": None, "stop_sequence": None, "usage": usage}
 
 

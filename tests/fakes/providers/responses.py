@@ -88,7 +88,7 @@ def _response(said: Asked, status: str, output: list[Json]) -> Json:
     nothing = ("error", "incomplete_details", "instructions", "max_output_tokens", "previous_response_id", "user")
     return {
         **dict.fromkeys(nothing),
-        "id": "resp_up",
+        "id": f"resp_{said.number}",
         "object": "response",
         "created_at": 1_760_000_000,
         "status": status,

@@ -3,7 +3,7 @@
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 import uvicorn
@@ -50,6 +50,13 @@ class Provider:
 
     origin: str
     heard: list[Heard] = field(default_factory=list)
+    _more: anyio.Event = field(default_factory=anyio.Event)
+
+    async def until(self, count: int) -> None:
+        """Wait until so many requests were heard."""
+        while len(self.heard) < count:
+            self._more = anyio.Event()
+            await self._more.wait()
 
     def models(self, **more: object) -> dict[str, Json]:
         """Aliases `DIALECT-DOING` for a gateway's settings, each with this server behind it."""
@@ -64,16 +71,19 @@ class Provider:
 
     async def answer(self, request: Request, manner: Manner) -> Response:
         body = await self._hear(request, manner.name)
-        asked = manner.asked(body, request.url.path)
+        number = len(self.heard)
+        asked = replace(manner.asked(body, request.url.path), number=number)
+        named = {"x-request-id": f"req-{number}"}
         if status := REFUSALS.get(asked.model):
-            headers = {"retry-after": str(RETRY_AFTER_S)} if status == 429 else {}
+            headers = named | ({"retry-after": str(RETRY_AFTER_S)} if status == 429 else {})
             sentence = f"{asked.model} on request. Key: {manner.key(request.headers)}."
             return JSONResponse(manner.refusal(status, sentence), status, headers)
         if asked.stream:
-            return StreamingResponse(_played(asked, manner.pieces(asked)), media_type="text/event-stream")
+            played = _played(asked, manner.pieces(asked))
+            return StreamingResponse(played, media_type="text/event-stream", headers=named)
         if asked.model == "pause":
             await anyio.sleep(PAUSE_S)
-        return JSONResponse(manner.whole(asked), headers={"x-request-id": "req_up"})
+        return JSONResponse(manner.whole(asked), headers=named)
 
     async def counted(self, request: Request, answer: Json) -> Response:
         await self._hear(request, "count")
@@ -87,6 +97,7 @@ class Provider:
         body: Json = await request.json()
         target = f"{request.url.path}?{request.url.query}"
         self.heard.append(Heard(dialect=dialect, target=target, headers=dict(request.headers), raw=raw, body=body))
+        self._more.set()
         return body
 
 

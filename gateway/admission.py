@@ -6,7 +6,6 @@ Everything that can say no does so here, before the provider hears of the reques
 import math
 from typing import NoReturn
 
-from control.identity.principals import Principal
 from gateway import figures
 from gateway.attempt import Attempt, intent_of, requested
 from gateway.call import Call
@@ -73,7 +72,6 @@ class Admission:
     async def admit(self, call: Call, target: Target, id_: str, number: int, dropped: tuple[str, ...]) -> Attempt:
         """An attempt, held for at its worst price and in the journal; or a Fault. `number` counts up from 0."""
         try:
-            self._priced(call.principal, target)
             intent = intent_of(
                 id_,
                 call.principal,
@@ -89,7 +87,7 @@ class Admission:
             self._note(call, fault, "budget" if fault.code == "budget_exceeded" else "routing")
             raise
         self._flush.put(requested(intent, held, dropped))
-        return Attempt(intent, self._clock, held=held is not None)
+        return Attempt(intent, self._clock)
 
     def refused(self, call: Call, fault: Fault) -> None:
         """A call that found no upstream leaves its event."""
@@ -130,14 +128,6 @@ class Admission:
                         f"Set models.{route.alias}.hosted_usd.",
                     ),
                 )
-
-    def _priced(self, principal: Principal, target: Target) -> None:
-        if target.price_at(self._clock.now()) is None and principal.charter.budget_nano is not None:
-            raise Refused(
-                "model_unpriced",
-                f"The model {target.alias!r} has no price, and this agent has a budget.",
-                f"Set models.{target.alias}.input_usd_per_mtok and output_usd_per_mtok.",
-            )
 
     def _refuse(self, call: Call, fault: Fault) -> NoReturn:
         self._note(call, fault, "routing")

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from control.identity.principals import Principal
+from gateway.bounds import MEDIA_TOKENS, bound, estimate, hosted_bound
 from gateway.dialects.dialect import Meter
 from gateway.flush import Happened
 from gateway.routing import Step
@@ -21,21 +22,6 @@ from ledger import prices
 from ledger.book import Entry, Status
 from ledger.limits import Budget
 from ledger.prices import CLASSES, Bill, Price, Usage
-
-BYTES_PER_TOKEN = 3
-"""For estimates of what was used when nobody counted. English is nearer 4."""
-MEDIA_TOKENS = 3_000
-"""More than any provider counts for one picture."""
-
-
-def estimate(size: int) -> int:
-    """Tokens that so many bytes probably are."""
-    return size // BYTES_PER_TOKEN + 1
-
-
-def bound(request: Request, size: int) -> int:
-    """Tokens that a body of so many bytes can't exceed: no token is shorter than a byte."""
-    return max(0, size - request.media_bytes) + request.media * MEDIA_TOKENS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +44,7 @@ class Intent:
     input_estimate: int  # what it probably reads
     input_bound: int  # what it can't exceed: held for, and billed if this process dies
     max_output: int
+    hosted_nano: int = 0  # for tools that run at the provider
     price: Price | None
 
     def entry(self, status: Status, usage: Usage, bill: Bill, **more: Any) -> Entry:  # noqa: ANN401 - Entry's fields
@@ -122,6 +109,7 @@ def intent_of(
         input_estimate=estimate(max(0, size - request.media_bytes)) + request.media * MEDIA_TOKENS // 2,
         input_bound=bound(request, size),
         max_output=target.max_output(request) * request.choices,
+        hosted_nano=hosted_bound(request, target),
         price=target.price_at(at),
     )
 
@@ -129,9 +117,8 @@ def intent_of(
 class Attempt:
     """An admitted call while it runs."""
 
-    def __init__(self, intent: Intent, clock: Clock, *, held: bool) -> None:
+    def __init__(self, intent: Intent, clock: Clock) -> None:
         self.intent = intent
-        self._held = held
         self.fault: Fault | None = None
         self.stopped = False
         self._clock = clock

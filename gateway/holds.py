@@ -88,7 +88,7 @@ class Holds:
                 f"The model {intent.alias!r} has no price, and {_name(against[0])} counts against a budget.",
                 f"Set models.{intent.alias}.input_usd_per_mtok and output_usd_per_mtok.",
             )
-        return prices.ceiling(intent.input_bound, intent.max_output, intent.price)
+        return prices.ceiling(intent.input_bound, intent.max_output, intent.price) + intent.hosted_nano
 
     async def _make_room(self, account_id: str, against: tuple[Budget, ...], amount: int) -> None:
         """Return when there may be room now. What others hold is waited for a moment before that is a no."""

@@ -136,7 +136,7 @@ class Lender:
         return groups
 
     def _is_pressed(self, account_id: str, key: str, now: float) -> bool:
-        return self._pressed.get((account_id, key), (None, 0.0))[1] > now
+        return self._pressed.get((account_id, key), (None, 0))[1] > now
 
     async def _look(self) -> None:
         try:
@@ -154,7 +154,7 @@ class Lender:
             mine = sa.tuple_(table.c.account_id, table.c.key).in_(part)
             for row in await self._db.read(sa.select(table.c.account_id, table.c.key, table.c.wanted_at).where(mine)):
                 place = (row.account_id, row.key)
-                if row.wanted_at is not None and row.wanted_at != self._pressed.get(place, (None, 0.0))[0]:
+                if row.wanted_at is not None and row.wanted_at != self._pressed.get(place, (None, 0))[0]:
                     self._pressed[place] = (row.wanted_at, now + PRESSED_S)
                     found.append(place)
         return found

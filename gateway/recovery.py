@@ -13,7 +13,7 @@ import anyio
 
 from gateway.attempt import Intent, Opened, facts
 from gateway.flush import BATCH, Happened, unit
-from kit.db import Database, Lane, Tx
+from kit.db import Database, Lane
 from kit.journal import Remains, remains
 from kit.observe import log
 from ledger import book, budgets, prices
@@ -41,18 +41,14 @@ async def watch_for_lost(db: Database, folder: Path) -> None:
 
 
 async def _settle(db: Database, one: Remains) -> int:
-    """All its attempts, then its leases. One that can't be settled keeps the journal, and what was held for it."""
+    """All its attempts, then its leases."""
     found = {left.key: (left.record, left.note) for left in one.left}
     for id_, body in (await db.write(lambda tx: book.intents_of(tx, one.journal))).items():
         found.setdefault(id_, (json.loads(body), None))  # a power cut may have taken the journal's last lines
     settled = [_settled(record, note) for record, note in found.values()]
     for start in range(0, len(settled), BATCH):
         await db.write(unit(settled[start : start + BATCH], worker=one.journal), lane=Lane.BULK)
-
-    def release(tx: Tx) -> int:
-        return budgets.release_of(tx, one.journal)
-
-    await db.write(release)
+    await db.write(lambda tx: budgets.release_of(tx, one.journal))
     one.remove()
     if settled:
         log.warning("settled what a dead worker left", attempts=len(settled), journal=one.journal)

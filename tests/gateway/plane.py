@@ -163,7 +163,7 @@ async def prepare_postgres(url: str, signer: Signer) -> None:
 async def open_plane(
     folder: Path, models: Mapping[str, Mapping[str, Any]], *, url: str | None = None, **settings: object
 ) -> AsyncIterator[Plane]:
-    """`url` is a PostgreSQL database that has its tables; without it SQLite in the folder, made when it is not there."""
+    """`url` is a PostgreSQL database that has its tables; without it SQLite in the folder, made when it is missing."""
     signer = Signer.open(folder / "keys" / "tokens.pem")
     if url is None and not (folder / "plane.db").exists():
         prepare(folder / "plane.db", signer)

@@ -32,6 +32,29 @@ def test_an_alias_has_a_plain_name() -> None:
         GatewaySettings.model_validate({"models": {"My Model": {"model": "gpt"}}})
 
 
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"scope": "session", "limit_usd": "1.00"}, "Input should be 'account'"),
+        ({"scope": "account", "limit_usd": 1.0}, "valid string"),
+        ({"scope": "account", "limit_usd": "-1"}, "not an amount of dollars"),
+        ({"scope": "account", "limit_usd": "1.00", "period": "week"}, "Input should be 'hour'"),
+        ({"scope": "account", "limit_usd": "1.00", "subject": "x"}, "has no `subject`"),
+        ({"scope": "account"}, "Field required"),
+    ],
+)
+def test_a_wrong_budget_is_an_error(entry: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        GatewaySettings.model_validate({"budgets": [entry]})
+
+
+def test_the_same_budget_twice_is_an_error() -> None:
+    one = {"scope": "flow", "period": "day", "limit_usd": "1.00"}
+    with pytest.raises(ValidationError, match="same scope, subject, period and kind"):
+        GatewaySettings.model_validate({"budgets": [one, one | {"limit_usd": "2.00"}]})
+    GatewaySettings.model_validate({"budgets": [one, one | {"kind": "soft"}, one | {"subject": "pay"}]})
+
+
 def test_a_key_is_never_printed() -> None:
     alias = ModelAlias.model_validate({"model": "gpt", "api_key": "sk-secret"})
     assert "sk-secret" not in repr(alias)

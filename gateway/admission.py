@@ -14,6 +14,7 @@ from gateway.holds import Holds
 from gateway.models import Models
 from gateway.refusals import Limited
 from gateway.upstream import Route, Target
+from gateway.wires.neutral import unsupported
 from kit.clock import Clock
 from kit.errors import Fault, Missing, Refused
 from kit.limits import Pace
@@ -103,7 +104,10 @@ class Admission:
             self._refuse(call, Limited(f"This agent may ask {route.alias!r} {most} times a minute.", wait_s))
 
     def _check_hosted(self, call: Call, route: Route) -> None:
-        """Tools that run at the provider: each listed by the flow without a condition, and priced at every upstream."""
+        """Tools that run at the provider: each listed by the flow without a condition, and priced at every upstream.
+
+        Until their calls are counted they are refused even then: what can't be billed does not run.
+        """
         listed = {
             grant.tool
             for grant in call.principal.charter.tools
@@ -128,6 +132,7 @@ class Admission:
                         f"Set models.{route.alias}.hosted_usd.",
                     ),
                 )
+        self._refuse(call, unsupported(f"Billing the tool {call.request.hosted[0]!r}, which runs at the provider,"))
 
     def _refuse(self, call: Call, fault: Fault) -> NoReturn:
         self._note(call, fault, "routing")

@@ -140,8 +140,17 @@ class Client:
 
     async def post(self, target: Target, url: URL, headers: Mapping[str, str], body: bytes) -> Answer:
         """Ask; the answer's head, whatever its status. UpstreamFailed says whether it was reached at all."""
+        return await self._ask("POST", target, url, f"{_lines(headers)}content-length: {len(body)}\r\n", body)
+
+    async def look(self, target: Target, url: URL, headers: Mapping[str, str]) -> int:
+        """The status of a GET; its body is of no interest."""
+        answer = await self._ask("GET", target, url, _lines(headers), b"")
+        answer.close()
+        return answer.status
+
+    async def _ask(self, method: str, target: Target, url: URL, lines: str, body: bytes) -> Answer:
         server, start = self._known.get(url) or self._learn(url)
-        head = f"{start}{_lines(headers)}content-length: {len(body)}\r\n\r\n".encode("latin-1")
+        head = f"{method} {start}{lines}\r\n".encode("latin-1")
         connection = await server.connection(target.settings.connect_s)
         try:
             connection.patience_s = target.settings.first_byte_s
@@ -166,7 +175,7 @@ class Client:
         if place not in self._servers:
             self._servers[place] = _Server(host, port, self._tls if url.scheme == "https" else None)
         named = url.host_port_subcomponent
-        start = f"POST {url.raw_path_qs} HTTP/1.1\r\nhost: {named}\r\naccept-encoding: identity\r\n"
+        start = f"{url.raw_path_qs} HTTP/1.1\r\nhost: {named}\r\naccept-encoding: identity\r\n"
         self._known[url] = (self._servers[place], start)
         return self._known[url]
 

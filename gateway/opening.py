@@ -7,12 +7,14 @@ from functools import partial
 from pathlib import Path
 
 import anyio
+from anyio.abc import TaskGroup
 
 from control.identity.sessions import Doorkeeper
 from gateway.admission import Admission
 from gateway.app import GatewayApp
-from gateway.client import open_client
-from gateway.flush import open_flush
+from gateway.checks import Checks
+from gateway.client import Client, open_client
+from gateway.flush import Flush, open_flush
 from gateway.holds import Holds
 from gateway.keys import Keys
 from gateway.lender import Lender, open_lender
@@ -38,7 +40,7 @@ class Gateway:
 
     app: Callable[[Doorkeeper], GatewayApp]
     models: Models
-    routing: Routing
+    checks: Checks
     settled: Callable[[], Awaitable[None]]
     """Wait until what happened so far is in the ledger: before a figure is read that must be whole."""
 
@@ -49,11 +51,8 @@ async def open_gateway(
 ) -> AsyncIterator[Gateway]:
     """Open before the listeners and close after them, while the database is open. `folder` holds the journals."""
     clock = clock or Clock()
-    keys, routing = Keys(), Routing(clock)
-    models = Models(settings, keys)
     await settle_lost(db, folder)
-    journal = Journal(folder)
-    purse = Purse()
+    journal, purse = Journal(folder), Purse()
     lender = Lender(db=db, purse=purse, worker=journal.name, clock=clock)
     try:
         async with (
@@ -73,31 +72,40 @@ async def open_gateway(
                 strict=settings.strict,
             )
             tasks.start_soon(watch_for_lost, db, folder)
-            admission = Admission(models=models, holds=holds, flush=flush, clock=clock)
-            voices = Voices(models, client, keys)
-
-            def app(doorkeeper: Doorkeeper) -> GatewayApp:
-                lookout = Lookout(doorkeeper, bus, clock, drain_s=settings.drain_s)
-                tasks.start_soon(lookout.run)
-                relay = Relay(
-                    admission=admission,
-                    routing=routing,
-                    voices=voices,
-                    holds=holds,
-                    flush=flush,
-                    lookout=lookout,
-                    settings=settings,
-                    clock=clock,
-                )
-                return GatewayApp(doorkeeper=doorkeeper, settings=settings, models=models, relay=relay)
-
             try:
-                yield Gateway(app=app, models=models, routing=routing, settled=holds.settled)
+                yield _built(settings, bus, clock, tasks, holds, flush, client)
             finally:
                 tasks.cancel_scope.cancel()
     finally:
         with anyio.move_on_after(END_S, shield=True):
             await _end(lender, journal)
+
+
+def _built(
+    settings: GatewaySettings, bus: Bus, clock: Clock, tasks: TaskGroup, holds: Holds, flush: Flush, client: Client
+) -> Gateway:
+    keys, routing = Keys(), Routing(clock)
+    models = Models(settings, keys)
+    admission = Admission(models=models, holds=holds, flush=flush, clock=clock)
+    voices = Voices(models, client, keys)
+
+    def app(doorkeeper: Doorkeeper) -> GatewayApp:
+        lookout = Lookout(doorkeeper, bus, clock, drain_s=settings.drain_s)
+        tasks.start_soon(lookout.run)
+        relay = Relay(
+            admission=admission,
+            routing=routing,
+            voices=voices,
+            holds=holds,
+            flush=flush,
+            lookout=lookout,
+            settings=settings,
+            clock=clock,
+        )
+        return GatewayApp(doorkeeper=doorkeeper, settings=settings, models=models, relay=relay)
+
+    checks = Checks(models=models, routing=routing, client=client, keys=keys, clock=clock)
+    return Gateway(app=app, models=models, checks=checks, settled=holds.settled)
 
 
 async def _end(lender: Lender, journal: Journal) -> None:

@@ -24,6 +24,7 @@ from preloop.commands import (
     executions,
     flows,
     images,
+    models,
     policy,
     sessions,
     spend,
@@ -54,6 +55,7 @@ NOUNS = {
     "audit": audit.app,
     "tools": tools.app,
     "budgets": budgets.app,
+    "models": models.app,
 }
 for name, group in NOUNS.items():
     app.add_typer(group, name=name)
@@ -62,7 +64,7 @@ app.command()(doctor.doctor)
 
 Config = Annotated[Path | None, typer.Option(help="The settings file; default preloop.toml in this folder.")]
 Data = Annotated[Path | None, typer.Option(help="The data folder; default ./.preloop.")]
-NOT_YET = ((app, "serve"), (app, "models"), (flows.app, "render"))
+NOT_YET = ((app, "serve"), (flows.app, "render"))
 
 
 @app.command()

@@ -21,7 +21,7 @@ from mcp_server.app import McpEndpoint
 from mcp_server.settings import McpSettings
 from preloop.house import House, Place
 from web import app as web
-from web.parts import Check
+from web.parts import Check, Upstreams
 
 MCP = "/mcp/v1"
 
@@ -64,9 +64,12 @@ async def open_doors(house: House, place: Place | str) -> AsyncIterator[Doors]:
         Listener.PEOPLE: house.settings.server.names,
         Listener.CONTAINERS: frozenset({"preloop", "localhost", "127.0.0.1"} | _gateway_address(place)),
     }
-    rest: dict[Listener, ASGIApp] = {Listener.PEOPLE: _pages(house, place), Listener.CONTAINERS: _inner(house)}
     folder = house.settings.data / "journal"
     async with open_gateway(db=house.db, bus=house.bus, settings=settings, folder=folder) as gateway:
+        rest: dict[Listener, ASGIApp] = {
+            Listener.PEOPLE: _pages(house, place, gateway.checks),
+            Listener.CONTAINERS: _inner(house),
+        }
 
         def front(listener: Listener) -> ASGIApp:
             wires = gateway.app(Doorkeeper(house.db, house.bus, listener))
@@ -78,7 +81,7 @@ async def open_doors(house: House, place: Place | str) -> AsyncIterator[Doors]:
             yield Doors(people=people, containers=containers, endpoint=endpoint)
 
 
-def _pages(house: House, place: Place | str) -> Starlette:
+def _pages(house: House, place: Place | str, upstreams: Upstreams) -> Starlette:
     async def database() -> None:
         await house.db.read(sa.select(1))
 
@@ -96,6 +99,7 @@ def _pages(house: House, place: Place | str) -> Starlette:
         known=house.settings.known(),
         checks=checks,
         limits=limits(house.settings.budgets),
+        upstreams=upstreams,
     )
 
 

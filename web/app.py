@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -34,6 +34,7 @@ from web import (
     hooks,
     links,
     live,
+    models,
     openapi,
     policy,
     repricing,
@@ -43,7 +44,7 @@ from web import (
     tools,
     users,
 )
-from web.parts import Check, Parts, parts
+from web.parts import Check, Parts, Upstreams, parts
 from web.render import BUILD, STATIC, fault_page
 from web.settings import WebSettings
 
@@ -52,7 +53,7 @@ READY_S = 2.0
 PROGRAMS = ("/api/", "/hooks/", "/healthz", "/readyz", "/metrics")
 ROOMS = (
     *(dashboard, executions, flows, approvals, grants, policy, budgets, spend, repricing),
-    *(sessions, tools, users, tokens),
+    *(sessions, tools, models, users, tokens),
 )
 
 
@@ -66,22 +67,11 @@ def build(
     known: Known,
     checks: Mapping[str, Check] | None = None,
     limits: Limits | None = None,
+    upstreams: Upstreams | None = None,
 ) -> Starlette:
     """The application; `checks` are the named questions of /readyz, each awaited with a limit of its own."""
-    operations = [operation for room in ROOMS for operation in room.operations]
     app = Starlette(
-        routes=[
-            *(route for room in ROOMS for route in room.routes),
-            *auth.routes,
-            *links.routes,
-            *hooks.routes,
-            *live.routes,
-            *openapi.routes(operations),
-            openapi.described(operations, settings.url),
-            *figures.routes,
-            *_plain(),
-            Mount("/static/" + BUILD, _kept(StaticFiles(directory=STATIC))),
-        ],
+        routes=_routes(settings),
         middleware=_layers(settings),
         exception_handlers={HTTPException: _as_fault},
     )
@@ -95,8 +85,25 @@ def build(
         known=known,
         checks=dict(checks or {}),
         limits=limits or Limits(),
+        upstreams=upstreams,
     )
     return app
+
+
+def _routes(settings: WebSettings) -> list[BaseRoute]:
+    operations = [operation for room in ROOMS for operation in room.operations]
+    return [
+        *(route for room in ROOMS for route in room.routes),
+        *auth.routes,
+        *links.routes,
+        *hooks.routes,
+        *live.routes,
+        *openapi.routes(operations),
+        openapi.described(operations, settings.url),
+        *figures.routes,
+        *_plain(),
+        Mount("/static/" + BUILD, _kept(StaticFiles(directory=STATIC))),
+    ]
 
 
 def _layers(settings: WebSettings) -> list[Middleware]:
@@ -146,7 +153,7 @@ async def _as_fault(request: Request, error: Exception) -> Response:
 
 
 ABSENT = (
-    *("/audit", "/settings", "/api/flow.schema.json", "/api/v1/models", "/api/v1/audit"),
+    *("/audit", "/settings", "/api/flow.schema.json", "/api/v1/audit"),
     *("/api/v1/settings", "/api/v1/flows/{name}/render", "/api/v1/flows/{name}/health"),
     "/api/v1/executions/{id}/artifacts",
 )

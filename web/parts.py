@@ -1,8 +1,8 @@
 """What the people's door is given when it is built, and how a handler reaches it."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Protocol, cast
 
 from starlette.requests import HTTPConnection
 
@@ -21,6 +21,14 @@ Check = Callable[[], Awaitable[None]]
 """A named question of /readyz: returns when the part answers, raises when it does not."""
 
 
+class Upstreams(Protocol):
+    """The models' upstreams, as the gateway knows them. Each is a dataclass with the fields of `shapes.Upstream`."""
+
+    def standings(self) -> Sequence[object]: ...
+
+    async def check(self) -> Sequence[object]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """Neighbours and settings of this listener."""
@@ -36,6 +44,8 @@ class Parts:
     checks: Mapping[str, Check] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     """Of the budgets, as the settings have them."""
+    upstreams: Upstreams | None = None
+    """None where no gateway runs in this process."""
     clock: Clock = field(default_factory=Clock)
     looks: Pace = field(default_factory=lambda: Pace(burst=600, every_s=0.2))
     """How often one address may look at one approval through its link,"""

@@ -33,7 +33,7 @@ from ledger.prices import Usage
 from preloop.database import open_database
 from tests.control.house import ACCOUNT, House, fits, learn, revoke_session
 from web import app as web
-from web.parts import Check
+from web.parts import Check, Upstreams
 from web.settings import WebSettings
 
 FLOW = """
@@ -137,7 +137,9 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(folder: Path, settings: WebSettings | None = None, url: str | None = None) -> AsyncIterator[World]:
+async def open_world(
+    folder: Path, settings: WebSettings | None = None, url: str | None = None, upstreams: Upstreams | None = None
+) -> AsyncIterator[World]:
     """Everything real but the agents; the database is a file in `folder`, or PostgreSQL at `url`."""
     bus = Bus()
     db = await open_database(folder, url, bus)
@@ -161,6 +163,7 @@ async def open_world(folder: Path, settings: WebSettings | None = None, url: str
         desk=desk,
         known=Known(models=["default"], servers=["payments"], groups=["finance", "alone"], rule=rules.check),
         checks={"database": _asks(house)},
+        upstreams=upstreams,
     )
     try:
         yield World(house=house, app=app)

@@ -36,7 +36,8 @@ def withdraw(tx: Tx, ended: Row[Any], cause: Cause | None) -> None:
         requests.count(tx, row, "withdrawn")
         data = {"approval": row.id, "status": "withdrawn", "by": None, "reason": None}
         events.append(tx, ended.account_id, ended.id, "approval.closed", **data)
-    tx.execute(sa.update(approvals).where(mine, approvals.c.status == "approved").values(status="lapsed"))
+    for row in tx.execute(sa.select(approvals).where(mine, approvals.c.status == "approved")).all():
+        _lapse(tx, row)
     open_ = sa.select(tool_calls.c.id).where(
         tool_calls.c.execution_id == ended.id, tool_calls.c.status.in_([Status.READY, Status.WAITING])
     )
@@ -54,8 +55,7 @@ def recall(tx: Tx, call_id: str, reason: str) -> bool:
     if row is not None:
         if requests.close(tx, row, "withdrawn", by=None, reason=reason) and row.execution_id:
             lifecycle.waiting(tx, row.execution_id, row.account_id, opened=False)
-        unused = sa.update(approvals).where(approvals.c.id == row.id, approvals.c.status == "approved")
-        tx.execute(unused.values(status="lapsed"))
+        _lapse(tx, row)
     return True
 
 
@@ -77,14 +77,20 @@ def late(tx: Tx, row: Row[Any]) -> bool:
 
 def lapsed(tx: Tx, row: Row[Any]) -> None:
     """A yes was not used in time, and its call is over. `row` is locked."""
+    if _lapse(tx, row):
+        toolcalls.close(tx, row.call_id, Status.EXPIRED, UNUSED)
+
+
+def _lapse(tx: Tx, row: Row[Any]) -> bool:
+    """An unused yes is worth nothing any more, and the record says so; False where there was none. `row` is locked."""
     unused = sa.update(approvals).where(approvals.c.id == row.id, approvals.c.status == "approved")
     if not tx.changed(unused.values(status="lapsed")):
-        return
+        return False
     requests.count(tx, row, "lapsed")
     stream = row.execution_id or row.session_id
     events.append(tx, row.account_id, stream, "approval.lapsed", approval=row.id, call=row.call_id)
-    toolcalls.close(tx, row.call_id, Status.EXPIRED, UNUSED)
     tx.wake(requests.TOPIC)
+    return True
 
 
 def nobody(tx: Tx, principal: Principal, ask: Ask, directory: Directory) -> str | None:

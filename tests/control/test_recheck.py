@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from control.approvals import pins
+from control import events
+from control.approvals import endings, pins, requests
 from control.executions import lifecycle, toolcalls
 from control.executions.states import Cause
 from control.identity import charter as charters
@@ -142,3 +143,24 @@ async def test_a_call_of_an_ended_run_is_told_so(house: House) -> None:
     row = await toolcalls.look(house.db, call)
     assert (row.status, row.is_error) == ("withdrawn", True)
     assert (await house.approval(call)).status == "lapsed"
+
+
+async def recalled(house: House, principal: Principal, call: str) -> None:
+    assert await house.db.write(lambda tx: endings.recall(tx, call, "Not needed any more."))
+
+
+async def left_alone(house: House, principal: Principal, call: str) -> None:
+    await house.age(call, timedelta(minutes=11))
+    await house.db.write(house.desk.expire)
+
+
+@pytest.mark.parametrize("happens", [ended, recalled, left_alone])
+async def test_however_a_yes_lapses_the_record_and_the_figures_say_so(house: House, happens: Happening) -> None:
+    principal, call = await approved(house)
+    approval = await house.approval(call)
+    before = requests.OUTCOMES.value("pay", approval.rule, "lapsed")
+    await happens(house, principal, call)
+    assert (await house.approval(call)).status == "lapsed"
+    recorded = await events.read(house.db, ACCOUNT, principal.stream)
+    assert [e.data for e in recorded if e.type == "approval.lapsed"] == [{"approval": approval.id, "call": call}]
+    assert requests.OUTCOMES.value("pay", approval.rule, "lapsed") == before + 1

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from kit.db import Tx
+from kit.prepared import Prepared
 from ledger.limits import Budget, Charge
 from ledger.purse import Part, Want
 from ledger.tables import budgets, leases
@@ -125,6 +126,10 @@ def _refused(tx: Tx, worker: str, account_id: str, budget: Budget) -> Exhausted:
 
 def _spend(tx: Tx, account_id: str, total: Charge) -> int:
     """What is spent of it now."""
+    moves = {"spent": total.spent_nano, "held": total.held_nano, "most": total.budget.limit_nano}
+    known = tx.run(_SPENT, {"account": account_id, "budget": total.budget.key} | moves).first()
+    if known is not None:
+        return int(known.spent_nano)
     row = _new(tx, account_id, total.budget) | {"spent_nano": total.spent_nano, "held_nano": total.held_nano}
     changed = {
         "spent_nano": budgets.c.spent_nano + total.spent_nano,
@@ -156,10 +161,34 @@ def _move(tx: Tx, account_id: str, key: str, *, held: int) -> None:
 
 def _lend(tx: Tx, worker: str, account_id: str, key: str, amount_nano: int) -> None:
     """Make a worker's lease so much larger, or smaller."""
+    named = {"by": worker, "account": account_id, "budget": key}
+    if tx.run(_LENT, named | {"more": amount_nano}).rowcount:
+        return
     row = {"worker": worker, "account_id": account_id, "budget_key": key, "amount_nano": amount_nano}
     keys = ["worker", "account_id", "budget_key"]
     changed = {"amount_nano": leases.c.amount_nano + amount_nano}
     tx.execute(tx.insert(leases).values(row).on_conflict_do_update(index_elements=keys, set_=changed))
+
+
+_SPENT = Prepared(
+    sa.update(budgets)
+    .where(budgets.c.account_id == sa.bindparam("account"), budgets.c.key == sa.bindparam("budget"))
+    .values(
+        spent_nano=budgets.c.spent_nano + sa.bindparam("spent"),
+        held_nano=budgets.c.held_nano + sa.bindparam("held"),
+        limit_nano=sa.bindparam("most"),
+    )
+    .returning(budgets.c.spent_nano)
+)
+_LENT = Prepared(
+    sa.update(leases)
+    .where(
+        leases.c.worker == sa.bindparam("by"),
+        leases.c.account_id == sa.bindparam("account"),
+        leases.c.budget_key == sa.bindparam("budget"),
+    )
+    .values(amount_nano=leases.c.amount_nano + sa.bindparam("more"))
+)
 
 
 def _mine(account_id: str, key: str) -> sa.ColumnElement[bool]:

@@ -8,6 +8,8 @@ from preloop.exports import Key, Used
 
 FINEST = -9
 """Digits after the point that we have: nano-dollars."""
+NOTHING = Used(cost_usd=Decimal())
+"""What we know of a model that nobody called."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
@@ -28,7 +30,7 @@ def compare(ours: Mapping[Key, Used], theirs: Mapping[Key, Used], tolerance: Dec
             model=key[1],
             ours=ours.get(key),
             theirs=theirs.get(key),
-            differs=_differs(ours.get(key) or Used(), theirs.get(key) or Used(), tolerance),
+            differs=_differs(ours.get(key) or NOTHING, theirs.get(key) or Used(), tolerance),
         )
         for key in sorted({*ours, *theirs})
     ]

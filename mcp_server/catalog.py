@@ -99,12 +99,13 @@ class Catalog:
             for tool, definition in (upstream.definitions or {}).items()
             if (found := matching(grants, upstream.name, tool))
         }
-        visible = names([definition for definition, _ in allowed.values()])  # the held ones too: names stay as they are
-        return {
-            name: Offer(name=name, definition=definition, grants=allowed[definition.server, definition.tool][1])
-            for name, definition in visible.items()
+        visible = names(allowed)  # the held ones too: names stay as they are
+        offers = [
+            Offer(name=visible[key], definition=definition, grants=found)
+            for key, (definition, found) in allowed.items()
             if self._trust.serves(definition)
-        }
+        ]
+        return {offer.name: offer for offer in sorted(offers, key=lambda offer: offer.name)}
 
 
 def _speaks_of(grant: ToolGrant, upstream: Upstream) -> bool:

@@ -5,7 +5,6 @@ Lists of several servers are joined. Two prompts of one name are told apart as t
 the first one's. Nothing here is gated: an upstream whose resources are secrets has no business in a charter.
 """
 
-from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +32,7 @@ from mcp_server.catalog import Catalog
 from mcp_server.hearing import Context, Hearing, exchange_of, is_older, session_of
 from mcp_server.manner import Message
 from mcp_server.post import Broken
+from mcp_server.schema import names
 from mcp_server.upstream import Upstream
 
 FRESH_S = 5.0
@@ -183,13 +183,10 @@ class Passthrough:
 
 
 def _prompts(found: Sequence[Entry]) -> dict[str, Entry]:
-    """Visible name → prompt: its own name, or `server__name` where several servers have it."""
-    times = Counter(str(entry.raw.get("name")) for entry in found)
-    named = {}
-    for entry in found:
-        name = str(entry.raw.get("name"))
-        named[name if times[name] == 1 else f"{entry.upstream.name}__{name}"] = entry
-    return named
+    """Visible name → prompt, told apart as tools are."""
+    owned = {(entry.upstream.name, str(entry.raw.get("name"))): entry for entry in found}
+    visible = names(owned)
+    return {visible[key]: entry for key, entry in owned.items()}
 
 
 def _without_meta(ctx: Context) -> Message:

@@ -5,7 +5,7 @@ the description, `justification`) goes into a copy at listing time and is taken 
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -159,9 +159,11 @@ def part(
     return rest, said
 
 
-def names(definitions: Sequence[Definition]) -> dict[str, Definition]:
-    """Visible names: the tool's own, or `server__tool` for all of one name where two servers have it."""
-    times = Counter(definition.tool for definition in definitions)
-    joined = {f"{d.server}__{d.tool}" for d in definitions if times[d.tool] > 1}
-    shown = {f"{d.server}__{d.tool}" if times[d.tool] > 1 or d.tool in joined else d.tool: d for d in definitions}
-    return dict(sorted(shown.items()))
+def names(owned: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """(server, its name for a thing) → the visible name: its own, or `server__name` for all of one name where two
+    servers have it, and for a name that looks like one of those."""
+    times = Counter(name for _, name in owned)
+    joined = {f"{server}__{name}" for server, name in owned if times[name] > 1}
+    return {
+        (server, name): f"{server}__{name}" if times[name] > 1 or name in joined else name for server, name in owned
+    }

@@ -27,8 +27,9 @@ TOOLS = ("steps", "capabilities", "question", "slow")
 class Offers:
     """`open` is what `slow` waits for; `asked` are the methods that reached it; `news` may be published."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *prompts: str) -> None:
         self.name = name
+        self.prompts = ("greet", f"only-{name}", *prompts)
         self.asked: list[str] = []
         self.open = anyio.Event()
         self.started = anyio.Event()
@@ -70,7 +71,7 @@ class Offers:
         return _text(",".join(declared.model_dump(exclude_none=True)) if declared else "")
 
     async def _prompts(self, ctx: Context, params: PaginatedRequestParams) -> Answer:
-        return ENVELOPE | {"prompts": [{"name": "greet"}, {"name": f"only-{self.name}"}]}
+        return ENVELOPE | {"prompts": [{"name": name} for name in self.prompts]}
 
     async def _prompt(self, ctx: Context, params: GetPromptRequestParams) -> Answer:
         said = {"role": "user", "content": {"type": "text", "text": f"{params.name} of {self.name}"}}
@@ -94,9 +95,9 @@ def _text(said: str) -> Answer:
 
 
 @asynccontextmanager
-async def offers(name: str) -> AsyncIterator[tuple[Offers, str]]:
-    """A running one, and its URL."""
-    made = Offers(name)
+async def offers(name: str, *prompts: str) -> AsyncIterator[tuple[Offers, str]]:
+    """A running one, and its URL; with these prompts beside its usual ones."""
+    made = Offers(name, *prompts)
     manager = StreamableHTTPSessionManager(made.server())
     async with manager.run(), anyio.create_task_group() as listening:
         url: str = await listening.start(serve, StreamableHTTPASGIApp(manager))

@@ -52,6 +52,21 @@ async def test_prompts_of_two_servers_are_told_apart(two: Two, era: Era) -> None
     assert said.content.text == "greet of other"
 
 
+async def test_a_prompt_that_is_named_as_if_it_were_another_server_s_does_not_take_its_place(tmp_path: Path) -> None:
+    async with offers("one") as (_, one), offers("other") as (_, other), offers("third", "one__greet") as (_, third):
+        urls = {"one": one, "other": other, "third": third}
+        made = {name: UpstreamServer.model_validate({"url": url, "pin": "first-use"}) for name, url in urls.items()}
+        async with plane(tmp_path, **made) as up:
+            _, token = await up.enrolled(BOTH)
+            async with up.client(token, "2026-07-28") as client:
+                names = {prompt.name for prompt in (await client.list_prompts()).prompts if "greet" in prompt.name}
+                assert names == {"one__greet", "other__greet", "third__greet", "third__one__greet"}
+                for name, said in (("one__greet", "greet of one"), ("third__one__greet", "one__greet of third")):
+                    [message] = (await client.get_prompt(name)).messages
+                    assert isinstance(message.content, TextContent)
+                    assert message.content.text == said
+
+
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_server_the_charter_does_not_name_offers_nothing(two: Two, era: Era) -> None:
     up, _, other = two

@@ -115,6 +115,5 @@ def test_a_definition_nobody_could_check_against_is_refused(broken: dict[str, ob
 
 
 def test_one_name_on_two_servers_is_told_apart_visibly() -> None:
-    shown = schema.names([tool("pay"), tool("pay", "bank"), tool("look"), tool("bank__pay", "third")])
-    assert list(shown) == ["bank__pay", "look", "payments__pay", "third__bank__pay"]
-    assert shown["bank__pay"].server == "bank"
+    owned = [("payments", "pay"), ("bank", "pay"), ("payments", "look"), ("third", "bank__pay")]
+    assert list(schema.names(owned).values()) == ["payments__pay", "bank__pay", "look", "third__bank__pay"]

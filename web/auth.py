@@ -30,7 +30,12 @@ _hashing = anyio.Semaphore(2)
 
 
 def cookie_name(connection: HTTPConnection) -> str:
-    return "__Host-preloop" if parts(connection).settings.secure else "preloop"
+    return named(secure=parts(connection).settings.secure)
+
+
+def named(*, secure: bool) -> str:
+    """The cookie's name; under https a browser binds it to this host alone."""
+    return "__Host-preloop" if secure else "preloop"
 
 
 def bearer(connection: HTTPConnection) -> str | None:

@@ -73,7 +73,7 @@ def document(operations: Sequence[Operation], url: str) -> dict[str, Any]:
             "schemas": definitions["$defs"],
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer"},
-                "cookie": {"type": "apiKey", "in": "cookie", "name": "preloop"},
+                "cookie": {"type": "apiKey", "in": "cookie", "name": auth.named(secure=url.startswith("https:"))},
             },
         },
     }

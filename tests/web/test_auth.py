@@ -52,7 +52,9 @@ async def test_over_https_the_cookie_is_bound_to_the_host(tmp_path: Path) -> Non
     async with open_world(tmp_path, settings) as world, world.client() as http:
         token = await world.token(kind="sign_in")
         answer = await http.post("/signin", data={"token": token})
+        described = (await http.get("/api/openapi.json")).json()["components"]["securitySchemes"]["cookie"]
     assert answer.headers["set-cookie"].startswith("__Host-preloop=")
+    assert described["name"] == "__Host-preloop"
     assert "Secure" in answer.headers["set-cookie"]
     assert "strict-transport-security" in answer.headers
 

@@ -1,6 +1,7 @@
 """`preloop doctor`: what this machine can run."""
 
 import shutil
+import sys
 
 import anyio
 import typer
@@ -10,14 +11,21 @@ from preloop import show
 from preloop.commands.options import Json
 from preloop.settings import Settings, load
 
+MACOS = sys.platform == "darwin"
+PROGRAMS = {
+    "node": ("nodejs", "node", "builds agent images"),
+    "chromium": ("chromium", "--cask chromium", "runs the browser tests"),
+}
+"""Program → Debian's package, Homebrew's, and what it is good for."""
+
 
 def doctor(json_: Json = False) -> None:
     """What this machine has of what Preloop can use, and how to get the rest; exit 1 when something is missing."""
     settings = load()
     rows = [("data folder", str(settings.data.resolve()), ""), anyio.run(_engine, settings)]
-    for program, why in (("node", "builds agent images"), ("chromium", "runs the browser tests")):
-        found = shutil.which(program)
-        rows.append((program, found or "missing", "" if found else f"apt-get install {program}: {why}"))
+    for program, (package, formula, why) in PROGRAMS.items():
+        found, how = shutil.which(program), f"brew install {formula}" if MACOS else f"apt-get install {package}"
+        rows.append((program, found or "missing", "" if found else f"{how}: {why}"))
     if json_:
         show.as_json([{"part": part, "found": found, "hint": hint} for part, found, hint in rows])
     else:

@@ -161,9 +161,7 @@ ABSENT = (
 
 
 async def absent(request: Request) -> Response:
-    raise asgi.refusal(
-        501, "not_supported_yet", "This address is known but not built yet.", "CHANGELOG.md has what is."
-    )
+    raise asgi.not_yet("This address is known but not built yet.", "CHANGELOG.md has what is.")
 
 
 async def healthy(request: Request) -> Response:

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from control.executions import intake
 from control.tables import flows
-from kit import canonical, webhooks
+from kit import asgi, canonical, webhooks
 from kit.errors import Invalid, Unauthorized
 from kit.secrets import Sealer
 from web.auth import bearer
@@ -94,8 +94,7 @@ def _payload(body: bytes) -> object:
 
 
 async def not_yet(request: Request) -> Response:
-    raise Invalid(
-        "not_supported_yet",
+    raise asgi.not_yet(
         f"Events from {request.url.path.rsplit('/', 1)[-1]} can't be received yet.",
         "Send a Standard Webhook to /hooks/flows/{flow} for now.",
     )

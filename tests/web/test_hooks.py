@@ -102,4 +102,4 @@ async def test_a_body_that_is_too_large_is_refused(world: World) -> None:
 async def test_senders_that_are_not_built_yet_are_refused_by_name(world: World, sender: str) -> None:
     async with world.program() as http:
         answer = await http.post(f"/hooks/{sender}", content=b"{}")
-    assert answer.json()["code"] == "not_supported_yet"
+    assert (answer.status_code, answer.json()["code"]) == (501, "not_supported_yet")

@@ -2,23 +2,18 @@
 promises it relies on. Requests go by `post`.
 
 No failure of one request is raised into the session that all calls share: it comes back as that request's own JSON-RPC
-error, and its code says whether the request can have reached the upstream. No redirect is followed. No answer is longer
-than `MAX_ANSWER`. An address may be private: an admin wrote it into the configuration.
+error. No redirect is followed. No answer is longer than `MAX_ANSWER`. An address may be private: an admin wrote it into
+the configuration.
 """
 
 import httpx2
+from mcp_types import INTERNAL_ERROR
 
-NOT_SENT = -32090
-"""Our code: the upstream cannot have acted on this request."""
-LOST = -32091
-"""Our code: the request went out and no answer came; nobody knows."""
 MAX_ANSWER = 4 * 1024 * 1024
 CONNECT_S = 5.0
 CONNECTIONS = 200
 IDLE_S = 3.0
 """Below the five seconds after which uvicorn closes an idle connection: a request must not meet that."""
-
-_BEFORE_SENDING = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
 
 
 class Wire(httpx2.AsyncBaseTransport):
@@ -35,20 +30,18 @@ class Wire(httpx2.AsyncBaseTransport):
         try:
             response = await self._inner.handle_async_request(request)
             return await self._judge(request, response)
-        except _BEFORE_SENDING as error:
-            return _refusal(request, NOT_SENT, f"no connection ({str(error) or type(error).__name__})")
         except httpx2.TransportError as error:
-            return _refusal(request, LOST, f"the connection broke ({str(error) or type(error).__name__})")
+            return _refusal(request, f"no connection ({str(error) or type(error).__name__})")
 
     async def _judge(self, request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
         if "mcp-session-id" not in request.headers and "mcp-session-id" in response.headers:
             self.session_id = response.headers["mcp-session-id"]
         if 300 <= response.status_code < 400:
             await response.aclose()
-            return _refusal(request, NOT_SENT, "it redirects, and redirects are not followed")
+            return _refusal(request, "it redirects, and redirects are not followed")
         if response.status_code == 404 and request.method == "POST" and "mcp-session-id" in request.headers:
             await response.aclose()  # it was restarted; the specification calls for a new session
-            return _refusal(request, NOT_SENT, "it forgot our session")
+            return _refusal(request, "it forgot our session")
         if not response.headers.get("content-type", "").lower().startswith("application/json"):
             return response
         return await _whole(request, response)
@@ -65,14 +58,14 @@ async def _whole(request: httpx2.Request, response: httpx2.Response) -> httpx2.R
         async for chunk in response.stream:
             body += chunk
             if len(body) > MAX_ANSWER:
-                return _refusal(request, LOST, f"its answer is larger than {MAX_ANSWER // 2**20} MB")
+                return _refusal(request, f"its answer is larger than {MAX_ANSWER // 2**20} MB")
     finally:
         await response.aclose()
     return httpx2.Response(response.status_code, headers=response.headers, content=bytes(body), request=request)
 
 
-def _refusal(request: httpx2.Request, code: int, message: str) -> httpx2.Response:
-    body = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message}}
+def _refusal(request: httpx2.Request, message: str) -> httpx2.Response:
+    body = {"jsonrpc": "2.0", "id": None, "error": {"code": INTERNAL_ERROR, "message": message}}
     return httpx2.Response(503, json=body, request=request)
 
 

@@ -12,13 +12,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
 
+from kit.clock import Clock, rfc3339
 from kit.errors import Fault, Invalid, Missing, Unavailable
 from runner import keeper
 from runner.engine import Exit, Found, Job, LogLine
@@ -81,7 +81,7 @@ class ProcessEngine:
         while True:
             chunk = _read(folder / "output", offset)
             offset += len(chunk)
-            at = _now()
+            at = rfc3339(Clock().now())
             for line in splitter.feed(chunk):
                 yield LogLine(text=line.text, at=at, cursor=f"{offset - line.pending}{'+' if line.cut else ''}")
             if chunk:
@@ -92,7 +92,7 @@ class ProcessEngine:
             if not (ended := _ending(folder) is not None):
                 await anyio.sleep(_POLL_S)
         for text in splitter.rest():
-            yield LogLine(text=text, at=_now(), cursor=str(offset))
+            yield LogLine(text=text, at=rfc3339(Clock().now()), cursor=str(offset))
 
     async def wait(self, handle: str) -> Exit:
         folder = self._folder(handle)
@@ -216,7 +216,3 @@ def _signal(pid: int, signum: int) -> None:
         os.kill(pid, signum)
     except ProcessLookupError:
         return
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -18,6 +18,8 @@ from web.paging import Page
 from web.parts import parts
 from web.render import page
 
+WHOLE = Page(limit=READ_LIMIT - 1)
+"""As much as one read can bring and still know whether there is more."""
 TAIL = 500
 """Log lines a page is drawn with; live.js fetches what comes after them."""
 
@@ -101,9 +103,11 @@ async def executions_page(request: Request, person: Person) -> Response:
 
 
 async def execution_page(request: Request, person: Person) -> Response:
-    given, whole = parts(request), Page(limit=READ_LIMIT)
-    run, db, account_id = await get_execution(request, person), given.db, person.account_id
-    calls = (await reading.tool_calls_listed(db, account_id, run.id, given.clock.now(), whole)).items
+    given, run = parts(request), await get_execution(request, person)
+    db, account_id = given.db, person.account_id
+    listed = await reading.tool_calls_listed(db, account_id, run.id, given.clock.now(), WHOLE)
+    asked = await reading.approvals_listed(db, account_id, WHOLE, execution_id=run.id)
+    models, calls = await costs.model_calls(db, account_id, run.id, WHOLE), listed.items
     live = request.query_params.get("part") is not None
     lines = [] if live else await logs.tail(db, account_id, run.id, TAIL)
     return page(
@@ -113,9 +117,10 @@ async def execution_page(request: Request, person: Person) -> Response:
         run=run,
         calls=calls,
         failed=next((call for call in reversed(calls) if call.status in {"failed", "unknown"}), None),
-        approvals=(await reading.approvals_listed(db, account_id, whole, execution_id=run.id)).items,
+        approvals=asked.items,
         approvers=given.desk.directory,
-        models=(await costs.model_calls(db, account_id, run.id, whole)).items,
+        models=models.items,
+        further={"tool-calls": listed.next, "approvals": asked.next, "model-calls": models.next},
         parts_=charts.split(queued=run.queued_ms, active=run.active_ms, waiting=run.waited_ms),
         lines=lines,
         may_cancel=person.may(Role.OPERATOR) and not run.final,

@@ -4,8 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from control.identity.principals import Role
+from control.tables import tool_calls
+from kit.db import Tx
 from tests.browser.scene import Scene, set_scene
 from tests.web.test_links import found
 from tests.web.world import World
@@ -52,6 +55,23 @@ async def test_a_waiting_run_names_its_approvers_and_the_way_to_them(world: Worl
     assert "Alice Moreau, Bob Okafor" in html
     assert f'href="/approvals/{scene.approval}"' in html
     assert "data-until" in html
+
+
+async def test_a_run_with_more_calls_than_the_page_takes_says_so(world: World) -> None:
+    house = world.house
+    principal = await house.running()
+    first = dict((await house.call_row(await house.call(principal, "get_contract")))._mapping)
+    path = f"/executions/{principal.execution_id}"
+
+    def add(tx: Tx, numbers: range) -> None:
+        tx.execute(sa.insert(tool_calls), [first | {"id": f"tcl_{n:026}", "digest": str(n)} for n in numbers])
+
+    await house.db.write(lambda tx: add(tx, range(1, 499)))
+    assert "These are the first" not in await read(world, path)
+    await house.db.write(lambda tx: add(tx, range(499, 502)))
+    html = await read(world, path)
+    assert "These are the first 499." in html
+    assert f'<a href="/api/v1{path}/tool-calls">' in html
 
 
 async def test_only_what_changes_is_sent_again(world: World, scene: Scene) -> None:

@@ -4,6 +4,7 @@ Raw ASGI. Once the client is gone every write is a no-op, so that whoever writes
 """
 
 import asyncio
+from typing import Any
 
 from starlette.types import Message, Receive, Send
 
@@ -21,12 +22,13 @@ PIPE_BYTES = 128 * 1024
 class Outlet:
     """Where the bytes of one answer go."""
 
-    __slots__ = ("_receive", "_send", "_stalled_s", "gone", "started", "status")
+    __slots__ = ("_receive", "_send", "_stalled", "_stalled_s", "gone", "started", "status")
 
     def __init__(self, receive: Receive, send: Send, *, stalled_s: float) -> None:
         self._receive = receive
         self._send = send
         self._stalled_s = stalled_s
+        self._stalled = False
         self.gone = False
         self.started = False
         self.status = 0
@@ -58,12 +60,24 @@ class Outlet:
         """Send, unless the client is gone; one that stops reading for too long counts as gone."""
         if self.gone:
             return
+        task = asyncio.current_task()
+        assert task
+        timer = asyncio.get_running_loop().call_later(self._stalled_s, self._stall, task)  # a third of asyncio.timeout
         try:
-            async with asyncio.timeout(self._stalled_s):
-                for message in messages:
-                    await self._send(message)
-        except OSError:  # TimeoutError is one
+            for message in messages:
+                await self._send(message)
+        except OSError:
             self.gone = True
+        except asyncio.CancelledError:
+            if not self._stalled or task.uncancel():  # somebody else's
+                raise
+            self.gone = True
+        finally:
+            timer.cancel()
+
+    def _stall(self, task: "asyncio.Task[Any]") -> None:
+        self._stalled = True
+        task.cancel()
 
 
 class Pause:
@@ -107,11 +121,14 @@ class Pipe:
     async def take(self, within_s: float) -> bytes | Pause | End:
         """All that is there, a pause when nothing came in time, or the end."""
         if not self._pieces and not self._ended:
-            self._some = asyncio.get_running_loop().create_future()
+            loop = asyncio.get_running_loop()
+            self._some = loop.create_future()
+            timer = loop.call_later(within_s, _tell, self._some)
             try:
-                async with asyncio.timeout(within_s):
-                    await self._some
-            except TimeoutError:
+                await self._some
+            finally:
+                timer.cancel()
+            if not self._pieces and not self._ended:
                 return PAUSE
         if not self._pieces:
             return END

@@ -9,6 +9,7 @@ import httptools
 
 MOST_HEADERS = 64 * 1024
 """Bytes of an answer's headers."""
+READ = 64 * 1024
 PAUSE_AT = 128 * 1024
 """Bytes of a body that may wait to be read before the upstream is made to wait."""
 
@@ -41,15 +42,18 @@ class Response:
         return found
 
     async def some(self) -> bytes:
-        """All bytes of the body that are here, as soon as there are any; b'' at its end."""
+        """The bytes of the body that are here, a read's worth of them, as soon as there are any; b'' at its end."""
         first = await self.chunk()
         if not self._chunks:
             return first
-        found = b"".join((first, *self._chunks))
-        self._chunks.clear()
-        self._waiting = 0
-        self._connection.pause(False)
-        return found
+        found, size = [first], len(first)
+        while self._chunks and size < READ:
+            found.append(self._chunks.popleft())
+            size += len(found[-1])
+        self._waiting -= size - len(first)
+        if self._waiting < PAUSE_AT:
+            self._connection.pause(False)
+        return b"".join(found)
 
     def take(self, data: bytes) -> None:
         self._chunks.append(data)

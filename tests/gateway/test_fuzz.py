@@ -1,5 +1,6 @@
 """Broken bodies and odd headers on every route: refused in the words of the wire, at once, and no secret is told."""
 
+import copy
 import gzip
 import json
 import logging
@@ -80,7 +81,7 @@ def mutated(chance: random.Random, body: Any) -> bytes:
         if chance.random() < 0.2:
             del inner[path[-1]]
         else:
-            inner[path[-1]] = chance.choice(ODD)
+            inner[path[-1]] = copy.deepcopy(chance.choice(ODD))
     raw = json.dumps(value).encode()
     if chance.random() < 0.15:
         cut = chance.randrange(len(raw))

@@ -72,7 +72,10 @@ class Provider:
     async def answer(self, request: Request, manner: Manner) -> Response:
         body = await self._hear(request, manner.name)
         number = len(self.heard)
-        asked = replace(manner.asked(body, request.url.path), number=number)
+        try:
+            asked = replace(manner.asked(body, request.url.path), number=number)
+        except (LookupError, TypeError, AttributeError, AssertionError):
+            return JSONResponse(manner.refusal(400, "This is no conversation."), 400)
         named = {"x-request-id": f"req-{number}"}
         if status := REFUSALS.get(asked.model):
             headers = named | ({"retry-after": str(RETRY_AFTER_S)} if status == 429 else {})

@@ -7,11 +7,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from mcp_types import SERVER_INFO_META_KEY
+
 from control.executions import toolcalls
 from control.executions.toolcalls import REFUSED, Status
 
-SERVER_INFO = "io.modelcontextprotocol/serverInfo"
-"""Who answered, in `_meta` of newer results: that is us, whatever the upstream says."""
 CALL = "preloop/call"
 """In `_meta` of our results: the id of the call's durable row."""
 RECEIPT = "preloop/receipt"
@@ -40,10 +40,6 @@ def is_result(result: Mapping[str, Any]) -> bool:
         return True
     content = result.get("content")
     return isinstance(content, list) and all(isinstance(block, dict) and "type" in block for block in content)
-
-
-def not_allowed(name: str) -> str:
-    return f"Tool '{name}' not found in allowed tools"
 
 
 def failed(name: str, why: str) -> str:
@@ -89,8 +85,12 @@ def _recorded(row: Mapping[str, Any]) -> Result:
     result: Result = json.loads(row["result"])
     if result.get("resultType") == "complete":
         del result["resultType"]
-    meta = {key: value for key, value in (result.get("_meta") or {}).items() if key != SERVER_INFO}
-    return result | {"_meta": meta | {CALL: row["id"]}}
+    return result | {"_meta": theirs(result) | {CALL: row["id"]}}
+
+
+def theirs(result: Mapping[str, Any]) -> dict[str, Any]:
+    """An upstream's `_meta` without who it is."""
+    return {key: value for key, value in (result.get("_meta") or {}).items() if key != SERVER_INFO_META_KEY}
 
 
 def said(tool: str, result: Result) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 from sqlalchemy.engine import Row
@@ -13,13 +13,19 @@ from mcp_server.answers import Result
 from mcp_server.manner import PLAIN, Manner
 
 
+class Report(Protocol):
+    """Tells a client how its call stands; `waiting` for a person, or running."""
+
+    async def __call__(self, message: str, *, waiting: bool) -> None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
     """Who waits for a call. `report` tells a waiting client how it stands, `admitted` raises Unauthorized once the
     session is over, `manner` is how its call goes upstream."""
 
     principal: Principal
-    report: Callable[[str], Awaitable[None]]
+    report: Report
     admitted: Callable[[], Awaitable[object]]
     manner: Manner = PLAIN
 

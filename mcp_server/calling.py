@@ -118,11 +118,11 @@ class _Form:
             trail = Trail(call=call_id, request_id=self._ctx.request_id, progress=token)
             exchange_of(self._ctx).follow(trail, primes=self._ctx.protocol_version >= PRIMED)
 
-    async def report(self, message: str) -> None:
-        if self.manner.tasks or (self._shows and not self._again and message.startswith("Waiting")):
+    async def report(self, message: str, *, waiting: bool) -> None:
+        if self.manner.tasks or (self._shows and not self._again and waiting):
             self.hold.cancel()
         elif not self._shows:
-            await self._hearing.report(message)
+            await self._hearing.report(message, waiting=waiting)
 
 
 def _deaf(manner: Manner) -> bool:

@@ -136,7 +136,7 @@ class Calls:
         for upstream in self._catalog.unseen(asked.principal):
             if policy.matching(asked.principal.charter.tools, upstream.name, asked.name):
                 return answers.not_reached(asked.name, upstream.name, upstream.trouble)
-        return answers.not_allowed(asked.name[:200])
+        return policy.not_listed(asked.name[:200])
 
     async def _refuse(self, asked: Asked, code: str, text: str) -> Answer:
         """Nothing was asked of anybody and no upstream was touched: an event, a line in the log, the sentence."""
@@ -223,7 +223,7 @@ class Calls:
                     due = now if row.status == Status.WAITING else begun.since + FIRST_S
                 if now >= due:
                     due = now + REPORT_S
-                    await waiting.report(await self._standing(row))
+                    await waiting.report(await self._standing(row), waiting=row.status == Status.WAITING)
                 await watch.changed(_patience(row, due - anyio.current_time()))
                 row = None
 

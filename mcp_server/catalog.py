@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 
-from control.approvals.policy import matching
+from control.approvals.policy import matching, names_server
 from control.identity.charter import ToolGrant
 from control.identity.principals import Principal
 from kit.metrics import Counter
@@ -83,7 +83,7 @@ class Catalog:
         return [
             upstream
             for upstream in self.upstreams.values()
-            if upstream.definitions is None and any(_speaks_of(grant, upstream) for grant in principal.charter.tools)
+            if upstream.definitions is None and names_server(principal.charter.tools, upstream.name)
         ]
 
     def schema_of(self, name: str) -> Mapping[str, Any] | None:
@@ -106,10 +106,6 @@ class Catalog:
             if self._trust.serves(definition)
         ]
         return {offer.name: offer for offer in sorted(offers, key=lambda offer: offer.name)}
-
-
-def _speaks_of(grant: ToolGrant, upstream: Upstream) -> bool:
-    return bool(matching([ToolGrant(server=grant.server, tool="*")], upstream.name, ""))
 
 
 def complain(raw: str, arguments: Mapping[str, Any]) -> str:

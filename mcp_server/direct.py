@@ -222,7 +222,7 @@ async def _is_over(exchange: Exchange) -> bool:
     return False
 
 
-async def _tell_nobody(message: str) -> None:
+async def _tell_nobody(message: str, *, waiting: bool) -> None:
     """What is told meanwhile ends our part before it is said."""
 
 

@@ -18,7 +18,7 @@ from kit.errors import Fault, Invalid
 from kit.metrics import Gauge
 from kit.observe import log
 from mcp_server import resume
-from mcp_server.asked import Answer, Begun
+from mcp_server.asked import Answer, Begun, Report
 from mcp_server.resume import Trail
 
 EXCHANGE = "preloop.exchange"
@@ -203,10 +203,10 @@ class Exchange:
             if self._started and not self._ended:
                 await self._put(resume.event(data))
 
-    def reporter(self, trail: Trail) -> Callable[[str], Awaitable[None]]:
+    def reporter(self, trail: Trail) -> Report:
         """How a stream that was taken up again tells its client how the call stands."""
 
-        async def report(message: str) -> None:
+        async def report(message: str, *, waiting: bool) -> None:
             if data := trail.report(self._events + 1, message):
                 await self.put(data)
 

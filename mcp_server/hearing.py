@@ -70,7 +70,7 @@ class Hearing:
         level = (raw.get("_meta") or {}).get(LOG_LEVEL_META_KEY)
         return level if isinstance(level, str) else None
 
-    async def report(self, message: str) -> None:
+    async def report(self, message: str, *, waiting: bool) -> None:
         """How its call stands, in our words."""
         await self._exchange.open()
         await self._step(self._progress + STEP, None, message)

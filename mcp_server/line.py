@@ -5,8 +5,9 @@ to an HTTP upstream then go past it, by `post`.
 whether the request can have arrived. Our client declares no capability: nobody may sample, list roots or elicit here.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -105,14 +106,7 @@ class Line:
 
     async def tools(self) -> list[dict[str, Any]]:
         """All pages of tools/list, raw. Here we learn which arguments a call must mirror into headers."""
-        tools: list[dict[str, Any]] = []
-        cursor: str | None = None
-        for _ in range(PAGES):
-            page = await self.ask("tools/list", {"cursor": cursor} if cursor else {})
-            tools += page["tools"]
-            cursor = page.get("nextCursor")
-            if not cursor:
-                break
+        tools = await listed(partial(self.ask, "tools/list"), "tools")
         self._mirrored = {
             str(tool.get("name")): found for tool in tools if (found := x_mcp_header_map(tool.get("inputSchema")))
         }
@@ -146,6 +140,20 @@ class Line:
             if mirrored := self._mirrored.get(name) if method == "tools/call" else None:
                 headers |= mcp_param_headers(mirrored, params.get("arguments") or {})
         return params | {"_meta": (params.get("_meta") or {}) | stamps}, headers
+
+
+async def listed(ask: Callable[[Message], Awaitable[Message]], key: str) -> list[Message]:
+    """Every object of a list upstream, all its pages; `ask` takes the parameters of one page's request."""
+    found: list[Message] = []
+    cursor: object = None
+    for _ in range(PAGES):
+        page = await ask({"cursor": cursor} if cursor else {})
+        if not isinstance(page.get(key), list):
+            raise Broken(f"its list has no {key}", sent=True)
+        found += [raw for raw in page[key] if isinstance(raw, dict)]
+        if not (cursor := page.get("nextCursor")):
+            break
+    return found
 
 
 def result_of(message: Message) -> Message:

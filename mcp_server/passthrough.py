@@ -7,6 +7,7 @@ the first one's. Nothing here is gated: an upstream whose resources are secrets 
 
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import anyio
@@ -23,13 +24,13 @@ from mcp_types import (
     SetLevelRequestParams,
 )
 
-from control.approvals.policy import matching
-from control.identity.charter import ToolGrant
+from control.approvals.policy import names_server
 from control.identity.principals import Principal
 from kit.observe import log
-from mcp_server.answers import SERVER_INFO
+from mcp_server.answers import COMPLETE, theirs
 from mcp_server.catalog import Catalog
 from mcp_server.hearing import Context, Hearing, exchange_of, is_older, session_of
+from mcp_server.line import listed
 from mcp_server.manner import Message
 from mcp_server.post import Broken
 from mcp_server.schema import names
@@ -37,7 +38,6 @@ from mcp_server.upstream import Upstream
 
 FRESH_S = 5.0
 """How long a list of one upstream is believed."""
-PAGES = 100
 OLD_NOT_FOUND = -32002
 """A resource nobody has, before 2026-07-28."""
 LEVELS = 10_000
@@ -47,7 +47,7 @@ LISTS = {
     "resources/list": "resources",
     "resources/templates/list": "resourceTemplates",
 }
-OURS = {"resultType": "complete", "ttlMs": int(FRESH_S * 1000), "cacheScope": "private"}
+OURS = COMPLETE | {"ttlMs": int(FRESH_S * 1000), "cacheScope": "private"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,14 +76,13 @@ class Passthrough:
 
     def allowed(self, principal: Principal) -> list[Upstream]:
         """The servers this session has anything to do with."""
-        servers = {grant.server for grant in principal.charter.tools}
-        grants = [ToolGrant(server=server, tool="*") for server in servers]
-        return [upstream for name, upstream in self._catalog.upstreams.items() if matching(grants, name, "")]
+        tools = principal.charter.tools
+        return [upstream for name, upstream in self._catalog.upstreams.items() if names_server(tools, name)]
 
     # lists ----------------------------------------------------------------------------------------------------------
 
     def _lister(self, method: str) -> Callable[[Context, PaginatedRequestParams], Awaitable[Message]]:
-        async def listed(ctx: Context, params: PaginatedRequestParams) -> Message:
+        async def answer(ctx: Context, params: PaginatedRequestParams) -> Message:
             found = await self._entries(exchange_of(ctx).principal, method)
             if method == "prompts/list":
                 return OURS | {"prompts": [entry.raw | {"name": name} for name, entry in _prompts(found).items()]}
@@ -91,7 +90,7 @@ class Passthrough:
             unique = {str(entry.raw.get(key)): entry.raw for entry in reversed(found)}
             return OURS | {LISTS[method]: list(reversed(unique.values()))}
 
-        return listed
+        return answer
 
     async def _entries(self, principal: Principal, method: str) -> list[Entry]:
         """What all allowed servers list; one that is down or has none of it lists nothing."""
@@ -112,12 +111,8 @@ class Passthrough:
             return kept
         found: list[Message] = []
         try:
-            cursor: object = None
-            for _ in range(PAGES):
-                page = await upstream.ask(method, {"cursor": cursor} if cursor else {}, within=upstream.timeout_s)
-                found += [raw for raw in page.get(LISTS[method], []) if isinstance(raw, dict)]
-                if not (cursor := page.get("nextCursor")):
-                    break
+            asked = partial(upstream.ask, method, within=upstream.timeout_s)
+            found = await listed(asked, LISTS[method])
         except (Broken, TimeoutError) as error:
             log.warning("list not reached", server=upstream.name, method=method, reason=str(error))
             return []
@@ -196,6 +191,6 @@ def _without_meta(ctx: Context) -> Message:
 
 def _passed(result: Message) -> Message:
     """A result without what only concerns the hop to the upstream."""
-    meta = {key: value for key, value in (result.get("_meta") or {}).items() if key != SERVER_INFO}
+    meta = theirs(result)
     kept = {key: value for key, value in result.items() if key not in ("_meta", "ttlMs", "cacheScope")}
-    return {"resultType": "complete"} | kept | ({"_meta": meta} if meta else {})
+    return COMPLETE | kept | ({"_meta": meta} if meta else {})

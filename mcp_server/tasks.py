@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-import sqlalchemy as sa
 from mcp.server import Server
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import MCP_NAME_HEADER, decode_header_value
@@ -18,11 +17,10 @@ from sqlalchemy.engine import Row
 from control.approvals import endings
 from control.executions import toolcalls
 from control.executions.toolcalls import Status
-from control.tables import tool_calls
 from kit.clock import rfc3339
 from kit.db import Database, Tx
 from kit.errors import Missing
-from mcp_server.answers import Result
+from mcp_server.answers import COMPLETE, Result
 from mcp_server.asked import Waiting
 from mcp_server.calls import Calls
 from mcp_server.hearing import Context, Hearing, exchange_of, is_older
@@ -35,7 +33,6 @@ HOLD_S = 0.5
 """A call that is answered sooner is answered plainly."""
 KEPT_MS = 86_400_000
 POLL_MS = 1000
-COMPLETE = {"resultType": "complete"}
 CANCELLED = "Cancelled by its caller after it was sent; what it did before is not known."
 WITHDRAWN = "Cancelled by its caller before it was sent."
 
@@ -130,9 +127,8 @@ def _cancelling(call_id: str) -> Callable[[Tx], None]:
     """A call that was not sent is withdrawn; of one that was, nobody knows. One that ended stays as it is."""
 
     def cancel(tx: Tx) -> None:
-        if endings.recall(tx, call_id, WITHDRAWN) or not toolcalls.give_up(tx, call_id, at_once=True):
-            return
-        tx.execute(sa.update(tool_calls).where(tool_calls.c.id == call_id).values(error=CANCELLED))
+        if not endings.recall(tx, call_id, WITHDRAWN):
+            toolcalls.give_up(tx, call_id, at_once=True, error=CANCELLED)
 
     return cancel
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from control.approvals import confirming, requests
+from control.approvals import confirming, policy, requests
 from control.approvals.directory import Approver, Directory
 from control.identity import charter as charters
 from control.identity.charter import Gate
@@ -133,7 +133,7 @@ def _risk(asked: shapes.ApprovalDetail) -> str:
     """`high` where the flow wants more than a press; `unclear` where the rule itself could not be decided."""
     if asked.confirm == "typed" or asked.sign_in:
         return "high"
-    return "unclear" if "could not be decided" in asked.rule else "normal"
+    return "unclear" if policy.is_undecided(asked.rule) else "normal"
 
 
 async def _before(db: Database, account_id: str, asked: shapes.ApprovalDetail) -> Before | None:

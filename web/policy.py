@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from control.approvals import changes as changed
 from control.approvals import replay, rules
+from control.approvals.policy import is_undecided
 from control.approvals.replay import Past, Ruling
 from control.executions.toolcalls import Status
 from control.flows import catalog
@@ -129,7 +130,7 @@ async def replay_policy(request: Request, person: Person) -> Replayed:
     return Replayed(
         flow=flow.name,
         calls=len(past),
-        undecided=sum("could not be decided" in change.now.rule for change in found),
+        undecided=sum(is_undecided(change.now.rule) for change in found),
         changes=[_changed(rows[change.past.id], change) for change in found],
     )
 

@@ -11,6 +11,8 @@ from typing import Any
 from control.identity.charter import Confirm, Gate, ToolGrant
 
 Evaluate = Callable[[str, dict[str, Any]], bool]
+UNDECIDED = " could not be decided"
+"""In the words of a rule whose expression went wrong, after the expression and before the error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,26 @@ Verdict = Allow | Ask | Deny
 def matching(grants: Sequence[ToolGrant], server: str, tool: str) -> tuple[ToolGrant, ...]:
     """The entries of an allowlist that speak of this tool."""
     return tuple(grant for grant in grants if _fits(grant.server, server) and _fits(grant.tool, tool))
+
+
+def names_server(grants: Sequence[ToolGrant], server: str) -> bool:
+    """Does an allowlist speak of any tool of this server?"""
+    return any(_fits(grant.server, server) for grant in grants)
+
+
+def not_listed(name: str) -> str:
+    """What an agent reads that calls a tool which no entry speaks of."""
+    return f"Tool '{name}' not found in allowed tools"
+
+
+def is_undecided(rule: str) -> bool:
+    """Did this rule ask or deny because its expression went wrong?"""
+    return UNDECIDED in rule
+
+
+def without_error(rule: str) -> str:
+    """The rule itself, without what went wrong: that may hold what a model wrote."""
+    return rule.partition(UNDECIDED)[0]
 
 
 def decide(grants: Sequence[ToolGrant], facts: dict[str, Any], evaluate: Evaluate) -> Verdict:
@@ -87,12 +109,6 @@ def _stricter(one: Gate, other: Gate) -> Gate:
     )
 
 
-def justification(grants: Sequence[ToolGrant]) -> str:
-    """The strictest wish of the entries: none, optional or required."""
-    order = ("none", "optional", "required")
-    return max((grant.justification for grant in grants), key=order.index, default="none")
-
-
 def _fits(pattern: str, name: str) -> bool:
     return name.startswith(pattern[:-1]) if pattern.endswith("*") else pattern == name
 
@@ -101,7 +117,7 @@ def _denies(expression: str, facts: dict[str, Any], evaluate: Evaluate) -> str |
     try:
         return f"deny: {expression}" if evaluate(expression, facts) else None
     except Exception as error:  # whatever went wrong, the answer is no
-        return f"deny: {expression} could not be decided ({error})"
+        return f"deny: {expression}{UNDECIDED} ({error})"
 
 
 def _asks(gate: Gate, facts: dict[str, Any], evaluate: Evaluate) -> Ask | None:
@@ -110,5 +126,5 @@ def _asks(gate: Gate, facts: dict[str, Any], evaluate: Evaluate) -> Ask | None:
     try:
         hit = evaluate(gate.when, facts)
     except Exception as error:  # whatever went wrong, a person decides
-        return Ask(gate=gate, rule=f"when: {gate.when} could not be decided ({error})")
+        return Ask(gate=gate, rule=f"when: {gate.when}{UNDECIDED} ({error})")
     return Ask(gate=gate, rule=f"when: {gate.when}") if hit else None

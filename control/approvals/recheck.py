@@ -52,7 +52,7 @@ def consume(tx: Tx, call_id: str) -> None:
 def _changed(tx: Tx, call: Row[Any], charter: charters.Charter) -> str | None:
     """Why this is not the tool any more that people said yes to."""
     if not policy.matching(charter.tools, call.server, call.tool):
-        return f"Tool '{call.name}' not found in allowed tools"
+        return policy.not_listed(call.name)
     if pins.accepted(tx, call.account_id, call.server, call.tool, call.definition_digest) is None:
         return (
             f"Tool '{call.name}' is not what was approved: its definition is not accepted any more. Nothing was called."

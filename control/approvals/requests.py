@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from control import events
+from control.approvals import policy
 from control.approvals.directory import Approver, Directory
 from control.approvals.policy import Ask
 from control.executions.toolcalls import Call, Status
@@ -190,7 +191,7 @@ def count(tx: Tx, row: Row[Any], status: str) -> None:
     """A request has ended like this. What a rule could not decide counts as one, whatever the model wrote."""
     tool = tx.execute(sa.select(tool_calls.c.tool).where(tool_calls.c.id == row.call_id)).scalar_one()
     waited = (tx.now() - row.asked_at).total_seconds()
-    rule = row.rule.partition(" could not be decided")[0]
+    rule = policy.without_error(row.rule)
 
     def counted() -> None:
         OUTCOMES.add(tool, rule, status)

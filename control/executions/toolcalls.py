@@ -225,14 +225,14 @@ def prolong(tx: Tx, call_id: str, within: timedelta) -> None:
     tx.execute(sa.update(tool_calls).where(sent).values(send_until=tx.now() + within))
 
 
-def give_up(tx: Tx, call_id: str, *, at_once: bool = False) -> bool:
+def give_up(tx: Tx, call_id: str, *, at_once: bool = False, error: str | None = None) -> bool:
     """A call that was sent and not settled in its time: nobody knows what happened, and it is never sent again.
 
-    `at_once` is for the sender itself, when it lost the upstream in mid-call.
+    `at_once` is for the sender itself, when it lost the upstream in mid-call, and for a caller who takes it back.
     """
     sent = (tool_calls.c.id == call_id) & (tool_calls.c.status == Status.SENT)
     overdue = sent if at_once else sent & (tool_calls.c.send_until < tx.now())
-    lost = sa.update(tool_calls).where(overdue).values(status=Status.UNKNOWN.value, settled_at=tx.now())
+    lost = sa.update(tool_calls).where(overdue).values(status=Status.UNKNOWN.value, settled_at=tx.now(), error=error)
     row = tx.execute(lost.returning(tool_calls)).first()
     if row:
         _ended(tx, row, "tool.unknown", call=call_id, tool=row.tool)

@@ -35,7 +35,11 @@ class Manner:
     @property
     def form(self) -> str:
         """What a wait is for this client: a task, a stream of the older wire, one that hears progress, or silence."""
-        return "task" if self.tasks else "older" if self.older else "progress" if self.progress else "silent"
+        if self.tasks:
+            return "task"
+        if self.older:
+            return "older"
+        return "progress" if self.progress else "silent"
 
     def offered(self, may_ask: Collection[str]) -> Message:
         """The client's capabilities that an upstream may know of."""

@@ -152,7 +152,11 @@ class News:
         """Hear of these servers until the returned function is called."""
         key = object()
         self._listeners[key] = (servers, listener)
-        return lambda: self._listeners.pop(key, None) and None
+
+        def stop() -> None:
+            self._listeners.pop(key, None)
+
+        return stop
 
     @contextmanager
     def _want(self, uris: list[str]) -> Iterator[None]:

@@ -9,6 +9,7 @@ from sqlalchemy.engine import Row
 
 from control import events
 from control.approvals import pins, policy, requests, rules
+from control.identity.charter import Gate
 from kit import canonical, masking
 from kit.db import Tx
 from kit.errors import Invalid, Refused
@@ -52,15 +53,19 @@ def _allowed(tx: Tx, row: Row[Any], call: Row[Any], changed: dict[str, Any]) -> 
     if isinstance(verdict, policy.Deny):
         raise Refused("changed_denied", f"A rule refuses these arguments: {verdict.rule}.", "Nothing was decided.")
     if isinstance(verdict, policy.Ask):
-        gate = verdict.gate
-        stricter = gate.quorum > row.quorum or (gate.four_eyes and not row.four_eyes)
-        stricter = (
-            stricter or (gate.sign_in and not row.sign_in) or (gate.confirm == "typed" and row.confirm == "press")
-        )
-        if stricter or verdict.also or gate.group not in (row.approver_group, row.escalate_to):
-            raise Refused(
-                "changed_needs_others", f"For these arguments group '{gate.group}' must be asked.", "Decline it."
-            )
+        group = verdict.gate.group
+        if verdict.also or group not in (row.approver_group, row.escalate_to) or _stricter(verdict.gate, row):
+            raise Refused("changed_needs_others", f"For these arguments group '{group}' must be asked.", "Decline it.")
+
+
+def _stricter(gate: Gate, row: Row[Any]) -> bool:
+    """Does this gate want anything of a decision that the request does not?"""
+    return bool(
+        gate.quorum > row.quorum
+        or (gate.four_eyes and not row.four_eyes)
+        or (gate.sign_in and not row.sign_in)
+        or (gate.confirm == "typed" and row.confirm == "press")
+    )
 
 
 def facts(call: Row[Any]) -> dict[str, Any]:

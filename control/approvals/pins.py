@@ -177,12 +177,10 @@ async def current(db: Database, account_id: str, span: tuple[Named, Named] | Non
     if span:
         first, last = (sa.tuple_(*map(sa.literal, named)) for named in span)
         asked = asked.where(sa.tuple_(*order[:2]) >= first, sa.tuple_(*order[:2]) <= last)
-    while rows := await db.read(
-        (asked.where(sa.tuple_(*order) > sa.tuple_(*map(sa.literal, found[-1][1:4]))) if found else asked).order_by(
-            *order
-        )
-    ):
+    while rows := await db.read(asked.order_by(*order)):
         found += rows
+        seen = (rows[-1].server, rows[-1].tool, rows[-1].digest)
+        asked = asked.where(sa.tuple_(*order) > sa.tuple_(*map(sa.literal, seen)))
     return found
 
 

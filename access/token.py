@@ -26,11 +26,9 @@ def routes(*, db: Database, signer: Signer) -> list[Route]:
     """The one route; it needs the private key, so role `mcp` serves it."""
 
     async def exchange(request: Request) -> Response:
-        scheme, _, bootstrap = request.headers.get("authorization", "").partition(" ")
+        bootstrap = asgi.bearer(request.headers) or ""
         try:
-            session_id, latest_end = await db.write(
-                lambda tx: _spend(tx, bootstrap if scheme.lower() == "bearer" else "")
-            )
+            session_id, latest_end = await db.write(lambda tx: _spend(tx, bootstrap))
         except Fault as fault:
             return asgi.problem(fault)
         token = signer.sign(subject=session_id, audience=AUDIENCE, expires_at=latest_end)

@@ -62,6 +62,15 @@ def refusal(status: int, code: str, message: str, hint: str = "") -> Fault:
     return fault
 
 
+def bearer(headers: Read) -> str | None:
+    """The token of an Authorization header, '' when it carries something else, None without one."""
+    header = headers.get("authorization")
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
 def not_yet(message: str, hint: str) -> Fault:
     """An address that is named already and whose work is not done yet."""
     return refusal(501, "not_supported_yet", message, hint)

@@ -24,7 +24,7 @@ from control.identity.principals import Principal
 from control.identity.sessions import Doorkeeper
 from kit import asgi, canonical
 from kit.bus import Bus
-from kit.errors import Fault, Invalid, Missing, Unauthorized
+from kit.errors import Invalid, Missing, Unauthorized
 from mcp_server import resume
 from mcp_server.asked import Waiting
 from mcp_server.calls import Calls
@@ -75,12 +75,12 @@ class McpApp:
         if scope["method"] not in METHODS:
             await Response(status_code=405, headers={"Allow": ", ".join(METHODS)})(scope, receive, send)
             return
-        token = _bearer(headers.get("authorization", ""))
+        token = asgi.bearer(headers) or ""
         try:
             principal = await self._doorkeeper.admit(token)
             body = await body_of(receive) if scope["method"] == "POST" else b""
         except Unauthorized as fault:
-            await _problem(fault, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
+            await asgi.problem(fault)(scope, receive, send)
             return
         except TooLarge:
             await Response(f"more than {MAX_BODY} bytes", status_code=413)(scope, receive, send)
@@ -190,7 +190,7 @@ class McpApp:
         try:
             row = await self._calls.find(exchange.principal, trail.call)
         except Missing as fault:
-            await _problem(fault, {})(scope, exchange.receive, exchange.send)
+            await asgi.problem(fault)(scope, exchange.receive, exchange.send)
             return
         exchange.follow(trail, primes=False)
         await exchange.open()
@@ -214,11 +214,6 @@ def _user(principal: Principal) -> AuthenticatedUser:
     return AuthenticatedUser(AccessToken(token="", client_id=principal.session_id, scopes=[]))
 
 
-def _bearer(header: str) -> str:
-    scheme, _, token = header.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
-
-
 def _opened(body: bytes) -> tuple[object, Invalid | None]:
     """The message, and what makes its text ambiguous: the SDK's parser lets that pass, so a call is told here."""
     try:
@@ -230,9 +225,3 @@ def _opened(body: bytes) -> tuple[object, Invalid | None]:
 def _method(message: object) -> str:
     method = message.get("method") if isinstance(message, dict) else None
     return method if isinstance(method, str) else ""
-
-
-def _problem(fault: Fault, headers: dict[str, str]) -> Response:
-    answer = asgi.problem(fault)
-    answer.headers.update(headers)
-    return answer

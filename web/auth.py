@@ -18,6 +18,7 @@ from control.identity import accounts
 from control.identity.principals import Person, Role
 from control.tables import tokens
 from kit import tokens as mechanics
+from kit.asgi import bearer
 from kit.db import Tx
 from kit.errors import Fault, Refused, Unauthorized
 from web import inputs
@@ -38,18 +39,9 @@ def named(*, secure: bool) -> str:
     return "__Host-preloop" if secure else "preloop"
 
 
-def bearer(connection: HTTPConnection) -> str | None:
-    """The token of an Authorization header, '' when it carries something else, None without one."""
-    header = connection.headers.get("authorization")
-    if header is None:
-        return None
-    scheme, _, token = header.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
-
-
 async def person(connection: HTTPConnection) -> Person:
     """Who asks, or Unauthorized. A header, if there is one, decides alone."""
-    token = bearer(connection)
+    token = bearer(connection.headers)
     if token is not None:
         return await accounts.person(parts(connection).db, token, "api")
     return await accounts.person(parts(connection).db, connection.cookies.get(cookie_name(connection), ""), "cookie")
@@ -71,7 +63,7 @@ def shown(handler: Handler, role: Role = Role.VIEWER) -> Callable[[Request], Awa
         try:
             someone = await person(request)
         except Unauthorized:
-            if bearer(request) is not None or request.method not in {"GET", "HEAD"}:
+            if bearer(request.headers) is not None or request.method not in {"GET", "HEAD"}:
                 raise
             asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             return RedirectResponse(f"/signin?next={quote(asked, safe='')}", 303)

@@ -17,7 +17,6 @@ from control.tables import flows
 from kit import asgi, canonical, webhooks
 from kit.errors import Invalid, Unauthorized
 from kit.secrets import Sealer
-from web.auth import bearer
 from web.parts import Parts, parts
 
 MAX_ID = 190
@@ -66,7 +65,7 @@ def _proven(request: Request, secret: str, body: bytes, now: float) -> str | Non
     """The delivery's id once the sender has shown that it knows the secret, else Unauthorized."""
     headers = request.headers
     message_id = headers.get("webhook-id", "")[:MAX_ID]
-    token = bearer(request)
+    token = asgi.bearer(headers)
     if token is not None and "webhook-signature" not in headers:
         if not hmac.compare_digest(token.encode(), secret.encode()):
             raise Unauthorized("webhook_secret", "The secret is not right.")

@@ -3,7 +3,7 @@
 Values and sums only; the clock is passed in. `admission` makes it, `relay` feeds it, `flush` commits what it became.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -196,12 +196,14 @@ class Attempt:
         return Status.FAILED if self._free() else Status.CUT
 
     def _used(self) -> tuple[Usage, bool]:
-        """What it used, and whether the provider said so."""
-        if self._usage is not None:
+        """What it used, and whether the provider said so: to the end, for some count as they speak (Google)."""
+        if self._usage is not None and self.stopped:
             return self._usage, True
         if self._free():
             return Usage(), True
-        return Usage(input=self.intent.input_estimate, output=estimate(self._heard) if self._heard else 0), False
+        used = self._usage or Usage(input=self.intent.input_estimate)
+        more = estimate(self._heard) - used.total_output if self._heard else 0
+        return replace(used, output=used.output + max(0, more)), False
 
     def _free(self) -> bool:
         """The provider refused before a word, or was never reached: nobody bills that."""

@@ -11,6 +11,7 @@ FINEST = -9
 NOTHING = Used(cost_usd=Decimal())
 """What we know of a model that nobody called."""
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """One model on one day; a side that knows nothing of it has None."""

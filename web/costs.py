@@ -42,7 +42,7 @@ def of(spend: reports.Spend) -> Cost:
 
 
 def counted(spend: reports.Spend) -> dict[str, Any]:
-    """The fields of shapes.Counted."""
+    """The fields of `spend.Counted`."""
     return {
         "calls": spend.calls,
         "unpriced_calls": spend.unpriced,

@@ -197,37 +197,6 @@ class ModelCall(BaseModel):
     error: str | None
 
 
-class Counted(BaseModel):
-    """Beside a cost: `unpriced_calls` are missing from it, `estimated_calls` are in it, with `estimated_usd`."""
-
-    calls: int
-    unpriced_calls: int
-    estimated_calls: int
-    estimated_usd: str
-    input_tokens: int
-    output_tokens: int
-
-
-class SpendLine(Counted):
-    """`keys` has the group by attribution; in `tokens` each token is in one class."""
-
-    name: str
-    keys: dict[str, str | None]
-    cost_usd: str | None
-    tokens: dict[str, int]
-
-
-class Spend(Counted):
-    """Of all groups together, and a page of them. Days are whole and in UTC, both included."""
-
-    by: str
-    first: str
-    last: str
-    total_usd: str | None
-    items: list[SpendLine]
-    next: str | None = None
-
-
 class Budget(BaseModel):
     """A limit of one subject. Without `since` and `until` it is for all time; a soft one refuses nothing."""
 

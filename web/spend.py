@@ -6,6 +6,7 @@ from datetime import UTC
 from typing import Any
 from urllib.parse import urlencode
 
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -16,7 +17,7 @@ from kit.errors import Invalid
 from ledger import spending
 from ledger.prices import CLASSES
 from ledger.spending import FILTERS, GROUPS, MOST_GROUPS, Asked, Line
-from web import auth, costs, paging, periods, shapes
+from web import auth, costs, paging, periods
 from web.openapi import Operation
 from web.parts import parts
 from web.render import page
@@ -28,7 +29,38 @@ MOST_CSV = 10_000
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-async def get_spend(request: Request, person: Person) -> shapes.Spend | Response:
+class Counted(BaseModel):
+    """Beside a cost: `unpriced_calls` are missing from it, `estimated_calls` are in it, with `estimated_usd`."""
+
+    calls: int
+    unpriced_calls: int
+    estimated_calls: int
+    estimated_usd: str
+    input_tokens: int
+    output_tokens: int
+
+
+class SpendLine(Counted):
+    """`keys` has the group by attribution; in `tokens` each token is in one class."""
+
+    name: str
+    keys: dict[str, str | None]
+    cost_usd: str | None
+    tokens: dict[str, int]
+
+
+class Spend(Counted):
+    """Of all groups together, and a page of them. Days are whole and in UTC, both included."""
+
+    by: str
+    first: str
+    last: str
+    total_usd: str | None
+    items: list[SpendLine]
+    next: str | None = None
+
+
+async def get_spend(request: Request, person: Person) -> Spend | Response:
     """`?by=flow,model&since=7d`; in UTC. `format=csv` has the same lines, up to 10,000 of them."""
     match request.query_params.get("format", "json"):
         case "json":
@@ -38,12 +70,12 @@ async def get_spend(request: Request, person: Person) -> shapes.Spend | Response
     raise Invalid("query_invalid", "format is neither json nor csv.", "Leave it out for JSON.")
 
 
-async def _found(request: Request, person: Person) -> shapes.Spend:
+async def _found(request: Request, person: Person) -> Spend:
     given, asked, wanted = parts(request), _asked(request, person), paging.wanted(request)
     after = paging.opened(wanted.cursor, 1 + len(asked.by)) if wanted.cursor else []
     found, further = await _lines(given.db, asked, after, wanted.limit)
     total = await spending.total(given.db, asked)
-    return shapes.Spend(
+    return Spend(
         by=",".join(asked.by),
         first=asked.first.isoformat(),
         last=asked.last.isoformat(),
@@ -77,9 +109,9 @@ async def _lines(db: Database, asked: Asked, after: list[str], limit: int) -> tu
     return shown, paging.sealed(shown[-1].place()) if len(found) > limit else None
 
 
-def _shown(asked: Asked, line: Line) -> shapes.SpendLine:
+def _shown(asked: Asked, line: Line) -> SpendLine:
     keys = {name: _key(name, key) for name, key in zip(asked.by, line.keys, strict=True)}
-    return shapes.SpendLine(
+    return SpendLine(
         name=" · ".join(key or "—" for key in keys.values()),
         keys=keys,
         cost_usd=costs.of(line.spend).usd,
@@ -96,7 +128,7 @@ def _key(name: str, key: str | None) -> str | None:
 async def _csv(request: Request, person: Person) -> Response:
     """One line a group, costs in dollars, every class of tokens in a column of its own."""
     given, asked, cursor = parts(request), _asked(request, person), request.query_params.get("cursor", "")
-    lines: list[shapes.SpendLine] = []
+    lines: list[SpendLine] = []
     while len(lines) < MOST_CSV:
         after = paging.opened(cursor, 1 + len(asked.by)) if cursor else []
         found, further = await _lines(given.db, asked, after, min(READ_LIMIT - 1, MOST_CSV - len(lines)))
@@ -111,7 +143,7 @@ async def _csv(request: Request, person: Person) -> Response:
     return Response(_written(asked, lines), media_type="text/csv", headers=headers)
 
 
-def _written(asked: Asked, lines: list[shapes.SpendLine]) -> str:
+def _written(asked: Asked, lines: list[SpendLine]) -> str:
     out = io.StringIO()
     rows: Any = csv.writer(out)
     counts = ("calls", "unpriced_calls", "estimated_calls")
@@ -140,7 +172,7 @@ operations = [
         path="/spend",
         summary="What model calls cost",
         run=get_spend,
-        answers=shapes.Spend,
+        answers=Spend,
         query=("by", "since", "until", *FILTERS, "format", *paging.QUERY),
     )
 ]

@@ -5,6 +5,7 @@ grows: the last one counts. `promptTokenCount` includes what was read from the c
 the thoughts (ai.google.dev/api/generate-content#UsageMetadata).
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
@@ -28,7 +29,7 @@ from gateway.wires.neutral import (
     compact,
 )
 from kit.errors import Fault
-from ledger.prices import Usage
+from ledger.prices import Usage, of_totals
 
 UNSIGNED = "skip_thought_signature_validator"
 """Instead of a signature on a call that another model made: ai.google.dev/gemini-api/docs/thought-signatures"""
@@ -121,7 +122,26 @@ def usage_of(told: Json) -> Usage:
     if thoughts and total == prompt + tools + said:  # there the answer includes the thoughts
         said -= min(said, thoughts)
     said += max(0, total - prompt - tools - said - thoughts)
-    return Usage(input=prompt - cached + tools, cache_read=cached, output=said, reasoning=thoughts)
+    asked, kept, came = (_kinds(told, f"{name}TokensDetails") for name in ("prompt", "cache", "candidates"))
+    return of_totals(
+        total_input=prompt + tools,
+        total_output=said + thoughts,
+        cache_read=max(0, cached - kept["AUDIO"]),
+        cache_read_audio=min(cached, kept["AUDIO"]),
+        audio_input=max(0, asked["AUDIO"] - kept["AUDIO"]),
+        image_input=max(0, asked["IMAGE"] - kept["IMAGE"]),
+        reasoning=thoughts,
+        audio_output=came["AUDIO"],
+        image_output=came["IMAGE"],
+    )
+
+
+def _kinds(told: Json, name: str) -> Counter[str]:
+    """Tokens by what they were: TEXT, IMAGE, AUDIO, VIDEO, DOCUMENT."""
+    found: Counter[str] = Counter()
+    for item in _objects(told.get(name)):
+        found[str(item.get("modality"))] += _count(item, "tokenCount")
+    return found
 
 
 def _count(told: Json, name: str) -> int:

@@ -42,7 +42,36 @@ from tests.gateway.test_dialect_gemini import ASKED, USAGE, USED
                 ],
                 "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 696190}],
             },
-            Usage(input=29, cache_read=696190, output=214),
+            Usage(input=29, cache_read_audio=696190, output=214),
+        ),
+        (  # sound and a picture, some of the sound cached; a picture comes back
+            {
+                "promptTokenCount": 1000,
+                "cachedContentTokenCount": 300,
+                "candidatesTokenCount": 1300,
+                "totalTokenCount": 2310,
+                "thoughtsTokenCount": 10,
+                "promptTokensDetails": [
+                    {"modality": "TEXT", "tokenCount": 342},
+                    {"modality": "AUDIO", "tokenCount": 400},
+                    {"modality": "IMAGE", "tokenCount": 258},
+                ],
+                "cacheTokensDetails": [
+                    {"modality": "TEXT", "tokenCount": 200},
+                    {"modality": "AUDIO", "tokenCount": 100},
+                ],
+                "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290}],
+            },
+            Usage(
+                input=142,
+                cache_read=200,
+                cache_read_audio=100,
+                audio_input=300,
+                image_input=258,
+                output=10,
+                reasoning=10,
+                image_output=1290,
+            ),
         ),
         (  # what a search found is read too
             {

@@ -30,7 +30,7 @@ async def db(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Da
 
 
 def asked(*by: str, **more: Any) -> Asked:
-    known = {"account_id": ACCOUNT, "first": TODAY - timedelta(days=6), "last": TODAY, "only": {}}
+    known: dict[str, Any] = {"account_id": ACCOUNT, "first": TODAY - timedelta(days=6), "last": TODAY, "only": {}}
     return Asked(by=by, **known | more)
 
 

@@ -1,0 +1,78 @@
+"""What an attempt comes to: the provider's figures if it spoke to its end, else an estimate that is marked."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.attempt import Attempt, Intent
+from gateway.upstream import UpstreamFailed
+from gateway.wires.neutral import Counted, Stop, Text
+from kit.clock import Clock
+from ledger import prices
+from ledger.book import Entry, Status
+from ledger.prices import Price, Usage
+
+OWN = prices.price_of(input_usd="2.00", output_usd="10.00", version="own")
+LISTED = Price(rates=OWN.rates, version="list", source="list")
+WORDS = Text(text="w" * 300)  # about a hundred tokens
+
+
+def attempt(price: Price | None) -> Attempt:
+    known: dict[str, Any] = dict.fromkeys(("session_id", "stream", "principal", "alias", "provider", "model"), "x")
+    known |= {"id": "att_1", "account_id": "default", "execution_id": None, "flow": None, "wire": "gemini"}
+    known |= {"at": "2026-11-22T09:30:00Z", "input_estimate": 40, "input_bound": 90, "max_output": 500}
+    return Attempt(Intent(**known, price=price), Clock())
+
+
+def settled(price: Price | None, *deltas: Any, fault: UpstreamFailed | None = None) -> Entry:
+    made = attempt(price)
+    for delta in deltas:
+        made.saw(delta)
+    made.fault = fault
+    entry = made.happened().entry
+    assert entry
+    return entry
+
+
+@pytest.mark.parametrize(
+    ("price", "charged", "source", "cost"),
+    [
+        (OWN, None, "override", 7 * 2000 + 3 * 10_000),
+        (OWN, 123, "override", 7 * 2000 + 3 * 10_000),
+        (LISTED, None, "list", 7 * 2000 + 3 * 10_000),
+        (LISTED, 123, "provider", 123),
+        (None, 123, "provider", 123),
+        (None, None, "unpriced", None),
+    ],
+)
+def test_an_answer_is_billed_by_the_first_who_knows(
+    price: Price | None, charged: int | None, source: str, cost: int | None
+) -> None:
+    told = Counted(usage=Usage(input=7, output=3), cost_nano=charged)
+    entry = settled(price, WORDS, told, Stop(reason="stop"))
+    assert (entry.status, entry.cost_source, entry.cost_nano) == (Status.ANSWERED, source, cost)
+    assert entry.price_version == (None if source in ("provider", "unpriced") else price and price.version)
+
+
+def test_figures_from_the_middle_of_an_answer_are_not_its_bill() -> None:
+    so_far = Counted(usage=Usage(input=7, cache_read=5, output=1), cost_nano=1)
+    entry = settled(LISTED, so_far, WORDS, fault=UpstreamFailed("cut", code="upstream_cut"))
+    assert (entry.status, entry.cost_source) == (Status.CUT, "estimated")
+    assert (entry.usage.input, entry.usage.cache_read, entry.usage.output) == (7, 5, 101)
+    assert entry.cost_nano == 12 * 2000 + 101 * 10_000
+
+
+def test_a_cut_that_nobody_counted_is_estimated_whole() -> None:
+    entry = settled(LISTED, WORDS, fault=UpstreamFailed("cut", code="upstream_cut"))
+    assert (entry.cost_source, entry.usage) == ("estimated", Usage(input=40, output=101))
+
+
+def test_a_refusal_before_a_word_costs_nothing() -> None:
+    entry = settled(LISTED, fault=UpstreamFailed("no"))
+    assert (entry.status, entry.cost_nano, entry.usage) == (Status.FAILED, 0, Usage())
+
+
+def test_an_intent_survives_the_journal_with_its_price() -> None:
+    written = msgspec.json.decode(msgspec.json.encode(attempt(LISTED).intent))
+    assert prices.from_record(written["price"]) == LISTED

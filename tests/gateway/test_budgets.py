@@ -19,13 +19,15 @@ from tests.gateway.racing import race
 from tests.gateway.test_crash import stream_and_kill
 
 ASK: Any = [{"role": "user", "content": "Go."}]
-COST = 100 * 2_500 + 40 * 10_000
+COST = 60 * 2_500 + 40 * 10_000
 """Nano-dollars of what the scripted model says it used."""
 
 
 @asynccontextmanager
-async def plane_with(folder: Path, *budgets: dict[str, str], **settings: Any) -> AsyncIterator[Plane]:
-    talk = script(folder, {"say": "There.", "usage": {"input": 100, "output": 40}})
+async def plane_with(
+    folder: Path, *budgets: dict[str, str], delay_ms: int = 0, **settings: Any
+) -> AsyncIterator[Plane]:
+    talk = script(folder, {"say": "There.", "delay_ms": delay_ms, "usage": {"input": 60, "output": 40}})
     models = {
         "default": {"provider": "scripted", "script": talk, **PRICES},
         "free": {"provider": "scripted", "script": talk},
@@ -55,7 +57,7 @@ async def test_a_refusal_says_which_budget_and_how_it_stands(tmp_path: Path, sco
         with pytest.raises(openai.APIStatusError) as caught:
             await ask(plane, second)
         said = str(caught.value.body)
-        assert f"The budget of 0.001 USD a day for {whose} has no room for this call: 0.00065 spent, " in said
+        assert f"The budget of 0.001 USD a day for {whose} has no room for this call: 0.00055 spent, " in said
         assert "needed" in said
         assert "[[budgets]]" in said
 
@@ -90,8 +92,10 @@ async def test_runs_that_repeat_one_share_its_budget(tmp_path: Path) -> None:
         await ask(plane, other)
 
 
-async def test_what_is_free_goes_back_by_itself(tmp_path: Path) -> None:
-    async with plane_with(tmp_path, {"scope": "account", "limit_usd": "5.00"}) as plane:
+@pytest.mark.parametrize("limit_usd", ["5.00", "0.001"])
+async def test_what_is_free_goes_back_by_itself(tmp_path: Path, limit_usd: str) -> None:
+    """Also when all of a small lease was reserved while somebody looked."""
+    async with plane_with(tmp_path, {"scope": "account", "limit_usd": limit_usd}, delay_ms=300) as plane:
         _, token = await plane.session("default")
         await ask(plane, token)
         with anyio.fail_after(5):

@@ -169,3 +169,13 @@ class Workers(RuleBasedStateMachine):
 
 TestWorkers = Workers.TestCase
 TestWorkers.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_what_a_call_cost_beyond_all_we_have_is_held_until_it_is_written() -> None:
+    purse = Purse()
+    purse.add(ACCOUNT, WIDE, 100)
+    assert purse.reserve("att_1", ACCOUNT, [WIDE], 60)
+    assert purse.reserve("att_2", ACCOUNT, [WIDE], 40)
+    assert purse.settle("att_1", 90) == (Charge(budget=WIDE, spent_nano=90, held_nano=-60),)
+    assert purse.settle("att_2", 10) == (Charge(budget=WIDE, spent_nano=10, held_nano=-10),)
+    assert [part.amount_nano for part in purse.surrender()] == [30]

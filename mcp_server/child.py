@@ -19,6 +19,7 @@ from mcp_types import jsonrpc_message_adapter
 from pydantic import ValidationError
 
 from kit.observe import log
+from mcp_server.veil import Veil
 from mcp_server.wire import MAX_ANSWER
 
 LEAVE_S = 2.0
@@ -35,14 +36,14 @@ async def child(
 ) -> AsyncIterator[tuple[MemoryObjectReceiveStream[Incoming], MemoryObjectSendStream[SessionMessage]]]:
     """A transport for the SDK's client. The streams close when the program ends or breaks the rules; `lost` is
     told why."""
-    settled = get_default_environment() | dict(env)
+    settled, veil = get_default_environment() | dict(env), Veil(env.values())
     process = await anyio.open_process(list(command), env=settled, start_new_session=True)
     to_us, reading = anyio.create_memory_object_stream[Incoming](0)
     writing, from_us = anyio.create_memory_object_stream[SessionMessage](0)
     async with anyio.create_task_group() as pipes:
-        pipes.start_soon(_read, process, to_us, lost)
+        pipes.start_soon(_read, process, to_us, lost, veil)
         pipes.start_soon(_write, process, from_us)
-        pipes.start_soon(_listen, name, process)
+        pipes.start_soon(_listen, name, process, veil)
         try:
             yield reading, writing
         finally:
@@ -51,7 +52,9 @@ async def child(
             pipes.cancel_scope.cancel()
 
 
-async def _read(process: Process, to_us: MemoryObjectSendStream[Incoming], lost: Callable[[str], None]) -> None:
+async def _read(
+    process: Process, to_us: MemoryObjectSendStream[Incoming], lost: Callable[[str], None], veil: Veil
+) -> None:
     assert process.stdout
     async with to_us:
         with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
@@ -59,7 +62,7 @@ async def _read(process: Process, to_us: MemoryObjectSendStream[Incoming], lost:
                 if len(line) > MAX_ANSWER:
                     lost(f"its answer is larger than {MAX_ANSWER // 2**20} MB")
                     return
-                await to_us.send(_message(line))
+                await to_us.send(_message(veil.over(line)))
             lost("it ended")
 
 
@@ -95,10 +98,10 @@ async def _write(process: Process, from_us: MemoryObjectReceiveStream[SessionMes
                 await process.stdin.send(said.encode() + b"\n")
 
 
-async def _listen(name: str, process: Process) -> None:
+async def _listen(name: str, process: Process, veil: Veil) -> None:
     assert process.stderr
     async for line in _lines(process.stderr):
-        log.info("tool server says", server=name, text=line[:SAID].decode(errors="replace"))
+        log.info("tool server says", server=name, text=veil.over(line)[:SAID].decode(errors="replace"))
     with contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
         while True:  # a pipe nobody reads would stop it
             await process.stderr.receive()

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import anyio
 
 from kit.connection import Connection, Response
+from mcp_server.veil import Veil
 from mcp_server.wire import CONNECT_S, CONNECTIONS, IDLE_S
 
 PLAIN = {
@@ -38,9 +39,12 @@ class Pool:
         self._port = parts.port or (443 if self._tls else 80)
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         known = {"host": parts.netloc.rpartition("@")[2]}
+        sent = [unquote(parts.password or "")]
         if parts.username is not None:
             who = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             known["authorization"] = f"Basic {b64encode(who.encode()).decode()}"
+            sent.append(known["authorization"])
+        self.veil = Veil([*sent, *headers.values()])
         self._head = _lines(known | PLAIN | {name.lower(): value for name, value in headers.items()})
         self._idle: list[Connection] = []
         self._room = anyio.Semaphore(CONNECTIONS, fast_acquire=True)

@@ -1,8 +1,9 @@
 """One JSON-RPC request to an upstream over HTTP, past the SDK: a call is worth a tenth of a millisecond here.
 
 The promises are those of `wire`: whoever asks learns whether the request can have arrived (`Broken.sent`), no redirect
-is followed, no answer is longer than `MAX_ANSWER`. What the upstream asks of us (sampling, roots, elicitation) is
-refused unless somebody hears it. An event stream that breaks off is taken up again where its events are numbered.
+is followed, no answer is longer than `MAX_ANSWER`; and no answer holds a credential of ours (`veil`). What the upstream
+asks of us (sampling, roots, elicitation) is refused unless somebody hears it. An event stream that breaks off is taken
+up again where its events are numbered.
 """
 
 import json
@@ -14,6 +15,7 @@ from mcp_types import METHOD_NOT_FOUND
 from kit.connection import Response
 from mcp_server.manner import Heard, Message
 from mcp_server.pool import NotConnected, Pool
+from mcp_server.veil import Veil
 from mcp_server.wire import MAX_ANSWER
 
 __all__ = ["Broken", "Heard", "Message", "Post"]
@@ -54,8 +56,8 @@ class Post:
                 _judge(response, self._headers)
                 self.session_id = response.headers.get("mcp-session-id", self.session_id)
                 if response.content_type != "text/event-stream":
-                    return _answer(await _whole(response), response.status)
-                stream = _Stream(response)
+                    return _answer(self._pool.veil.over(await _whole(response)), response.status)
+                stream = _Stream(response, self._pool.veil)
                 if (answer := await self._hear(stream, heard)) is not None:
                     return answer
             return await self._resume(stream, heard)
@@ -107,8 +109,9 @@ class Post:
 class _Stream:
     """Messages out of an event stream, over as many connections as it takes."""
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: Response, veil: Veil) -> None:
         self._response = response
+        self._veil = veil
         self._read = b""
         self.last_id = ""
         self.retry_s = PAUSE_S
@@ -129,7 +132,7 @@ class _Stream:
             elif name == b"retry" and value.isdigit():
                 self.retry_s = min(int(value) / 1000, 30.0)
             elif not name and not value and any(data):
-                return _message(b"\n".join(data))
+                return _message(self._veil.over(b"\n".join(data)))
             if sum(map(len, data)) > MAX_ANSWER:
                 raise _too_long()
         return None

@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from tests.mcp_server.plane import serve
 
-TOOLS = ("whole", "nulls", "hang", "cut", "huge", "redirect", "forget", "malformed", "refuse", "wait")
+TOOLS = ("whole", "nulls", "hang", "cut", "huge", "redirect", "forget", "malformed", "refuse", "wait", "echo")
 SCHEMA = {"type": "object", "properties": {"note": {"default": None}}, "additionalProperties": True}
 
 
@@ -41,11 +41,13 @@ class Fake:
                 self.listed += 1
                 await self._result(send, message, {"tools": self.tools})
             case "tools/call":
-                await self._call(receive, send, message)
+                await self._call(receive, send, message, scope["headers"])
             case method:
                 await _refuse(send, message, -32601, f"no {method}")
 
-    async def _call(self, receive: Receive, send: Send, message: dict[str, Any]) -> None:
+    async def _call(
+        self, receive: Receive, send: Send, message: dict[str, Any], headers: list[tuple[bytes, bytes]]
+    ) -> None:
         name = message["params"]["name"]
         self.calls.append(name)
         self.started.set()
@@ -53,6 +55,9 @@ class Fake:
         match name:
             case "whole":
                 await self._result(send, message, {"content": content})
+            case "echo":
+                told = json.dumps({name.decode(): value.decode() for name, value in headers})
+                await self._result(send, message, {"content": [{"type": "text", "text": told}]})
             case "nulls":
                 await self._result(send, message, {"content": content, "structuredContent": {"a": None, "b": [None]}})
             case "wait":

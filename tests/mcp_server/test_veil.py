@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from control.identity.charter import ToolGrant
 from control.tables import events, log_chunks, tool_calls
 from kit.masking import MASK
 from mcp_server.settings import UpstreamServer
 from mcp_server.veil import Veil
 from tests.mcp_server.fake import fake
-from tests.mcp_server.plane import ERAS, Era, ToolGrant, plane, text_of
+from tests.mcp_server.plane import ERAS, Era, plane, text_of
 
 KEY = 'sk-Zürich/"1234567\\'
 SPELT = [

@@ -17,7 +17,7 @@ ASK: Any = [{"role": "user", "content": PAYMENT}]
 @pytest.fixture
 async def plane(tmp_path: Path) -> AsyncIterator[Plane]:
     busy = script(tmp_path, {"status": 429}, {"say": "Now."})
-    models = {
+    models: Any = {
         "default": {"provider": "scripted", "script": "payment", **PRICES},
         "busy": {"provider": "scripted", "script": busy, "retries": 0, **PRICES},
         "free": {"provider": "scripted", "script": "payment"},

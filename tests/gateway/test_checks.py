@@ -1,6 +1,7 @@
 """Each upstream says how it is, and is asked for nothing that costs."""
 
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -10,7 +11,7 @@ from tests.gateway.plane import PRICES, open_plane
 
 async def test_every_upstream_is_asked_once_and_told_by_what_it_said(tmp_path: Path) -> None:
     async with raw.serve(raw.whole(b'{"data":[]}')) as good, raw.serve(raw.refusal(401, "sk-secret")) as strict:
-        models = {
+        models: Any = {
             "a": {"upstreams": [{"model": "x", "base_url": f"{good.url}/v1", "api_key": "sk-1", **PRICES}]},
             "b": {
                 "upstreams": [

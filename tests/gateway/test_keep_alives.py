@@ -55,7 +55,7 @@ async def test_silence_is_filled_as_the_wire_allows(
 ) -> None:
     other = "responses" if wire == "chat" else "chat"
     entry = {"model": "up", "base_url": provider.url, "dialects": [wire if own else other], **PRICES}
-    settings = {"patience_s": 0.05, "keepalive_s": 0.05}
+    settings: Any = {"patience_s": 0.05, "keepalive_s": 0.05}
     async with open_plane(tmp_path, {"m": {**entry, "on_disconnect": "abort"}}, **settings) as plane:
         heard = await silence(plane, path, body, 3 * len(pause))
     assert heard.startswith(pause)

@@ -1,7 +1,7 @@
 """Secrets in JSON, recognised by the name of their key or by their own look, and replaced for showing and writing down.
 
 Known looks are the documented prefixes of widely used tokens, JSON web tokens, private keys and passwords in addresses.
-What looks like none of them and has a harmless name is not recognised: this helps, it does not promise.
+What looks like none of them and has a harmless name is not recognised: this helps, it does not promise. Pure.
 """
 
 import re

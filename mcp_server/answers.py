@@ -1,6 +1,6 @@
 """What an agent reads: tool results made from a call's row, and the sentences for calls that have none.
 
-Pure. Errors a model should act on are `isError` results, never protocol errors, and each says whether to call again.
+Errors a model should act on are `isError` results, never protocol errors, and each says whether to call again.
 """
 
 import json

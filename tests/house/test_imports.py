@@ -1,12 +1,13 @@
 """The floors hold, the pure files are pure, and one file reads the environment."""
 
 import ast
+import re
 import subprocess
 import sys
 
 from tests.house.plan import ROOT, code, contract, module, name, pure_files
 
-IMPURE_NEIGHBOURS = ("kit.db", "kit.bus", "kit.http", "kit.outbound")
+IMPURE_NEIGHBOURS = ("kit.db", "kit.bus", "kit.clock", "kit.http", "kit.outbound")
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv"}
 
 
@@ -22,6 +23,13 @@ def test_every_pure_file_is_under_contract() -> None:
 
 def test_every_file_under_contract_is_named_pure() -> None:
     assert set(contract("pure files")["source_modules"]) - pure_files() == set()
+
+
+def test_whoever_calls_itself_pure_is_and_nobody_else_does() -> None:
+    said = {
+        module(path) for path in code() if re.search(r"\bPure\b", ast.get_docstring(ast.parse(path.read_text())) or "")
+    }
+    assert said == pure_files()
 
 
 def test_pure_files_are_kept_from_our_own_machinery() -> None:

@@ -5,6 +5,7 @@ It knows channels and targets as words; what a message says and how it is sent i
 """
 
 import json
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
@@ -32,10 +33,12 @@ def add(tx: Tx, account_id: str, *, channel: str, topic: str, target: str, paylo
     return row_id
 
 
-def take(tx: Tx) -> Row[Any] | None:
-    """The next due row, taken for one attempt, or None."""
+def take(tx: Tx, *, only: str | None = None, besides: Collection[str] = ()) -> Row[Any] | None:
+    """The next due row, of one channel or of all but some, taken for one attempt, or None."""
     now = tx.now()
-    due = (outbox.c.status == "waiting") & (outbox.c.next_at <= now)
+    due = (outbox.c.status == "waiting") & (outbox.c.next_at <= now) & outbox.c.channel.not_in(besides)
+    if only is not None:
+        due &= outbox.c.channel == only
     row_id = tx.execute(sa.select(outbox.c.id).where(due).order_by(outbox.c.next_at).limit(1)).scalar()
     if row_id is None:
         return None

@@ -17,8 +17,8 @@ from kit.errors import Refused, Unavailable
 from kit.mail import MailServer
 from kit.outbound import Answer, Outbound
 from preloop import apprised
-from preloop.chores import Send
 from preloop.house import House
+from preloop.sending import Send
 from preloop.settings import CONSOLE, AppriseChannel, Channel, NtfyChannel, SlackChannel, SmtpChannel, WebhookChannel
 from preloop.show import clean
 

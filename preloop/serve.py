@@ -22,6 +22,7 @@ from preloop.chores import Chores
 from preloop.doors import open_doors
 from preloop.house import Console, House, Place, Say, open_engine, open_house
 from preloop.listen import bind, listening, opened, port_of, spare_collector
+from preloop.sending import Sender
 from preloop.settings import Settings
 from runner import images
 from runner.docker import DockerEngine
@@ -124,14 +125,11 @@ def _start_work(tasks: TaskGroup, house: House, place: Place | str, port: int) -
         tasks.start_soon(worker.work)
     else:
         adopted.set()
-    chores = Chores(
-        house.db,
-        house.bus,
-        desk=house.desk,
-        lifecycle=house.lifecycle,
-        channels=open_channels(house),
-        public_url=house.settings.server.url,
+    sender = Sender(
+        house.db, house.bus, desk=house.desk, channels=open_channels(house), public_url=house.settings.server.url
     )
+    tasks.start_soon(sender.run)
+    chores = Chores(house.db, desk=house.desk, lifecycle=house.lifecycle)
     chores.start(tasks, adopted)
 
 

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from kit.errors import Invalid, Refused, Unavailable
 from kit.outbound import Outbound
 from preloop.channels import sender
-from preloop.chores import Send
+from preloop.sending import Send
 from preloop.settings import AppriseChannel, load
 from tests.fakes.sink import Sink, sink
 from tests.preloop.test_channels import LINK, PEOPLE, notice, outbound  # noqa: F401 - a fixture

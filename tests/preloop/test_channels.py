@@ -22,7 +22,7 @@ from kit.clock import Clock
 from kit.errors import Fault, Invalid, Refused, Unavailable
 from kit.outbound import Outbound
 from preloop.channels import sender
-from preloop.chores import Chores, Send
+from preloop.sending import Send, Sender
 from preloop.settings import Channel, NtfyChannel, SlackChannel, SmtpChannel, WebhookChannel, load
 from tests.control.house import House
 from tests.fakes.sink import Sink, sink
@@ -201,7 +201,7 @@ async def test_a_private_address_that_nobody_named_gets_nothing(kept: Sink, kind
     assert (kept.bodies, box.mails) == ([], [])
 
 
-# the chore ------------------------------------------------------------------------------------------------------------
+# the sender -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -210,10 +210,8 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield opened
 
 
-def chores(house: House, channels: dict[str, Send]) -> Chores:
-    return Chores(
-        house.db, house.bus, desk=house.desk, lifecycle=house.lifecycle, channels=channels, public_url="http://p"
-    )
+def opened(house: House, channels: dict[str, Send]) -> Sender:
+    return Sender(house.db, house.bus, desk=house.desk, channels=channels, public_url="http://p")
 
 
 async def test_no_notice_holds_an_argument_and_every_link_is_its_own(
@@ -221,7 +219,7 @@ async def test_no_notice_holds_an_argument_and_every_link_is_its_own(
 ) -> None:
     await world.house.call(await world.house.running(), amount=1500, recipient="contractor@example.com")
     send = sender(channel("webhook", kept.url), outbound, world.house.desk.directory)
-    await chores(world.house, {"console": send}).send_due()
+    await opened(world.house, {"console": send}).send_due()
     links = {sink_body["data"]["link"] for sink_body in map(_json, kept.bodies)}
     assert len(links) == 2
     assert not any(b"1500" in body or b"contractor" in body for body in kept.bodies)
@@ -237,7 +235,7 @@ async def test_channels_that_say_no_for_good_end_the_run_at_once(world: World, o
     principal = await world.house.running()
     await world.house.call(principal)
     send = sender(channel("slack", kept.url), outbound, world.house.desk.directory)
-    await chores(world.house, {"console": send}).send_due()
+    await opened(world.house, {"console": send}).send_due()
     row = await world.house.row(principal.execution_id)
     assert (row.state, row.cause) == ("FAILED", "approver_unreachable")
     assert {row.attempts for row in await world.house.db.read(sa.select(outbox))} == {1}
@@ -246,7 +244,7 @@ async def test_channels_that_say_no_for_good_end_the_run_at_once(world: World, o
 async def test_a_channel_that_is_not_configured_any_more_is_final(world: World) -> None:
     principal = await world.house.running()
     await world.house.call(principal)
-    await chores(world.house, {}).send_due()
+    await opened(world.house, {}).send_due()
     assert (await world.house.row(principal.execution_id)).cause == "approver_unreachable"
 
 

@@ -1,0 +1,103 @@
+"""Notices leave: several at once, and never more than a few over one channel: one that hangs delays only itself.
+
+Each attempt is taken from the outbox by a conditional UPDATE and has a time limit below its lease, so that several
+processes may run this. What a failure means is `control/approvals`', how a channel delivers is `channels`'.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+from sqlalchemy.engine import Row
+
+from control import outbox
+from control.approvals import notices
+from control.approvals.desk import Desk
+from control.approvals.notices import Failure, Notice
+from kit.bus import Bus
+from kit.db import Database
+from kit.errors import Fault, Unavailable
+from kit.observe import log
+
+LOOK_S = 1.0
+"""How late an attempt may begin whose wake-up got lost."""
+LIMIT_S = 45.0
+"""How long one attempt may take, whatever its channel waits for."""
+ABREAST = 4
+"""Attempts at once over one channel."""
+Send = Callable[[Notice], Awaitable[None]]
+"""Delivers one notice over one channel; raises a Fault when it did not arrive."""
+
+
+class Sender:
+    """What sends the notices of one process."""
+
+    def __init__(self, db: Database, bus: Bus, *, desk: Desk, channels: Mapping[str, Send], public_url: str) -> None:
+        self._db = db
+        self._bus = bus
+        self._desk = desk
+        self._channels = channels
+        self._public_url = public_url
+        self._under_way: Counter[str] = Counter()
+
+    async def run(self) -> None:
+        """Send what is due, for ever."""
+        async with anyio.create_task_group() as lanes:
+            with self._bus.watch(outbox.TOPIC) as due:
+                while True:
+                    try:
+                        await self._start(lanes)
+                    except Exception:
+                        log.exception("the outbox could not be read and will be looked at again")
+                    await due.changed(LOOK_S)
+
+    async def send_due(self) -> None:
+        """Send what is due now; returns when it is done."""
+        async with anyio.create_task_group() as lanes:
+            await self._start(lanes)
+
+    async def _start(self, lanes: TaskGroup) -> None:
+        while row := await self._db.write(lambda tx: outbox.take(tx, besides=self._full())):
+            self._under_way[row.channel] += 1
+            lanes.start_soon(self._lane, row)
+
+    def _full(self) -> list[str]:
+        return [channel for channel, count in self._under_way.items() if count >= ABREAST]
+
+    async def _lane(self, first: Row[Any]) -> None:
+        """One attempt after the other over one channel, until nothing of it is due."""
+        channel = first.channel
+        row: Row[Any] | None = first
+        try:
+            while row:
+                await self._attempt(row)
+                row = await self._db.write(lambda tx: outbox.take(tx, only=channel))
+        except Exception:
+            log.exception("a notice could not be sent and will be tried again", channel=channel)
+        finally:
+            self._under_way[channel] -= 1
+
+    async def _attempt(self, row: Row[Any]) -> None:
+        notice = await self._db.write(lambda tx: notices.compose(tx, row, self._public_url))
+        if notice is not None:
+            failure = await self._send(notice)
+            await self._db.write(lambda tx: self._desk.noted(tx, row, failure))
+
+    async def _send(self, notice: Notice) -> Failure | None:
+        """Only what a later attempt could mend is worth one."""
+        send = self._channels.get(notice.channel)
+        if send is None:
+            return Failure(reason=f"The channel {notice.channel!r} is not in preloop.toml any more.", final=True)
+        try:
+            with anyio.fail_after(LIMIT_S):
+                await send(notice)
+        except Fault as fault:
+            return Failure(reason=fault.message, final=not isinstance(fault, Unavailable))
+        except TimeoutError:
+            return Failure(reason=f"The channel gave no answer in {LIMIT_S:g} s.")
+        except Exception as error:
+            log.exception("a channel failed", channel=notice.channel)
+            return Failure(reason=f"The channel failed: {type(error).__name__}.")
+        return None

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.engine import Row
 
 from control import audit
 from control.tables import checkpoints, events, streams
@@ -32,6 +33,11 @@ class Event:
     at: str
     data: dict[str, Any]
     hash: str
+
+
+def stream_of(row: Row[Any]) -> str:
+    """The stream of what belongs to a run, or to an enrolled agent's session: a call, an approval."""
+    return str(row.execution_id or row.session_id)
 
 
 def topic(stream: str) -> str:

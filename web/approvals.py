@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from control.approvals import requests
 from control.approvals.desk import Verdict
 from control.identity.principals import Person, Role
 from kit.errors import Fault, Invalid
@@ -52,7 +53,7 @@ async def approvals_page(request: Request, person: Person) -> Response:
     whole = paging.Page(limit=paging.MOST)
     found = (await reading.approvals_listed(given.db, person.account_id, whole)).items
     waiting = (await reading.approvals_listed(given.db, person.account_id, whole, pending=True)).items
-    closed = [approval for approval in found if approval.status != "pending"]
+    closed = [approval for approval in found if approval.status != requests.Status.PENDING]
     return page(request, "approvals.html", person, waiting=waiting, closed=closed, directory=given.desk.directory)
 
 

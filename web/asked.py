@@ -75,7 +75,7 @@ async def facts(
         "typed": {"kind": kind, "phrase": phrase} if asked.confirm == "typed" else None,
         "run": run,
         "progress": await _progress(db, account_id, asked),
-        "open": asked.status == "pending" and asked.expires_at > now,
+        "open": asked.status == requests.Status.PENDING and asked.expires_at > now,
         "grants": await grants.listed(db, account_id, now, standing.c.approval_id == asked.id),
         **_people(given, asked, me),
     }

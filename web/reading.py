@@ -163,7 +163,7 @@ async def approvals_listed(
     if execution_id is not None:
         asked = asked.where(approvals.c.execution_id == execution_id)
     if pending:
-        asked = asked.where(approvals.c.status == "pending")
+        asked = asked.where(approvals.c.status == requests.Status.PENDING)
     oldest_first = pending or execution_id is not None
     rows, further = await paging.read(db, asked, page, approvals.c.id, newest_first=not oldest_first)
     return shapes.Listed(items=[_approval(row) for row in rows], next=further)

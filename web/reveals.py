@@ -1,6 +1,7 @@
 """A masked argument shown once to somebody who has to decide: by a press, and never without a line in the record."""
 
 from control import events
+from control.approvals import requests
 from control.approvals.directory import Approver
 from kit.db import Tx
 from kit.errors import Conflict, Invalid, Refused
@@ -16,7 +17,7 @@ async def reveal(
     request, in the way they came, may look."""
     if me is None or me not in people(given.desk.directory, asked):
         raise Refused("approver_not_asked", "You are not among those who were asked.", "Somebody of them can look.")
-    if asked.status != "pending":
+    if asked.status != requests.Status.PENDING:
         raise Conflict("approval_decided", "This request is decided; its secrets stay masked.")
     leaf = next((leaf for leaf in arguments.leaves(asked.whole_arguments) if str(leaf.number) == number), None)
     if leaf is None:

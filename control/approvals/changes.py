@@ -78,8 +78,9 @@ def facts(call: Row[Any]) -> dict[str, Any]:
 def note(tx: Tx, row: Row[Any], call: Row[Any], amended: str) -> None:
     """The record keeps by digest what was asked for and what was approved."""
     digests = {"asked": call.digest, "approved": canonical.digest(json.loads(amended))}
-    stream = row.execution_id or row.session_id
-    events.append(tx, row.account_id, stream, "approval.changed", approval=row.id, call=call.id, **digests)
+    events.append(
+        tx, row.account_id, events.stream_of(row), "approval.changed", approval=row.id, call=call.id, **digests
+    )
 
 
 def told(amended: str) -> str:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from control.approvals import requests
-from control.tables import tool_calls
+from control.executions import toolcalls
 from kit import canonical
 from kit.db import Tx
 from kit.errors import Conflict, Invalid, Refused
@@ -55,9 +54,9 @@ def check(
     """Refuse a decision that does not bring what its request wants. Only one that is open wants anything: of others
     the desk says what became of them."""
     row = requests.locked(tx, account_id, approval_id)
-    if row.status != "pending" or row.expires_at <= tx.now():
+    if row.status != requests.Status.PENDING or row.expires_at <= tx.now():
         return
-    call = tx.execute(sa.select(tool_calls).where(tool_calls.c.id == row.call_id)).one()
+    call = toolcalls.row(tx, row.call_id)
     _unchanged(row, call, brought)
     if row.sign_in and brought.by_link:
         raise Refused("sign_in_required", "This can't be decided by link.", "Sign in, then decide it under Approvals.")

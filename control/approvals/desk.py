@@ -117,7 +117,7 @@ class Desk:
         row = requests.open_(tx, principal, call_id, ask, tool=call.tool, asked=names)
         if principal.execution_id:
             lifecycle.waiting(tx, principal.execution_id, principal.account_id, opened=True)
-        notices.queue(tx, row, _call(tx, call_id), members, topic=notices.REQUESTED)
+        notices.queue(tx, row, toolcalls.row(tx, call_id), members, topic=notices.REQUESTED)
         logs.story(
             tx,
             principal.account_id,
@@ -142,7 +142,7 @@ class Desk:
         """Store the upstream's answer; under `on_tool_error: fail` an error asks for the end of the run."""
         seq = toolcalls.settle(tx, call_id, result=result, is_error=is_error, error=error)
         if seq and is_error:
-            row = _call(tx, call_id)
+            row = toolcalls.row(tx, call_id)
             if row.execution_id and requests.charter(tx, row.session_id).on_tool_error == "fail":
                 lifecycle.intend(tx, row.account_id, row.execution_id, Cause.TOOL_FAILED, by="tool")
         return seq
@@ -166,9 +166,9 @@ class Desk:
         """One person's yes or no on exactly the arguments they saw. The first decision stands; a second is told so.
         With `changed` it is these arguments that go upstream; with `grant` the yes also stands for later calls."""
         row = requests.locked(tx, account_id, approval_id)
-        call = _call(tx, row.call_id)
+        call = toolcalls.row(tx, row.call_id)
         self._may_decide(row, approver, verdict, reason)
-        if row.status != "pending":
+        if row.status != requests.Status.PENDING:
             return _again(row, approver, verdict)
         _still(tx, row, call, digest)
         name = self.directory.approvers[approver].name
@@ -177,8 +177,8 @@ class Desk:
         if verdict is Verdict.APPROVED and not self._agreed(tx, row):
             if amended or grant:
                 raise Refused("others_must_agree", "Others must agree to the same arguments.", "Approve or decline it.")
-            return Decided(status="pending", by=name, open=True)
-        if not requests.close(tx, row, verdict.value, by=approver, reason=reason):
+            return Decided(status=requests.Status.PENDING.value, by=name, open=True)
+        if not requests.close(tx, row, requests.Status(verdict.value), by=approver, reason=reason):
             raise Conflict("approval_decided", "Somebody else was faster.", "Reload the page.")
         if verdict is Verdict.DECLINED:
             self._refused(tx, row, call, Status.DECLINED, diagnosis.declined(name, reason))
@@ -209,7 +209,7 @@ class Desk:
         if not tx.changed(vote):
             raise Conflict("vote_given", "You have voted already.", "Others must agree too.")
         data = {"approval": row.id, "approver": approver, "verdict": verdict.value, "via": via}
-        events.append(tx, row.account_id, row.execution_id or row.session_id, "approval.voted", **data)
+        events.append(tx, row.account_id, events.stream_of(row), "approval.voted", **data)
 
     def _approved(self, tx: Tx, row: Row[Any], call: Row[Any], name: str, amended: str | None) -> None:
         waiting = (tool_calls.c.id == call.id) & (tool_calls.c.status == Status.WAITING)
@@ -239,14 +239,18 @@ class Desk:
 
     def expire(self, tx: Tx) -> int:
         """Close what nobody decided in time, and what was approved and not used in time; returns how many."""
-        late = sa.select(approvals).where(approvals.c.status == "pending", approvals.c.expires_at <= tx.now())
+        late = sa.select(approvals).where(
+            approvals.c.status == requests.Status.PENDING, approvals.c.expires_at <= tx.now()
+        )
         rows = tx.execute(late.limit(50)).all()
         for found in rows:
             row = requests.locked(tx, found.account_id, found.id)
-            if row.status != "pending" or not requests.close(tx, row, "expired", by=None, reason=None):
+            if row.status != requests.Status.PENDING or not requests.close(
+                tx, row, requests.Status.EXPIRED, by=None, reason=None
+            ):
                 continue
             limit = int((row.expires_at - row.asked_at).total_seconds())
-            call = _call(tx, row.call_id)
+            call = toolcalls.row(tx, row.call_id)
             self._refused(tx, row, call, Status.EXPIRED, diagnosis.expired(call.tool, limit))
         return len(rows) + endings.lapse(tx)
 
@@ -261,7 +265,7 @@ class Desk:
         found = tx.one(sa.select(approvals.c.id).where(known))
         row = requests.locked(tx, sent.account_id, found.id) if found else None
         failed = notices.outcome(tx, sent, failure)
-        if not failed or row is None or row.status != "pending" or not self._unheard(tx, row):
+        if not failed or row is None or row.status != requests.Status.PENDING or not self._unheard(tx, row):
             return
         if ladder.escalate(tx, row, self.directory):
             row = requests.locked(tx, sent.account_id, row.id)
@@ -275,10 +279,6 @@ class Desk:
         return any(told.isdisjoint(member.id for member in members) for members in every)
 
 
-def _call(tx: Tx, call_id: str) -> Row[Any]:
-    return tx.execute(sa.select(tool_calls).where(tool_calls.c.id == call_id)).one()
-
-
 def _still(tx: Tx, row: Row[Any], call: Row[Any], digest: str) -> None:
     """The time is not over, and what the page showed is what waits."""
     if row.expires_at <= tx.now():
@@ -289,7 +289,9 @@ def _still(tx: Tx, row: Row[Any], call: Row[Any], digest: str) -> None:
 
 def _again(row: Row[Any], approver: str, verdict: Verdict) -> Decided:
     """The same click twice is fine; a different one learns who decided."""
-    effective = "approved" if row.status in ("consumed", "lapsed") else row.status
+    effective = (
+        requests.Status.APPROVED if row.status in (requests.Status.CONSUMED, requests.Status.LAPSED) else row.status
+    )
     if row.decided_by == approver and effective == verdict.value:
         return Decided(status=row.status, by=approver, repeated=True)
     who = f" by {row.decided_by}" if row.decided_by else ""

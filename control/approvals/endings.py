@@ -31,12 +31,14 @@ def withdraw(tx: Tx, ended: Row[Any], cause: Cause | None) -> None:
     """An ending: what was open for this execution is withdrawn, a yes that was not used lapses."""
     mine = approvals.c.execution_id == ended.id
     now = tx.now()
-    gone = sa.update(approvals).where(mine, approvals.c.status == "pending")
-    for row in tx.execute(gone.values(status="withdrawn", decided_at=now).returning(approvals)).all():
-        requests.count(tx, row, "withdrawn")
-        data = {"approval": row.id, "status": "withdrawn", "by": None, "reason": None}
+    gone = sa.update(approvals).where(mine, approvals.c.status == requests.Status.PENDING)
+    for row in tx.execute(
+        gone.values(status=requests.Status.WITHDRAWN.value, decided_at=now).returning(approvals)
+    ).all():
+        requests.count(tx, row, requests.Status.WITHDRAWN)
+        data = {"approval": row.id, "status": requests.Status.WITHDRAWN.value, "by": None, "reason": None}
         events.append(tx, ended.account_id, ended.id, "approval.closed", **data)
-    for row in tx.execute(sa.select(approvals).where(mine, approvals.c.status == "approved")).all():
+    for row in tx.execute(sa.select(approvals).where(mine, approvals.c.status == requests.Status.APPROVED)).all():
         _lapse(tx, row)
     open_ = sa.select(tool_calls.c.id).where(
         tool_calls.c.execution_id == ended.id, tool_calls.c.status.in_([Status.READY, Status.WAITING])
@@ -53,7 +55,7 @@ def recall(tx: Tx, call_id: str, reason: str) -> bool:
     if not toolcalls.close(tx, call_id, Status.WITHDRAWN, reason):
         return False
     if row is not None:
-        if requests.close(tx, row, "withdrawn", by=None, reason=reason) and row.execution_id:
+        if requests.close(tx, row, requests.Status.WITHDRAWN, by=None, reason=reason) and row.execution_id:
             lifecycle.waiting(tx, row.execution_id, row.account_id, opened=False)
         _lapse(tx, row)
     return True
@@ -62,7 +64,7 @@ def recall(tx: Tx, call_id: str, reason: str) -> bool:
 def lapse(tx: Tx) -> int:
     """A yes that nobody used in its time is worth nothing any more, whoever's session it was; returns how many."""
     now = tx.now()
-    unused = (approvals.c.status == "approved") & (approvals.c.expires_at <= now)
+    unused = (approvals.c.status == requests.Status.APPROVED) & (approvals.c.expires_at <= now)
     unused &= approvals.c.decided_at <= now - TAKE_UP  # as `late` has it
     rows = tx.execute(sa.select(approvals).where(unused).limit(50)).all()
     for found in rows:
@@ -83,12 +85,11 @@ def lapsed(tx: Tx, row: Row[Any]) -> None:
 
 def _lapse(tx: Tx, row: Row[Any]) -> bool:
     """An unused yes is worth nothing any more, and the record says so; False where there was none. `row` is locked."""
-    unused = sa.update(approvals).where(approvals.c.id == row.id, approvals.c.status == "approved")
-    if not tx.changed(unused.values(status="lapsed")):
+    unused = sa.update(approvals).where(approvals.c.id == row.id, approvals.c.status == requests.Status.APPROVED)
+    if not tx.changed(unused.values(status=requests.Status.LAPSED.value)):
         return False
-    requests.count(tx, row, "lapsed")
-    stream = row.execution_id or row.session_id
-    events.append(tx, row.account_id, stream, "approval.lapsed", approval=row.id, call=row.call_id)
+    requests.count(tx, row, requests.Status.LAPSED)
+    events.append(tx, row.account_id, events.stream_of(row), "approval.lapsed", approval=row.id, call=row.call_id)
     tx.wake(requests.TOPIC)
     return True
 
@@ -122,9 +123,9 @@ def unreachable(tx: Tx, lifecycle_: Lifecycle, account_id: str, execution_id: st
 
 def unheard(tx: Tx, lifecycle_: Lifecycle, row: Row[Any]) -> None:
     """Every notice of a request failed for good: it is withdrawn, its call answered, its run ended. `row` is locked."""
-    if not requests.close(tx, row, "withdrawn", by=None, reason=UNHEARD):
+    if not requests.close(tx, row, requests.Status.WITHDRAWN, by=None, reason=UNHEARD):
         return
-    call = tx.execute(sa.select(tool_calls).where(tool_calls.c.id == row.call_id)).one()
+    call = toolcalls.row(tx, row.call_id)
     toolcalls.close(tx, call.id, Status.WITHDRAWN, f"Tool '{call.name}' was not called: {UNHEARD}")
     if row.execution_id:
         lifecycle.waiting(tx, row.execution_id, row.account_id, opened=False)
@@ -134,7 +135,7 @@ def unheard(tx: Tx, lifecycle_: Lifecycle, row: Row[Any]) -> None:
 def void(tx: Tx, account_id: str, server: str, tool: str, reason: str) -> int:
     """The tool is not what people were asked about: its open requests and unused yeses are worth nothing, its calls
     that were not sent are answered so. Returns how many requests."""
-    open_ = approvals.c.status.in_(["pending", "approved"])
+    open_ = approvals.c.status.in_([requests.Status.PENDING, requests.Status.APPROVED])
     its = (tool_calls.c.server == server) & (tool_calls.c.tool == tool) & (tool_calls.c.account_id == account_id)
     asked = sa.select(approvals.c.id).join(tool_calls, tool_calls.c.id == approvals.c.call_id).where(its, open_)
     ids = tx.execute(asked).scalars().all()
@@ -149,14 +150,14 @@ def void(tx: Tx, account_id: str, server: str, tool: str, reason: str) -> int:
 
 def spoil(tx: Tx, row: Row[Any], reason: str) -> None:
     """One request, or the unused yes to it, is worth nothing any more, nor is its call. `row` is locked."""
-    open_ = (approvals.c.id == row.id) & approvals.c.status.in_(["pending", "approved"])
-    values = {"status": "void", "decided_at": tx.now(), "reason": reason}
+    open_ = (approvals.c.id == row.id) & approvals.c.status.in_([requests.Status.PENDING, requests.Status.APPROVED])
+    values = {"status": requests.Status.VOID.value, "decided_at": tx.now(), "reason": reason}
     if not tx.changed(sa.update(approvals).where(open_).values(values)):
         return
-    requests.count(tx, row, "void")
-    data = {"approval": row.id, "status": "void", "by": None, "reason": reason}
-    events.append(tx, row.account_id, row.execution_id or row.session_id, "approval.closed", **data)
-    if row.execution_id and row.status == "pending":
+    requests.count(tx, row, requests.Status.VOID)
+    data = {"approval": row.id, "status": requests.Status.VOID.value, "by": None, "reason": reason}
+    events.append(tx, row.account_id, events.stream_of(row), "approval.closed", **data)
+    if row.execution_id and row.status == requests.Status.PENDING:
         lifecycle.waiting(tx, row.execution_id, row.account_id, opened=False)
     logs.story(tx, row.account_id, row.execution_id, "warning", reason)
     toolcalls.close(tx, row.call_id, Status.WITHDRAWN, reason)

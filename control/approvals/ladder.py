@@ -9,8 +9,8 @@ from sqlalchemy.engine import Row
 from control import events
 from control.approvals import notices, requests
 from control.approvals.directory import Directory
-from control.executions import logs
-from control.tables import approvals, tool_calls, votes
+from control.executions import logs, toolcalls
+from control.tables import approvals, votes
 from kit.db import Tx
 
 REMIND_AT = 0.5
@@ -24,7 +24,7 @@ def climb(tx: Tx, directory: Directory) -> int:
     untold = approvals.c.reminded_at.is_(None)
     unasked = approvals.c.escalate_to.is_not(None) | approvals.c.also.is_not(None)
     unasked &= approvals.c.escalated_at.is_(None)
-    waiting = sa.select(approvals).where(approvals.c.status == "pending", untold | unasked)
+    waiting = sa.select(approvals).where(approvals.c.status == requests.Status.PENDING, untold | unasked)
     now, steps = tx.now(), 0
     for row in tx.execute(waiting.order_by(approvals.c.expires_at).limit(MOST)).all():
         passed = _passed(row, now)
@@ -41,7 +41,7 @@ def _passed(row: Row[Any], now: datetime) -> float:
 
 
 def _step(tx: Tx, row: Row[Any], column: sa.Column[datetime]) -> bool:
-    due = (approvals.c.id == row.id) & (approvals.c.status == "pending") & column.is_(None)
+    due = (approvals.c.id == row.id) & (approvals.c.status == requests.Status.PENDING) & column.is_(None)
     return tx.changed(sa.update(approvals).where(due).values({column.name: tx.now()}))
 
 
@@ -52,9 +52,8 @@ def _remind(tx: Tx, row: Row[Any], directory: Directory) -> bool:
     voted = set(tx.execute(sa.select(votes.c.approver).where(votes.c.approval_id == row.id)).scalars())
     members = [member for member in requests.asked(directory, row) if member.id not in voted]
     names = [member.name for member in members]
-    stream = row.execution_id or row.session_id
-    events.append(tx, row.account_id, stream, "approval.reminded", approval=row.id, asked=names)
-    notices.queue(tx, row, _call(tx, row), members, topic=notices.REMINDED)
+    events.append(tx, row.account_id, events.stream_of(row), "approval.reminded", approval=row.id, asked=names)
+    notices.queue(tx, row, toolcalls.row(tx, row.call_id), members, topic=notices.REMINDED)
     return True
 
 
@@ -66,10 +65,9 @@ def escalate(tx: Tx, row: Row[Any], directory: Directory) -> bool:
     if not groups or not _step(tx, row, approvals.c.escalated_at):
         return False
     names = [member.name for member in members]
-    stream = row.execution_id or row.session_id
     data = {"approval": row.id, "group": ", ".join(groups), "asked": names}
-    events.append(tx, row.account_id, stream, "approval.escalated", **data)
-    notices.queue(tx, row, _call(tx, row), members, topic=notices.ESCALATED)
+    events.append(tx, row.account_id, events.stream_of(row), "approval.escalated", **data)
+    notices.queue(tx, row, toolcalls.row(tx, row.call_id), members, topic=notices.ESCALATED)
     if names:
         logs.story(tx, row.account_id, row.execution_id, "warning", f"Approval request sent to: {', '.join(names)}")
     tx.wake(requests.TOPIC)
@@ -79,7 +77,3 @@ def escalate(tx: Tx, row: Row[Any], directory: Directory) -> bool:
 def _further(row: Row[Any]) -> list[str]:
     """The groups that are asked too when most of the time is over."""
     return [gate.escalate for gate in requests.gates(row) if gate.escalate]
-
-
-def _call(tx: Tx, row: Row[Any]) -> Row[Any]:
-    return tx.execute(sa.select(tool_calls).where(tool_calls.c.id == row.call_id)).one()

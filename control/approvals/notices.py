@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from control import events, outbox
-from control.approvals import links
+from control.approvals import links, requests
 from control.approvals.directory import Approver
 from control.tables import approvals, executions, sessions
 from control.tables import outbox as queued
@@ -73,7 +73,7 @@ def compose(tx: Tx, row: Row[Any], public_url: str) -> Notice | None:
     """The notice for one attempt with a link of its own; None when nobody needs it any more."""
     data = outbox.payload(row)
     approval = tx.one(sa.select(approvals).where(approvals.c.id == data["approval_id"]))
-    if approval is None or approval.status != "pending":
+    if approval is None or approval.status != requests.Status.PENDING:
         outbox.sent(tx, row.id)
         return None
     clear = links.mint(

@@ -19,8 +19,8 @@ from kit.prepared import Prepared
 _ASKED = Prepared(sa.select(approvals).where(approvals.c.call_id == sa.bindparam("call")))
 _CONSUME = Prepared(
     sa.update(approvals)
-    .where(approvals.c.call_id == sa.bindparam("call"), approvals.c.status == "approved")
-    .values(status="consumed")
+    .where(approvals.c.call_id == sa.bindparam("call"), approvals.c.status == requests.Status.APPROVED)
+    .values(status=requests.Status.CONSUMED.value)
 )
 
 
@@ -33,7 +33,7 @@ def holds(tx: Tx, principal: Principal, call_id: str) -> bool:
     row = requests.locked(tx, found.account_id, found.id)
     living = sa.select(sessions.c.charter).where(sessions.c.id == row.session_id, sessions.c.alive_until > tx.now())
     charter = tx.execute(living).scalar()
-    if row.status != "approved" or row.session_id != principal.session_id or charter is None:
+    if row.status != requests.Status.APPROVED or row.session_id != principal.session_id or charter is None:
         return False
     if endings.late(tx, row):
         endings.lapsed(tx, row)

@@ -6,6 +6,7 @@ Who may decide it is the directory's and `asked`; what a decision does to call a
 from collections.abc import Collection
 from dataclasses import asdict
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,7 +16,8 @@ from control import events
 from control.approvals import policy
 from control.approvals.directory import Approver, Directory
 from control.approvals.policy import Ask
-from control.executions.toolcalls import Call, Status
+from control.executions import toolcalls
+from control.executions.toolcalls import Call
 from control.identity import charter as charters
 from control.identity.charter import Gate
 from control.identity.principals import Principal
@@ -41,11 +43,22 @@ MOST_ROWS = 200
 """Beyond this nobody can look at the arguments, so nobody is asked."""
 
 
+class Status(StrEnum):
+    PENDING = "pending"  # people are asked
+    APPROVED = "approved"  # the yes waits to be used
+    DECLINED = "declined"  # somebody said no
+    EXPIRED = "expired"  # nobody decided in time
+    WITHDRAWN = "withdrawn"  # nobody needs it any more
+    VOID = "void"  # the tool is not what was asked about
+    CONSUMED = "consumed"  # the yes was used
+    LAPSED = "lapsed"  # the yes was not used
+
+
 def too_many(tx: Tx, principal: Principal) -> str | None:
     """Why this session may ask nothing more for now. Its row is held, so that parallel calls count each other."""
     mine = approvals.c.session_id == principal.session_id
     count = sa.select(sa.func.count()).select_from(approvals)
-    if tx.execute(count.where(mine, approvals.c.status == "pending")).scalar_one() >= MOST_OPEN:
+    if tx.execute(count.where(mine, approvals.c.status == Status.PENDING)).scalar_one() >= MOST_OPEN:
         return f"{MOST_OPEN} requests of this run wait for a person already. Call again when some are decided."
     lately = approvals.c.asked_at > tx.now() - timedelta(hours=1)
     if tx.execute(count.where(mine, lately)).scalar_one() >= MOST_HOURLY:
@@ -62,7 +75,7 @@ def declined(tx: Tx, principal: Principal, call: Call) -> Row[Any] | None:
     asked = sa.select(approvals.c.decided_at, tool_calls.c.error).join(
         approvals, approvals.c.call_id == tool_calls.c.id
     )
-    no = asked.where(same, tool_calls.c.status == Status.DECLINED, approvals.c.status == "declined")
+    no = asked.where(same, tool_calls.c.status == toolcalls.Status.DECLINED, approvals.c.status == Status.DECLINED)
     return tx.execute(no.order_by(approvals.c.decided_at.desc()).limit(1)).first()
 
 
@@ -174,20 +187,20 @@ def locked(tx: Tx, account_id: str, approval_id: str) -> Row[Any]:
     return tx.execute(touched.returning(approvals)).one()
 
 
-def close(tx: Tx, row: Row[Any], status: str, *, by: str | None, reason: str | None) -> bool:
+def close(tx: Tx, row: Row[Any], status: Status, *, by: str | None, reason: str | None) -> bool:
     """The verdict itself: one conditional UPDATE; False when somebody else made it."""
-    pending = (approvals.c.id == row.id) & (approvals.c.status == "pending")
-    values = {"status": status, "decided_at": tx.now(), "decided_by": by, "reason": reason or None}
+    pending = (approvals.c.id == row.id) & (approvals.c.status == Status.PENDING)
+    values = {"status": status.value, "decided_at": tx.now(), "decided_by": by, "reason": reason or None}
     if not tx.changed(sa.update(approvals).where(pending).values(values)):
         return False
     count(tx, row, status)
     data = {"approval": row.id, "status": status, "by": by, "reason": reason}
-    events.append(tx, row.account_id, row.execution_id or row.session_id, "approval.closed", **data)
+    events.append(tx, row.account_id, events.stream_of(row), "approval.closed", **data)
     tx.wake(TOPIC)
     return True
 
 
-def count(tx: Tx, row: Row[Any], status: str) -> None:
+def count(tx: Tx, row: Row[Any], status: Status) -> None:
     """A request has ended like this. What a rule could not decide counts as one, whatever the model wrote."""
     tool = tx.execute(sa.select(tool_calls.c.tool).where(tool_calls.c.id == row.call_id)).scalar_one()
     waited = (tx.now() - row.asked_at).total_seconds()
@@ -195,7 +208,7 @@ def count(tx: Tx, row: Row[Any], status: str) -> None:
 
     def counted() -> None:
         OUTCOMES.add(tool, rule, status)
-        if status in ("approved", "declined"):
+        if status in (Status.APPROVED, Status.DECLINED):
             DECIDED_S.observe(waited, status)
 
     tx.at_last(counted)
@@ -203,7 +216,7 @@ def count(tx: Tx, row: Row[Any], status: str) -> None:
 
 async def pending(db: Database) -> int:
     """How many requests are open, of all accounts."""
-    rows = await db.read(sa.select(sa.func.count()).select_from(approvals).where(approvals.c.status == "pending"))
+    rows = await db.read(sa.select(sa.func.count()).select_from(approvals).where(approvals.c.status == Status.PENDING))
     return int(rows[0][0])
 
 

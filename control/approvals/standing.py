@@ -16,6 +16,7 @@ from control import events
 from control.approvals import requests, rules
 from control.approvals.directory import Approver, Directory
 from control.approvals.policy import Ask
+from control.executions import toolcalls
 from control.executions.toolcalls import Call
 from control.identity.principals import Principal
 from control.tables import approvals, grants, sessions, tool_calls
@@ -54,7 +55,7 @@ def give(
     scope.check()
     row = requests.locked(tx, account_id, approval_id)
     _may_give(row, approver, directory)
-    call = tx.execute(sa.select(tool_calls).where(tool_calls.c.id == row.call_id)).one()
+    call = toolcalls.row(tx, row.call_id)
     if scope.exact and call.approved_args:
         raise Refused(
             "grant_changed", "The arguments were changed, so this very call is not the one.", "Give it for every call."
@@ -80,8 +81,7 @@ def give(
     tx.execute(sa.insert(grants).values(values))
     told = {name: values[name] for name in ("server", "tool", "condition", "digest", "approval_id")}
     told |= {"grant": values["id"], "by": approver, "via": via, "uses": scope.uses}
-    stream = row.execution_id or row.session_id
-    events.append(tx, account_id, stream, "grant.given", **told, expires=rfc3339(now + scope.lasts))
+    events.append(tx, account_id, events.stream_of(row), "grant.given", **told, expires=rfc3339(now + scope.lasts))
     tx.wake(requests.TOPIC)
     return str(values["id"])
 
@@ -89,7 +89,7 @@ def give(
 def _may_give(row: Row[Any], approver: str, directory: Directory) -> None:
     if approver not in {member.id for member in requests.asked(directory, row)}:
         raise Refused("approver_not_asked", f"{approver} was not asked.", "Somebody of the group can give it.")
-    if row.status not in ("approved", "consumed"):
+    if row.status not in (requests.Status.APPROVED, requests.Status.CONSUMED):
         raise Conflict("grant_without_yes", "A standing yes follows an approval.", "Approve the request first.")
     if row.confirm == "typed" or row.sign_in:
         raise Refused("grant_each_time", "This is confirmed each time.", "Approve this call alone.")

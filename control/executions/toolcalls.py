@@ -206,14 +206,14 @@ def settle(tx: Tx, call_id: str, *, result: dict[str, Any] | None, is_error: boo
     late = bool(row.execution_id) and tx.run(_RUNS, {"execution": row.execution_id}).first() is None
     data = {"call": call_id, "tool": row.tool, "status": status.value, "error": error, "late": late}
     seq = _ended(tx, row, "tool.settled", **data)
-    _, hash_ = events.head(tx, row.account_id, row.execution_id or row.session_id)
+    _, hash_ = events.head(tx, row.account_id, events.stream_of(row))
     tx.memo[_Row, call_id] = values | {"receipt_seq": seq, "receipt_hash": hash_}
     return seq
 
 
 def _ended(tx: Tx, row: Row[Any], type_: str, **data: object) -> int:
     """The event of a call's end, kept as its receipt."""
-    seq = events.append(tx, row.account_id, row.execution_id or row.session_id, type_, **data)
+    seq = events.append(tx, row.account_id, events.stream_of(row), type_, **data)
     tx.run(_RECEIPT, {"call": row.id, "seq": seq})
     tx.wake(topic(row.id))
     return seq
@@ -253,6 +253,11 @@ def close(tx: Tx, call_id: str, status: Status, error: str) -> bool:
     if row:
         _ended(tx, row, "tool.closed", call=call_id, tool=row.tool, status=status.value, error=error)
     return row is not None
+
+
+def row(tx: Tx, call_id: str) -> Row[Any]:
+    """The call as it is now."""
+    return tx.execute(sa.select(tool_calls).where(tool_calls.c.id == call_id)).one()
 
 
 def to_send(row: Row[Any]) -> dict[str, Any]:

@@ -1,0 +1,34 @@
+"""`preloop approvals`: what a flow wants typed by hand is typed on the command line too."""
+
+import pytest
+
+from control.identity.principals import Role
+from tests.preloop.terminal import Desk
+
+
+async def ask(desk: Desk) -> tuple[str, str]:
+    """A call of 1500 that wants its amount typed; its id and its approval's."""
+    house = desk.world.house
+    call = await house.call(await house.gated(confirm="typed"), amount=1500)
+    return call, (await house.approval(call)).id
+
+
+async def status(desk: Desk, call: str) -> str:
+    return str((await desk.world.house.approval(call)).status)
+
+
+@pytest.mark.parametrize("words", [(), ("--typed", "1501")])
+async def test_without_what_is_to_be_typed_nothing_is_approved(desk: Desk, words: tuple[str, ...]) -> None:
+    call, approval = await ask(desk)
+    alice = await desk.of(Role.APPROVER)
+    done = await alice.run("approvals", "approve", approval, *words)
+    assert (done.code, "type the amount, 1500" in done.err) == (2, True), done
+    assert await status(desk, call) == "pending"
+
+
+async def test_what_is_typed_is_a_yes(desk: Desk) -> None:
+    call, approval = await ask(desk)
+    alice = await desk.of(Role.APPROVER)
+    done = await alice.run("approvals", "approve", approval, "--typed", "1,500.00", "--json")
+    assert (done.code, done.json["status"]) == (0, "approved"), done
+    assert await status(desk, call) == "approved"

@@ -41,7 +41,7 @@ _PARTS = {
 _IMAGE = frozenset({"url", "detail"})
 _CALL = frozenset({"id", "type", "index", "extra_content"})
 _FUNCTION = frozenset({"name", "arguments"})
-_ECHOED = ("annotations", "provider_specific_fields", "parsed", "parsed_arguments")
+_ECHOED = frozenset({"annotations", "provider_specific_fields", "parsed", "parsed_arguments"})
 """What answers have, or SDKs add to them (LiteLLM's, OpenAI's parsed forms), and clients echo: in no request."""
 _CUSTOM = frozenset({"name", "input"})
 
@@ -65,8 +65,9 @@ def message(item: Json) -> Message:
 
 
 def _unecho(item: Json) -> None:
-    for name in _ECHOED:
-        item.pop(name, None)
+    if not _ECHOED.isdisjoint(item):
+        for name in _ECHOED:
+            item.pop(name, None)
 
 
 def _thoughts(item: Json) -> tuple[Part, ...]:

@@ -135,7 +135,8 @@ def chosen(choice: str) -> str:
 def texts(body: Json, *names: str) -> None:
     """Fields that are texts, if they are there."""
     for name in names:
-        typed(body, name, str)
+        if name in body:
+            typed(body, name, str)
 
 
 def text_parts(text: str) -> tuple[Said, ...]:

@@ -10,12 +10,12 @@ from bench.model_answers import PROOFS, QUESTIONS
 from bench.model_gateways import CHAT
 
 Say = Callable[[str, object], None]
-AtMost = Callable[[str, float, float], None]
+Within = Callable[[str, float, float], None]
 LOADED = ("tiktoken", "tokenizers", "litellm")
 """Its dependencies' native libraries are mapped into a process that imported it."""
 
 
-def start(folder: Path, to: Server, say: Say, at_most: AtMost) -> None:
+def start(folder: Path, to: Server, say: Say, at_most: Within) -> None:
     with model_gateways.preloop(folder, to, "first") as server:
         ours = replace(server, url=server.url + CHAT)
         load.once(ours, QUESTIONS["small"], PROOFS["small"])

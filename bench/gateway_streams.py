@@ -1,6 +1,7 @@
 """Many streams at once, and clients that stop reading: what they wait, and what they hold."""
 
 import asyncio
+import functools
 import itertools
 import json
 import socket
@@ -20,7 +21,7 @@ from bench.model_answers import ask
 from bench.model_gateways import CHAT, KEY, WORTH_NANO
 
 Say = Callable[[str, object], None]
-AtMost = Callable[[str, float, float], None]
+Within = Callable[[str, float, float], None]
 STREAMS, STALLED = 500, 20
 SPREAD_S = 1.0
 """Over which the streams begin."""
@@ -28,7 +29,7 @@ STALLED_S = 3.0
 """When whatever a stalled client may hold is full."""
 
 
-def hold(folder: Path, say: Say, at_most: AtMost, *, short: bool) -> None:
+def hold(folder: Path, say: Say, at_most: Within, *, short: bool) -> None:
     with ExitStack() as stack:
         command = [processes.PYTHON, "-m", "bench.paced_server"]
         upstream = processes.told(stack.enter_context(processes.running(command)), r"http://\S+")
@@ -52,12 +53,16 @@ async def _gaps(url: str, token: str) -> float:
     loop = asyncio.get_running_loop()
     readers = [_Reader(request) for _ in range(STREAMS)]
     for reader in readers:
-        await loop.create_connection(lambda reader=reader: reader, parts.hostname, parts.port)  # type: ignore[misc]
+        await loop.create_connection(functools.partial(_itself, reader), parts.hostname or "", parts.port or 80)
         await asyncio.sleep(SPREAD_S / STREAMS)
     async with asyncio.timeout(60):
         await asyncio.gather(*(reader.ended for reader in readers))
     gaps = [later - earlier for reader in readers for earlier, later in itertools.pairwise(reader.came)]
     return (statistics.quantiles(gaps, n=100)[98] - paced_server.EVENT_S) * 1000
+
+
+def _itself(reader: "_Reader") -> "_Reader":
+    return reader
 
 
 class _Reader(asyncio.Protocol):

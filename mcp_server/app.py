@@ -32,7 +32,7 @@ from mcp_server.passthrough import Passthrough
 from mcp_server.settings import McpSettings
 from mcp_server.tasks import Tasks
 from mcp_server.trust import Trust
-from mcp_server.upstream import Upstream
+from mcp_server.upstream.upstream import Upstream
 
 VERSION = "0.1.0"
 FRESH_MS = 5_000

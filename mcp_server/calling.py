@@ -25,7 +25,7 @@ from mcp_server.hearing import Context, Hearing, exchange_of, is_older
 from mcp_server.manner import Manner, Message
 from mcp_server.resume import Trail
 from mcp_server.tasks import HOLD_S, Tasks, declared, lacking, only_task
-from mcp_server.upstream import PROTOCOL_ERROR
+from mcp_server.upstream.upstream import PROTOCOL_ERROR
 
 PRIMED = "2025-11-25"
 """From this revision on a client reads an event without data: it makes a stream resumable before anything is said."""

@@ -17,7 +17,7 @@ from control.identity.principals import Principal
 from kit.metrics import Counter
 from mcp_server.schema import Definition, advertise, complaints, define, names
 from mcp_server.trust import Trust
-from mcp_server.upstream import Upstream
+from mcp_server.upstream.upstream import Upstream
 
 KEPT = 1000
 LISTS = Counter("preloop_tool_lists_total", "Questions for a session's tools, by whether the answer was kept.", "cache")

@@ -36,7 +36,7 @@ from mcp_server.catalog import Catalog
 from mcp_server.exchange import Exchange
 from mcp_server.manner import Manner
 from mcp_server.tasks import EXTENSION, only_task
-from mcp_server.upstream import PROTOCOL_ERROR
+from mcp_server.upstream.upstream import PROTOCOL_ERROR
 
 METHOD = "tools/call"
 KEPT = 1000

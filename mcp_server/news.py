@@ -41,8 +41,8 @@ from mcp_server import trust
 from mcp_server.hearing import Context, exchange_of, session_of
 from mcp_server.manner import Manner, Message
 from mcp_server.passthrough import Passthrough
-from mcp_server.post import Broken
-from mcp_server.upstream import Upstream
+from mcp_server.upstream.post import Broken
+from mcp_server.upstream.upstream import Upstream
 
 Listener = Callable[[ServerEvent], None]
 FOREVER_S = 86_400.0

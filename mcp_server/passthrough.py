@@ -30,11 +30,11 @@ from kit.observe import log
 from mcp_server.answers import COMPLETE, theirs
 from mcp_server.catalog import Catalog
 from mcp_server.hearing import Context, Hearing, exchange_of, is_older, session_of
-from mcp_server.line import listed
 from mcp_server.manner import Message
-from mcp_server.post import Broken
 from mcp_server.schema import names
-from mcp_server.upstream import Upstream
+from mcp_server.upstream.line import listed
+from mcp_server.upstream.post import Broken
+from mcp_server.upstream.upstream import Upstream
 
 FRESH_S = 5.0
 """How long a list of one upstream is believed."""

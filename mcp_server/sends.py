@@ -27,7 +27,7 @@ from mcp_server.catalog import Catalog
 from mcp_server.lookout import Lookout
 from mcp_server.manner import Heard, Manner, Message
 from mcp_server.rounds import Rounds
-from mcp_server.upstream import Answered, Lost, NotSent, Outcome
+from mcp_server.upstream.upstream import Answered, Lost, NotSent, Outcome
 
 SLACK_S = 15.0
 """Beyond the upstream's own timeout, until a call that was sent counts as lost."""

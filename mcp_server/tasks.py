@@ -25,7 +25,7 @@ from mcp_server.asked import Waiting
 from mcp_server.calls import Calls
 from mcp_server.hearing import Context, Hearing, exchange_of, is_older
 from mcp_server.manner import Message
-from mcp_server.upstream import PROTOCOL_ERROR
+from mcp_server.upstream.upstream import PROTOCOL_ERROR
 
 EXTENSION = "io.modelcontextprotocol/tasks"
 SUPPORT = "preloop/taskSupport"

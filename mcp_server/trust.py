@@ -16,7 +16,7 @@ from kit.db import Database
 from kit.observe import log
 from mcp_server.schema import Definition
 from mcp_server.settings import UpstreamServer
-from mcp_server.upstream import Learned
+from mcp_server.upstream.upstream import Learned
 
 LOOK_S = 5.0
 """How late this process may learn of what another one accepted."""

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from mcp_server.settings import UpstreamServer
-from mcp_server.upstream import Answered, Lost, NotSent, Upstream
+from mcp_server.upstream.upstream import Answered, Lost, NotSent, Upstream
 
 PROGRAM = Path(__file__).with_name("stdio_fake.py")
 

@@ -3,7 +3,8 @@
 import anyio
 import pytest
 
-from mcp_server import calls, catalog, exchange, upstream
+from mcp_server import calls, catalog, exchange
+from mcp_server.upstream import upstream
 from tests.mcp_server.plane import ERAS, FREE, GATED, PAYMENT, Era, Payments, Plane
 from tests.mcp_server.test_resume import agent, broken
 

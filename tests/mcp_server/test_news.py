@@ -14,8 +14,8 @@ from sqlalchemy.engine import Row
 from control import tables
 from control.approvals import pins
 from control.identity.charter import ToolGrant
-from mcp_server import upstream as upstreams
 from mcp_server.settings import UpstreamServer
+from mcp_server.upstream import upstream as upstreams
 from tests.mcp_server.fake import SCHEMA, Fake, fake
 from tests.mcp_server.plane import ACCOUNT, Plane, plane
 from tests.mcp_server.test_resume import STALE, agent, events, initialize

@@ -14,8 +14,8 @@ from control.approvals import desk, pins
 from control.identity.charter import Gate, ToolGrant
 from kit import canonical
 from kit.errors import Conflict
-from mcp_server import upstream as upstreams
 from mcp_server.settings import UpstreamServer
+from mcp_server.upstream import upstream as upstreams
 from tests.mcp_server.fake import SCHEMA, Fake, fake
 from tests.mcp_server.plane import ACCOUNT, ERAS, Era, Plane, plane, text_of
 

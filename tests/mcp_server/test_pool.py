@@ -7,7 +7,7 @@ import anyio
 import pytest
 from anyio.abc import SocketStream, TaskStatus
 
-from mcp_server.pool import NotConnected, Pool
+from mcp_server.upstream.pool import NotConnected, Pool
 
 MEASURED = b"HTTP/1.1 200 OK\r\nContent-Type: Application/JSON; charset=utf-8\r\nContent-Length: 2\r\n\r\n{}"
 UNMEASURED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{"

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from mcp_server.settings import UpstreamServer
-from mcp_server.upstream import Answered, Lost, NotSent, Outcome, Upstream
+from mcp_server.upstream.upstream import Answered, Lost, NotSent, Outcome, Upstream
 from tests.mcp_server.fake import TOOLS, Fake, fake
 
 

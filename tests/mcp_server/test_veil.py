@@ -11,7 +11,7 @@ from control.identity.charter import ToolGrant
 from control.tables import events, log_chunks, tool_calls
 from kit.masking import MASK
 from mcp_server.settings import UpstreamServer
-from mcp_server.veil import Veil
+from mcp_server.upstream.veil import Veil
 from tests.mcp_server.fake import fake
 from tests.mcp_server.plane import ERAS, Era, plane, text_of
 

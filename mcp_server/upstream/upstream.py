@@ -19,11 +19,11 @@ from kit.errors import Invalid
 from kit.metrics import Histogram
 from kit.observe import log
 from mcp_server import answers
-from mcp_server.line import Dialler, Line, result_of
 from mcp_server.manner import PLAIN, Manner, Message, asks
-from mcp_server.post import Broken
 from mcp_server.schema import Definition, define
 from mcp_server.settings import UpstreamServer
+from mcp_server.upstream.line import Dialler, Line, result_of
+from mcp_server.upstream.post import Broken
 
 RETRY_S = (0.2, 5.0)
 """The first and the longest pause before an upstream is dialled again, or its program started."""

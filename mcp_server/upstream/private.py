@@ -13,8 +13,8 @@ from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
 from mcp_types import Implementation
 from mcp_types.version import LATEST_HANDSHAKE_VERSION
 
-from mcp_server.pool import Pool
-from mcp_server.post import Broken, Message, Post
+from mcp_server.upstream.pool import Pool
+from mcp_server.upstream.post import Broken, Message, Post
 
 OPEN_S = 10.0
 CLOSE_S = 2.0

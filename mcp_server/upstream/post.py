@@ -14,9 +14,9 @@ from mcp_types import METHOD_NOT_FOUND
 
 from kit.connection import Response
 from mcp_server.manner import Heard, Message
-from mcp_server.pool import NotConnected, Pool
-from mcp_server.veil import Veil
-from mcp_server.wire import MAX_ANSWER
+from mcp_server.upstream.pool import NotConnected, Pool
+from mcp_server.upstream.veil import Veil
+from mcp_server.upstream.wire import MAX_ANSWER
 
 __all__ = ["Broken", "Heard", "Message", "Post"]
 AGAIN = 5

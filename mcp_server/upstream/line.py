@@ -35,12 +35,12 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import RootModel
 
-from mcp_server import wire
-from mcp_server.child import child
-from mcp_server.pool import Pool
-from mcp_server.post import Broken, Heard, Message, Post
-from mcp_server.private import private
 from mcp_server.settings import UpstreamServer
+from mcp_server.upstream import wire
+from mcp_server.upstream.child import child
+from mcp_server.upstream.pool import Pool
+from mcp_server.upstream.post import Broken, Heard, Message, Post
+from mcp_server.upstream.private import private
 
 OPEN_S = 10.0
 """Each step of connecting and listing the tools."""

@@ -14,8 +14,8 @@ from urllib.parse import unquote, urlsplit
 import anyio
 
 from kit.connection import Connection, Response
-from mcp_server.veil import Veil
-from mcp_server.wire import CONNECT_S, CONNECTIONS, IDLE_S
+from mcp_server.upstream.veil import Veil
+from mcp_server.upstream.wire import CONNECT_S, CONNECTIONS, IDLE_S
 
 PLAIN = {
     "accept": "application/json, text/event-stream",

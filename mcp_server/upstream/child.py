@@ -19,8 +19,8 @@ from mcp_types import jsonrpc_message_adapter
 from pydantic import ValidationError
 
 from kit.observe import log
-from mcp_server.veil import Veil
-from mcp_server.wire import MAX_ANSWER
+from mcp_server.upstream.veil import Veil
+from mcp_server.upstream.wire import MAX_ANSWER
 
 LEAVE_S = 2.0
 """After its stdin was closed, and again after SIGTERM."""

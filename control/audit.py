@@ -2,6 +2,7 @@
 type."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -53,4 +54,17 @@ def forged(rows: Iterable[tuple[int, str, str]], seals: Mapping[int, str]) -> Br
             return Broken(
                 seq=seq, reason=f"event {seq} is not the one that was sealed: the chain before it was rewritten"
             )
+    return None
+
+
+def unlike(rows: Iterable[tuple[int, str, Mapping[str, object]]]) -> Broken | None:
+    """The first event of (seq, body, columns) that has columns which say something else than its body: only the body is
+    hashed, and queries go by the columns."""
+    for seq, body, columns in rows:
+        told = json.loads(body)
+        for name, value in columns.items():
+            if told.get(name) != value:
+                return Broken(
+                    seq=seq, reason=f"event {seq} was changed: its column {name} differs from what was hashed"
+                )
     return None

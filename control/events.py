@@ -21,6 +21,11 @@ from kit.db import Database, Lane, Tx
 from kit.prepared import Prepared
 
 ACCOUNT = "account"
+SEALS = "seals"
+"""The stream that has every seal once more: a stream that is gone with its checkpoints is missed here."""
+
+Heads = dict[str, dict[int, str]]
+"""Hashes that are vouched for elsewhere: stream → number → hash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,11 +126,13 @@ async def read(db: Database, account_id: str, stream: str, *, after: int = 0) ->
         .where(events.c.account_id == account_id, events.c.stream == stream, events.c.seq > after)
         .order_by(events.c.seq)
     )
-    found = []
-    for row in rows:
-        body = json.loads(row.body)
-        found.append(Event(stream=stream, seq=row.seq, type=row.type, at=body["at"], data=body["data"], hash=row.hash))
-    return found
+    return [event_of(row) for row in rows]
+
+
+def event_of(row: Row[Any]) -> Event:
+    """A row of `events` as a value."""
+    body = json.loads(row.body)
+    return Event(stream=row.stream, seq=row.seq, type=row.type, at=body["at"], data=body["data"], hash=row.hash)
 
 
 async def streams_of(db: Database, account_id: str) -> list[str]:
@@ -147,7 +154,7 @@ async def seal(db: Database, *, most: int = 500) -> int:
         checkpoints.c.stream == streams.c.id,
         checkpoints.c.seq == streams.c.last_seq,
     )
-    moved = sa.select(streams).where(streams.c.head != "", ~last.exists()).limit(most)
+    moved = sa.select(streams).where(streams.c.head != "", streams.c.id != SEALS, ~last.exists()).limit(most)
     sealed = 0
     while rows := await db.read(moved):
         heads = [{"account_id": r.account_id, "stream": r.id, "seq": r.last_seq, "hash": r.head} for r in rows]
@@ -160,27 +167,60 @@ def _seal(tx: Tx, heads: list[dict[str, Any]]) -> None:
     now = tx.now()
     made = tx.insert(checkpoints).values([head | {"at": now} for head in heads])
     tx.execute(made.on_conflict_do_nothing())
+    for account_id in sorted({head["account_id"] for head in heads}):
+        told = [[h["stream"], h["seq"], h["hash"]] for h in heads if h["account_id"] == account_id]
+        append(tx, account_id, SEALS, "heads.sealed", heads=told)
 
 
-async def inspect(db: Database, account_id: str, stream: str) -> audit.Verdict:
-    """Walk a stream as it stands now, also one that grows meanwhile: its links, its seals, its end."""
-    seals = await _seals(db, account_id, stream)
+async def sealed_heads(db: Database, account_id: str) -> Heads:
+    """The last seal of every stream, as the stream of seals has it."""
+    found: Heads = {}
+    after = 0
+    while batch := await read(db, account_id, SEALS, after=after):
+        for event in batch:
+            found |= {stream: {seq: hash_} for stream, seq, hash_ in event.data["heads"]}
+        after = batch[-1].seq
+    return found
+
+
+async def heads_of(db: Database, account_id: str) -> Heads:
+    """The end of every stream as it stands, to be kept where nobody who writes the database can write."""
+    found: Heads = {}
+    mine = (streams.c.account_id == account_id) & (streams.c.head != "")
+    while rows := await db.read(
+        sa.select(streams).where(mine, streams.c.id > max(found, default="")).order_by(streams.c.id)
+    ):
+        found |= {row.id: {row.last_seq: row.head} for row in rows}
+    return found
+
+
+async def inspect(
+    db: Database, account_id: str, stream: str, vouched: Mapping[int, str] | None = None
+) -> audit.Verdict:
+    """Walk a stream as it stands now, also one that grows meanwhile: its links, its columns, its seals and what else is
+    `vouched` for, its end."""
+    seals = await _seals(db, account_id, stream) | dict(vouched or {})
     mine = (streams.c.account_id == account_id) & (streams.c.id == stream)
     kept = await db.read(sa.select(streams.c.last_seq, streams.c.head).where(mine))
     end, head = (kept[0].last_seq, kept[0].head) if kept else (0, "")
     sealed = max(seals, default=0)
     its = (events.c.account_id == account_id) & (events.c.stream == stream) & (events.c.seq <= end)
-    columns = sa.select(events.c.seq, events.c.body, events.c.hash).order_by(events.c.seq)
+    columns = sa.select(events.c.seq, events.c.body, events.c.hash, events.c.type, events.c.at).order_by(events.c.seq)
     seq, last = 0, ""
     while rows := await db.read(columns.where(its, events.c.seq > seq)):
         triples = [(r.seq, r.body, r.hash) for r in rows]
-        if broken := audit.verify(triples, after=seq, previous=last) or audit.forged(triples, seals):
+        broken = audit.verify(triples, after=seq, previous=last) or audit.forged(triples, seals)
+        if broken := broken or audit.unlike((r.seq, r.body, _columns(stream, r)) for r in rows):
             return audit.Verdict(events=end, sealed=sealed, broken=broken)
         seq, last = rows[-1].seq, rows[-1].hash
     if (seq, last) != (end, head) or sealed > end:
         cut = audit.Broken(seq=seq + 1, reason=f"event {seq + 1} is missing: the end of the stream was cut off")
         return audit.Verdict(events=end, sealed=sealed, broken=cut)
     return audit.Verdict(events=end, sealed=sealed)
+
+
+def _columns(stream: str, row: Row[Any]) -> dict[str, object]:
+    return {"stream": stream, "seq": row.seq, "type": row.type, "at": rfc3339(row.at)}
 
 
 async def _seals(db: Database, account_id: str, stream: str) -> dict[int, str]:

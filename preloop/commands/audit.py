@@ -1,34 +1,66 @@
 """`preloop audit`: the hash-linked record, read from the database itself."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import typer
 
 from control import audit
-from kit.errors import Missing
+from kit.errors import Invalid, Missing
 from preloop import show
 from preloop.commands.options import Json
 from preloop.settings import Settings, load
+
+if TYPE_CHECKING:
+    from kit.db import Database
+
+Heads = dict[str, dict[int, str]]
 
 app = typer.Typer(no_args_is_help=True, help="The hash-linked record.")
 
 
 @app.command()
+def export(file: Annotated[Path, typer.Argument(help="Written anew; keep it on another machine.")]) -> None:
+    """Write the end of every stream into a file, for a later `verify --heads`."""
+    heads = anyio.run(_heads, load())
+    file.write_text(json.dumps(heads, indent=1) + "\n")
+    show.out.print(f"The ends of {len(heads)} streams are in {file}.")
+
+
+@app.command()
 def verify(
     stream: Annotated[str | None, typer.Argument(metavar="[EXECUTION]", help="All by default.")] = None,
+    heads: Annotated[Path | None, typer.Option(help="A file of `preloop audit export` that must still hold.")] = None,
     json_: Json = False,
 ) -> None:
-    """Walk the hash links of the record and compare it with its seals; exit 1 names the first broken link."""
-    found = anyio.run(_verify, load(), stream)
+    """Walk the hash links of the record, compare it with its seals and the approvals with it; exit 1 names what is
+    broken first."""
+    found, unlike = anyio.run(_verify, load(), stream, _read(heads) if heads else {})
     if json_:
-        show.as_json([{"stream": name, **asdict(verdict), "unsealed": verdict.unsealed} for name, verdict in found])
+        told = [{"stream": name, **asdict(verdict), "unsealed": verdict.unsealed} for name, verdict in found]
+        show.as_json({"streams": told, "approvals": unlike})
     else:
         _told(found)
-    if any(verdict.broken for _, verdict in found):
+        for id_ in unlike:
+            show.out.print(f"{id_}: this approval does not say what its events say of it")
+    if unlike or any(verdict.broken for _, verdict in found):
         raise typer.Exit(1)
+
+
+def _read(path: Path) -> Heads:
+    """The ends of streams that `export` wrote, or Invalid."""
+    try:
+        found = json.loads(path.read_text())
+        return {name: {int(seq): str(hash_) for seq, hash_ in its.items()} for name, its in found.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise Invalid(
+            "heads_invalid", f"{path} can't be read: {error}.", "`preloop audit export` writes it."
+        ) from error
 
 
 def _told(found: Sequence[tuple[str, audit.Verdict]]) -> None:
@@ -44,18 +76,40 @@ def _told(found: Sequence[tuple[str, audit.Verdict]]) -> None:
     show.out.print(f"{told}: {len(whole)} whole streams with {events_} events, {open_} of them not sealed yet.")
 
 
-async def _verify(settings: Settings, stream: str | None) -> list[tuple[str, audit.Verdict]]:
-    from control import events  # decision 0006: only the commands that open the database pay for it
-    from control.identity.accounts import DEFAULT
-    from kit.bus import Bus
+@asynccontextmanager
+async def _database(settings: Settings) -> AsyncIterator["Database"]:
+    from kit.bus import Bus  # decision 0006: only the commands that open the database pay for it
     from preloop.database import read_database
 
     url = settings.database.get_secret_value() if settings.database else None
     db = await read_database(settings.data, url, Bus())
     try:
-        named = await events.streams_of(db, DEFAULT)
-        if stream is not None and stream not in named:
-            raise Missing("stream_unknown", f"There is no stream {stream}.", "`preloop executions list` names them.")
-        return [(name, await events.inspect(db, DEFAULT, name)) for name in ([stream] if stream else named)]
+        yield db
     finally:
         await db.close()
+
+
+async def _heads(settings: Settings) -> Heads:
+    from control import events
+    from control.identity.accounts import DEFAULT
+
+    async with _database(settings) as db:
+        return await events.heads_of(db, DEFAULT)
+
+
+async def _verify(
+    settings: Settings, stream: str | None, heads: Heads
+) -> tuple[list[tuple[str, audit.Verdict]], list[str]]:
+    from control import events
+    from control.approvals import attest
+    from control.identity.accounts import DEFAULT
+
+    async with _database(settings) as db:
+        sealed = await events.sealed_heads(db, DEFAULT)
+        vouched = {name: sealed.get(name, {}) | heads.get(name, {}) for name in sealed.keys() | heads.keys()}
+        named = sorted({*await events.streams_of(db, DEFAULT), *vouched})
+        if stream is not None and stream not in named:
+            raise Missing("stream_unknown", f"There is no stream {stream}.", "`preloop executions list` names them.")
+        chosen = [stream] if stream else named
+        found = [(name, await events.inspect(db, DEFAULT, name, vouched.get(name))) for name in chosen]
+        return found, await attest.unlike(db, DEFAULT)

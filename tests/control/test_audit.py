@@ -1,11 +1,15 @@
 """The record under attack: what was changed, cut or rewritten is found, and what nobody vouches for yet is named."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
+import pytest
 import sqlalchemy as sa
 
 from control import audit, events
-from control.tables import checkpoints, streams
+from control.approvals import attest
+from control.executions.states import Cause
+from control.tables import approvals, checkpoints, streams
 from control.tables import events as stored
 from kit import canonical
 from tests.control.house import ACCOUNT, House
@@ -81,3 +85,85 @@ async def test_a_stream_of_which_only_the_seal_is_left_is_found(house: House) ->
     assert STREAM in await events.streams_of(house.db, ACCOUNT)
     assert await events.verify(house.db, ACCOUNT, STREAM)
     assert len(await house.db.read(sa.select(checkpoints).where(checkpoints.c.stream == STREAM))) == 1
+
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("column", "value"), [("type", "approval.voted"), ("at", LONG_AGO), ("seq", 9)])
+async def test_a_column_that_says_something_else_than_what_was_hashed_is_found(
+    house: House, column: str, value: object
+) -> None:
+    await written(house, 3)
+    await altered(house, sa.update(stored).where(stored.c.stream == STREAM, stored.c.seq == 2).values({column: value}))
+    broken = await events.verify(house.db, ACCOUNT, STREAM)
+    assert broken
+    assert broken.seq == 2
+
+
+async def altered(house: House, *changes: sa.Executable) -> None:
+    for change in changes:
+        await house.db.write(lambda tx, change=change: tx.execute(change))  # type: ignore[misc]
+
+
+async def wipe(house: House) -> None:
+    """The whole stream, and every checkpoint of it."""
+    columns = (stored.c.stream, streams.c.id, checkpoints.c.stream)
+    await altered(house, *(sa.delete(column.table).where(column == STREAM) for column in columns))
+
+
+async def test_a_stream_deleted_with_its_checkpoints_is_missed_by_the_stream_of_seals(house: House) -> None:
+    await written(house, 3)
+    await events.seal(house.db)
+    await wipe(house)
+    assert STREAM not in await events.streams_of(house.db, ACCOUNT)
+    vouched = (await events.sealed_heads(house.db, ACCOUNT))[STREAM]
+    found = await events.inspect(house.db, ACCOUNT, STREAM, vouched)
+    assert found.broken
+    assert found.broken.seq == 1
+
+
+async def test_the_stream_of_seals_is_itself_a_chain(house: House) -> None:
+    await written(house, 3)
+    await events.seal(house.db)
+    assert await events.verify(house.db, ACCOUNT, events.SEALS) is None
+    gone = (
+        sa.update(stored)
+        .where(stored.c.stream == events.SEALS)
+        .values(body=sa.func.replace(stored.c.body, STREAM, "x"))
+    )
+    await altered(house, gone)
+    assert await events.verify(house.db, ACCOUNT, events.SEALS)
+
+
+async def test_ends_kept_elsewhere_find_what_was_rewritten_before_any_seal(house: House) -> None:
+    await written(house, 5)
+    kept = await events.heads_of(house.db, ACCOUNT)
+    assert (await events.inspect(house.db, ACCOUNT, STREAM, kept[STREAM])).broken is None
+    await rewrite(house, 2)
+    assert (await events.inspect(house.db, ACCOUNT, STREAM)).broken is None
+    assert (await events.inspect(house.db, ACCOUNT, STREAM, kept[STREAM])).broken
+
+
+@pytest.mark.parametrize("changed", [{"decided_by": "mallory"}, {"status": "declined"}, {"decided_by": None}])
+async def test_a_request_that_differs_from_its_events_is_named(house: House, changed: dict[str, str | None]) -> None:
+    principal = await house.gated(on_decline="continue")
+    calls = [await house.call(principal, amount=amount) for amount in (1500, 1600, 1700)]
+    await house.decide(calls[0])
+    await house.decide(calls[1], verdict="declined", reason="no")
+    assert await attest.unlike(house.db, ACCOUNT) == []
+    approval = await house.approval(calls[0])
+    await altered(house, sa.update(approvals).where(approvals.c.id == approval.id).values(changed))
+    assert await attest.unlike(house.db, ACCOUNT) == [approval.id]
+
+
+async def test_requests_that_ended_without_a_verdict_are_as_their_events_say(house: House) -> None:
+    principal = await house.gated()
+    used, lapsed, open_ = [await house.call(principal, amount=amount) for amount in (1500, 1600, 1700)]
+    await house.decide(used)
+    assert await house.db.write(lambda tx: house.desk.claim(tx, principal, used, within=timedelta(seconds=5)))
+    await house.decide(lapsed)
+    await house.end(principal.execution_id, Cause.CANCELLED)
+    found = [(await house.approval(call)).status for call in (used, lapsed, open_)]
+    assert found == ["consumed", "lapsed", "withdrawn"]
+    assert await attest.unlike(house.db, ACCOUNT) == []

@@ -43,6 +43,15 @@ async def test_replay_and_verify_after_a_payment(tmp_path: Path) -> None:
         assert "ask finance" in would.stdout and "allow" in would.stdout
         whole = preloop("audit", "verify", data=data)
         assert (whole.returncode, "Every stream is whole" in whole.stdout) == (0, True)
+        ends = str(tmp_path / "ends.json")
+        assert preloop("audit", "export", ends, data=data).returncode == 0
+        assert preloop("audit", "verify", "--heads", ends, data=data).returncode == 0
+        with sqlite3.connect(data / "preloop.db") as store:
+            store.execute("UPDATE approvals SET decided_by = 'mallory'")
+        store.close()
+        told(preloop("audit", "verify", "--heads", str(FLOW), data=data), 2, "can't be read")
+        other = preloop("audit", "verify", data=data)
+        assert (other.returncode, "does not say what its events say" in other.stdout) == (1, True)
         with sqlite3.connect(data / "preloop.db") as store:
             store.execute("UPDATE events SET body = body || ' ' WHERE stream = ? AND seq = 2", [execution])
         store.close()

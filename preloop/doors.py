@@ -55,7 +55,7 @@ class Front:
 @asynccontextmanager
 async def open_doors(house: House, place: Place | str) -> AsyncIterator[Doors]:
     """Both listeners' applications, served inside of this context."""
-    servers, url = McpSettings(servers=house.settings.servers), house.settings.server.url
+    servers, url = McpSettings(servers=house.settings.opened_servers()), house.settings.server.url
     endpoint = McpEndpoint(house.db, house.bus, house.desk, servers, public_url=url)
     settings = GatewaySettings(
         models=house.settings.models, budgets=house.settings.budgets, strict=house.settings.gateway.strict

@@ -189,6 +189,16 @@ class Settings(BaseSettings):
         }
         return Directory(approvers=people, groups=self.groups)
 
+    def opened_servers(self) -> dict[ServerName, UpstreamServer]:
+        """The tool servers as they are dialled: `${NAME}` in their headers and env is a variable of ours, so that no
+        credential is in the file. Invalid where one is not set; nobody but who dials needs them."""
+        return {
+            name: server.model_copy(
+                update={part: _filled(f"servers.{name}.{part}", getattr(server, part)) for part in ("headers", "env")}
+            )
+            for name, server in self.servers.items()
+        }
+
     def known(self) -> Known:
         """What a flow may name."""
         names = {"models": list(self.models), "servers": list(self.servers), "groups": list(self.groups)}
@@ -230,32 +240,23 @@ class _File(PydanticBaseSettingsSource):
                 raise Invalid("settings_invalid", f"There is no file {path}.", "PRELOOP_CONFIG or --config names it.")
             return {}
         try:
-            return _filled(tomllib.loads(path.read_text()))
+            return tomllib.loads(path.read_text())
         except (OSError, tomllib.TOMLDecodeError) as error:
             raise Invalid("settings_invalid", f"{path} can't be read: {error}.", "It is TOML.") from error
 
 
-def _filled(found: dict[str, Any]) -> dict[str, Any]:
-    """`${NAME}` in the headers and the env of a tool server is a variable of ours: so no credential is in the file."""
-    servers = found.get("servers")
-    for name, server in servers.items() if isinstance(servers, dict) else ():
-        for part in ("headers", "env"):
-            values: Any = server.get(part) if isinstance(server, dict) else None
-            for key in list(values) if isinstance(values, dict) else ():
-                if isinstance(values[key], str):
-                    values[key] = _VARIABLE.sub(partial(_variable, f"servers.{name}.{part}.{key}"), values[key])
-    return found
+def _filled(where: str, values: Mapping[str, SecretStr]) -> dict[str, SecretStr]:
+    return {
+        key: SecretStr(_VARIABLE.sub(partial(_variable, f"{where}.{key}"), value.get_secret_value()))
+        for key, value in values.items()
+    }
 
 
 def _variable(where: str, named: "re.Match[str]") -> str:
-    try:
-        return os.environ[named[1]]
-    except KeyError as error:
-        raise Invalid(
-            "settings_invalid",
-            f"{where} names the variable {named[1]}, which is not set.",
-            "Set it where Preloop starts.",
-        ) from error
+    if named[1] not in os.environ:
+        text = f"{where} names the variable {named[1]}, which is not set."
+        raise Invalid("settings_invalid", text, "Set it where Preloop starts.")
+    return os.environ[named[1]]
 
 
 def load(**flags: Any) -> Settings:  # noqa: ANN401 - whatever the command line was given

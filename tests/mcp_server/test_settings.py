@@ -74,13 +74,17 @@ def test_credentials_come_from_the_environment_by_name(tmp_path: Path, monkeypat
     (tmp_path / "preloop.toml").write_text(FILE)
     monkeypatch.setenv("BANK_KEY", "s3cret")
     settings = load(config=tmp_path / "preloop.toml")
-    assert settings.servers["bank"].headers["Authorization"].get_secret_value() == "Bearer s3cret"
-    assert settings.servers["local"].env["API_KEY"].get_secret_value() == "s3cret"
+    servers = settings.opened_servers()
+    assert servers["bank"].headers["Authorization"].get_secret_value() == "Bearer s3cret"
+    assert servers["local"].env["API_KEY"].get_secret_value() == "s3cret"
     assert "s3cret" not in settings.model_dump_json()
 
 
-def test_a_credential_that_is_not_set_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_credential_that_is_not_set_is_named_to_whoever_dials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "preloop.toml").write_text(FILE)
     monkeypatch.delenv("BANK_KEY", raising=False)
+    settings = load(config=tmp_path / "preloop.toml")
     with pytest.raises(Invalid, match=r"servers\.bank\.headers\.Authorization names the variable BANK_KEY"):
-        load(config=tmp_path / "preloop.toml")
+        settings.opened_servers()

@@ -94,9 +94,10 @@ class Sender:
             with anyio.fail_after(LIMIT_S):
                 await send(notice)
         except Fault as fault:
-            return Failure(reason=fault.message, final=not isinstance(fault, Unavailable))
+            absent = fault.code == "outbound_failed"
+            return Failure(reason=fault.message, final=not isinstance(fault, Unavailable), absent=absent)
         except TimeoutError:
-            return Failure(reason=f"The channel gave no answer in {LIMIT_S:g} s.")
+            return Failure(reason=f"The channel gave no answer in {LIMIT_S:g} s.", absent=True)
         except Exception as error:
             log.exception("a channel failed", channel=notice.channel)
             return Failure(reason=f"The channel failed: {type(error).__name__}.")

@@ -15,8 +15,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
-from control import events, outbox
-from control.approvals import changes, endings, ladder, notices, policy, recheck, requests, standing
+from control import events
+from control.approvals import changes, endings, ladder, notices, policy, recheck, requests, standing, telling
 from control.approvals.changes import Complain
 from control.approvals.directory import Directory
 from control.approvals.notices import Failure
@@ -124,7 +124,6 @@ class Desk:
             principal.execution_id,
             "info",
             "Status: Waiting for approval (tool is prelooped)",
-            f"Approval request sent to: {', '.join(names)}",
             f"Waiting for approval... (timeout: {diagnosis.span(ask.gate.timeout_s)})",
         )
         return call_id
@@ -245,9 +244,12 @@ class Desk:
         rows = tx.execute(late.limit(50)).all()
         for found in rows:
             row = requests.locked(tx, found.account_id, found.id)
-            if row.status != requests.Status.PENDING or not requests.close(
-                tx, row, requests.Status.EXPIRED, by=None, reason=None
-            ):
+            if row.status != requests.Status.PENDING:
+                continue
+            if telling.in_vain(tx, row, self.directory):
+                endings.unheard(tx, self._lifecycle, row)
+                continue
+            if not requests.close(tx, row, requests.Status.EXPIRED, by=None, reason=None):
                 continue
             limit = int((row.expires_at - row.asked_at).total_seconds())
             call = toolcalls.row(tx, row.call_id)
@@ -259,24 +261,8 @@ class Desk:
         return ladder.climb(tx, self.directory)
 
     def noted(self, tx: Tx, sent: Row[Any], failure: Failure | None) -> None:
-        """How one attempt of a notice went. When none of a request's can reach a group that it needs, the next group is
-        asked at once; without one that is the end."""
-        known = (approvals.c.id == outbox.payload(sent)["approval_id"]) & (approvals.c.account_id == sent.account_id)
-        found = tx.one(sa.select(approvals.c.id).where(known))
-        row = requests.locked(tx, sent.account_id, found.id) if found else None
-        failed = notices.outcome(tx, sent, failure)
-        if not failed or row is None or row.status != requests.Status.PENDING or not self._unheard(tx, row):
-            return
-        if ladder.escalate(tx, row, self.directory):
-            row = requests.locked(tx, sent.account_id, row.id)
-        if self._unheard(tx, row):
-            endings.unheard(tx, self._lifecycle, row)
-
-    def _unheard(self, tx: Tx, row: Row[Any]) -> bool:
-        """Is there a gate nobody of which was told, or may still be?"""
-        told = notices.heard(tx, row.account_id, row.id)
-        every = (requests.members(self.directory, row, gate) for gate in requests.gates(row))
-        return any(told.isdisjoint(member.id for member in members) for members in every)
+        """How one attempt of a notice went."""
+        telling.noted(tx, sent, failure, self.directory, self._lifecycle)
 
 
 def _still(tx: Tx, row: Row[Any], call: Row[Any], digest: str) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Row
 from control import events
 from control.approvals import notices, requests
 from control.approvals.directory import Directory
-from control.executions import logs, toolcalls
+from control.executions import toolcalls
 from control.tables import approvals, votes
 from kit.db import Tx
 
@@ -68,8 +68,6 @@ def escalate(tx: Tx, row: Row[Any], directory: Directory) -> bool:
     data = {"approval": row.id, "group": ", ".join(groups), "asked": names}
     events.append(tx, row.account_id, events.stream_of(row), "approval.escalated", **data)
     notices.queue(tx, row, toolcalls.row(tx, row.call_id), members, topic=notices.ESCALATED)
-    if names:
-        logs.story(tx, row.account_id, row.execution_id, "warning", f"Approval request sent to: {', '.join(names)}")
     tx.wake(requests.TOPIC)
     return bool(members)
 

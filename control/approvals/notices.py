@@ -15,7 +15,6 @@ from control import events, outbox
 from control.approvals import links, requests
 from control.approvals.directory import Approver
 from control.tables import approvals, executions, sessions
-from control.tables import outbox as queued
 from kit.clock import rfc3339
 from kit.db import Tx
 
@@ -38,10 +37,11 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why an attempt did not arrive; `final` when another one would not either."""
+    """Why an attempt did not arrive; `final` when another one would not either, `absent` when nobody answered."""
 
     reason: str
     final: bool = False
+    absent: bool = False
 
 
 def queue(tx: Tx, row: Row[Any], call: Row[Any], members: Sequence[Approver], *, topic: str) -> None:
@@ -98,15 +98,7 @@ def outcome(tx: Tx, row: Row[Any], failure: Failure | None) -> bool:
         outbox.sent(tx, row.id)
         events.append(tx, row.account_id, stream, "notice.sent", channel=row.channel, approver=data["approver"])
         return False
-    if not outbox.failed(tx, row, failure.reason, final=failure.final):
-        return False
+    last = outbox.failed(tx, row, failure.reason, final=failure.final)
     told = {"channel": row.channel, "approver": data["approver"], "error": failure.reason[:500]}
-    events.append(tx, row.account_id, stream, "notice.failed", **told)
-    return True
-
-
-def heard(tx: Tx, account_id: str, approval_id: str) -> set[str]:
-    """The approvers whom a notice of this request has reached, or still may."""
-    mine = (queued.c.account_id == account_id) & queued.c.payload.contains(f'"approval_id":"{approval_id}"')
-    rows = tx.execute(sa.select(queued).where(mine, queued.c.status != "failed")).all()
-    return {str(outbox.payload(row)["approver"]) for row in rows}
+    events.append(tx, row.account_id, stream, "notice.failed", **told, attempt=row.attempts, final=last)
+    return last

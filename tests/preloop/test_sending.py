@@ -1,5 +1,6 @@
 """Sending notices: a server that hangs delays its own channel and nobody else, and many leave in little time."""
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,16 +11,18 @@ import sqlalchemy as sa
 from anyio.abc import SocketStream
 from pydantic import SecretStr
 
-from control.approvals import notices
+from control import events
+from control.approvals import endings, notices
 from control.approvals.directory import Approver, Directory
 from control.approvals.notices import Notice
+from control.executions import logs
 from control.tables import outbox
 from kit.errors import Unavailable
 from kit.outbound import Outbound
 from preloop.channels import sender
 from preloop.sending import ABREAST, Send, Sender
 from preloop.settings import SlackChannel
-from tests.control.house import House
+from tests.control.house import ACCOUNT, House
 from tests.fakes.sink import sink
 from tests.web.world import World, open_world
 
@@ -143,6 +146,25 @@ async def test_a_channel_that_breaks_is_a_failed_attempt_and_stops_no_other(worl
     assert arrived == ["bob"]
     assert {row.channel: row.status for row in rows} == {"hung": "waiting", "good": "sent"}
     assert any("KeyError" in (row.error or "") for row in rows)
+
+
+async def test_where_nobody_answers_the_run_ends_within_seconds(world: World, outbound: Outbound) -> None:
+    principal = await world.house.running()
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        refused = slack(f"http://127.0.0.1:{closed.getsockname()[1]}/hook", outbound)
+    await world.house.call(principal)
+    with world.house.bus.watch(events.topic(principal.stream)) as news:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(opened(world.house, hung=refused, good=refused).run)
+            with anyio.fail_after(15):  # the whole ladder would take 4 minutes
+                while (row := await world.house.row(principal.execution_id)).state == "RUNNING":
+                    await news.changed(1)
+            tasks.cancel_scope.cancel()
+    assert (row.cause, row.hint) == ("approver_unreachable", endings.HINT)
+    told = [line.text for line in await logs.read(world.house.db, ACCOUNT, principal.stream)]
+    tries = [text.split("attempt ")[1][0] for text in told if text.startswith("Notice to Alice over hung failed")]
+    assert tries == ["1", "2", "3"]
+    assert not any("sent to" in text for text in told)
 
 
 async def test_what_may_pass_is_tried_again_later_and_not_at_once(world: World) -> None:

@@ -75,7 +75,7 @@ class Catalog:
             if definition is not None and not self._trust.serves(definition):
                 return self._trust.refusal(name, definition)
             if why := upstream.unusable.get(tool):
-                return f"Tool '{name}' was not called: it is quarantined. {why}"
+                return f"Tool '{name}' was not called: it is quarantined. {why.reason}"
         return None
 
     def unseen(self, principal: Principal) -> list[Upstream]:

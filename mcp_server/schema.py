@@ -54,6 +54,27 @@ class Definition:
         return JUSTIFICATION in self.raw["inputSchema"].get("properties", {})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unusable:
+    """A tool that is left out: nobody could check arguments against its definition. `raw` is canonical JSON, as much of
+    it as there can be."""
+
+    tool: str
+    raw: str
+    reason: str
+
+
+def unusable(raw: Mapping[str, Any], reason: str) -> Unusable:
+    name = str(raw.get("name"))[:200].replace("\0", "").encode(errors="replace").decode()
+    try:
+        canonical.check(raw)
+        text = canonical.dumps(raw)
+    except Invalid:
+        text = ""
+    fits = 0 < len(text.encode()) <= MAX_BYTES
+    return Unusable(tool=name, raw=text if fits else canonical.dumps({"name": name}), reason=reason)
+
+
 def define(server: str, raw: Mapping[str, Any]) -> Definition:
     """Read one entry of a tools/list, or Invalid when nobody could check arguments against it."""
     name, schema = raw.get("name"), raw.get("inputSchema")

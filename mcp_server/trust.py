@@ -14,7 +14,7 @@ from kit import canonical
 from kit.bus import Bus
 from kit.db import Database
 from kit.observe import log
-from mcp_server.schema import Definition
+from mcp_server.schema import Definition, Unusable
 from mcp_server.settings import UpstreamServer
 from mcp_server.upstream.upstream import Learned
 
@@ -64,8 +64,11 @@ class Trust:
         pin = settings.pin
         trust = pins.Trust(first_use=pin == "first-use", pinned=pin if isinstance(pin, dict) else None)
 
-        async def learned(found: Sequence[Definition]) -> None:
+        async def learned(found: Sequence[Definition], left_out: Sequence[Unusable]) -> None:
             seen = [pins.Seen(tool=d.tool, digest=d.digest, raw=canonical.dumps(d.raw)) for d in found]
+            for each in left_out:
+                digest = canonical.digest(canonical.parse(each.raw))
+                seen.append(pins.Seen(tool=each.tool, digest=digest, raw=each.raw, flaw=each.reason))
             await self._db.write(lambda tx: pins.see(tx, DEFAULT, server, seen, trust))
             await self.refresh()
             self._bus.publish(topic(server))

@@ -59,6 +59,7 @@ PINS = {
     "seen": Look(label="Waiting for an admin", tone="waiting", icon="hand"),
     "accepted": Look(label="Served", tone="good", icon="check"),
     "quarantined": Look(label="Quarantined", tone="bad", icon="shield"),
+    "unusable": Look(label="Unusable", tone="bad", icon="shield"),
 }
 MODELS = {
     "answered": Look(label="Answered", tone="good", icon="check"),

@@ -27,7 +27,7 @@ from web.shapes import Listed
 
 class PinnedTool(BaseModel):
     """A tool as its server describes it now. `seen`: nothing of it was accepted yet; `quarantined`: it took the place
-    of what was. Neither is served."""
+    of what was; `unusable`: nobody could check arguments against it, and `reason` says why. None of them is served."""
 
     server: str
     tool: str
@@ -150,7 +150,11 @@ async def tool_page(request: Request, person: Person) -> Response:
 
 async def _tool_page(request: Request, person: Person, fault: Fault | None) -> Response:
     tool = await get_tool(request, person)
-    may = person.may(Role.ADMIN) and tool.status != Status.ACCEPTED and tool.decided_by != pins.BY_SETTINGS
+    may = (
+        person.may(Role.ADMIN)
+        and tool.status in (Status.SEEN, Status.QUARANTINED)
+        and tool.decided_by != pins.BY_SETTINGS
+    )
     status = fault.status if fault else 200
     return page(request, "tool.html", person, status=status, tool=tool, may_accept=may, fault=fault)
 

@@ -2,7 +2,8 @@
 digest of the whole raw object; another digest is another tool until an admin, or the settings, say otherwise.
 
 Of one tool at most one row is `accepted`, and at most one is what the upstream says instead: `seen` while nothing was
-accepted yet, `quarantined` when it took the place of something that was. The rest is history, `replaced`.
+accepted yet, `quarantined` when it took the place of something that was, `unusable` when nobody could serve it. The
+rest is history, `replaced`.
 """
 
 import difflib
@@ -30,19 +31,21 @@ class Status(StrEnum):
     SEEN = "seen"  # nothing of this tool was accepted yet
     ACCEPTED = "accepted"  # what is served
     QUARANTINED = "quarantined"  # what the upstream says instead
+    UNUSABLE = "unusable"  # said instead too, and arguments can't be checked against it: nobody can accept it
     REPLACED = "replaced"  # what it once said
 
 
-OPEN = (Status.SEEN, Status.QUARANTINED)
+OPEN = (Status.SEEN, Status.QUARANTINED, Status.UNUSABLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What an upstream says a tool is: `raw` is canonical JSON, `digest` its SHA-256."""
+    """What an upstream says a tool is: `raw` is canonical JSON, `digest` its SHA-256; `flaw` why it can't be served."""
 
     tool: str
     digest: str
     raw: str
+    flaw: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +73,8 @@ def see(tx: Tx, account_id: str, server: str, found: Sequence[Seen], trust: Trus
 
 
 def _judge(seen: Seen, rows: Mapping[str, Row[Any]], trust: Trust) -> Status:
+    if seen.flaw:
+        return Status.UNUSABLE
     accepted = next((row.digest for row in rows.values() if row.status == Status.ACCEPTED), None)
     if pin := (trust.pinned or {}).get(seen.tool):
         return Status.ACCEPTED if pin == seen.digest else Status.QUARANTINED
@@ -83,7 +88,7 @@ def _put(
 ) -> None:
     by = BY_SETTINGS if status is Status.ACCEPTED or seen.tool in (trust.pinned or {}) else None
     _retire(tx, account_id, server, seen, (*OPEN, Status.ACCEPTED) if status is Status.ACCEPTED else OPEN)
-    reason = _reason(server, seen.tool, pinned=by is not None) if status is Status.QUARANTINED else None
+    reason = _reason(server, seen.tool, pinned=by is not None) if status is Status.QUARANTINED else seen.flaw or None
     now = tx.now()
     decided = {"status": status.value, "reason": reason, "decided_by": by, "decided_at": now if by else None}
     values = _key(account_id, server, seen) | {"raw": seen.raw, "seen_at": now} | decided
@@ -141,6 +146,8 @@ def accept(tx: Tx, account_id: str, server: str, tool: str, *, digest: str, by: 
         raise Conflict("tool_changed", "The tool is not what you looked at any more.", "Look at it again.")
     if row.status == Status.ACCEPTED:
         return
+    if row.status == Status.UNUSABLE:
+        raise Conflict("tool_unusable", str(row.reason), "Its server must describe it otherwise.")
     if row.decided_by == BY_SETTINGS:
         raise Conflict("tool_pinned", f"preloop.toml pins '{tool}' to another definition.", "Change the pin there.")
     seen = Seen(tool=tool, digest=digest, raw=row.raw)

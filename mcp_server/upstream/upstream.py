@@ -20,7 +20,7 @@ from kit.metrics import Histogram
 from kit.observe import log
 from mcp_server import answers
 from mcp_server.manner import PLAIN, Manner, Message, asks
-from mcp_server.schema import Definition, define
+from mcp_server.schema import Definition, Unusable, define, unusable
 from mcp_server.settings import UpstreamServer
 from mcp_server.upstream.line import Dialler, Line, result_of
 from mcp_server.upstream.post import Broken
@@ -39,7 +39,7 @@ RELIST_S = 30.0
 """How old our list of its tools may be; an upstream that announces a change is asked at once."""
 LATENCY = Histogram("preloop_upstream_seconds", "Calls of tool servers, by how they ended.", "server", "outcome")
 
-Learned = Callable[[Sequence[Definition]], Awaitable[None]]
+Learned = Callable[[Sequence[Definition], Sequence[Unusable]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +70,7 @@ class Upstream:
         self.settings = settings
         self.timeout_s = settings.timeout
         self.definitions: Mapping[str, Definition] | None = None  # None: never seen
-        self.unusable: Mapping[str, str] = {}
-        """Tools that are left out, and why: nobody could check arguments against them."""
+        self.unusable: Mapping[str, Unusable] = {}
         self.generation = 0
         self.trouble = "it was never reached"
         self._learned = learned
@@ -243,27 +242,28 @@ class Upstream:
     async def _learn(self, raws: list[dict[str, Any]]) -> None:
         """Keep what can be checked; a tool that cannot is left out, and why is kept."""
         learned: dict[str, Definition] = {}
-        unusable: dict[str, str] = {}
+        left_out: dict[str, Unusable] = {}
         for raw in raws:
             try:
                 definition = define(self.name, raw)
             except Invalid as error:
-                unusable[str(raw.get("name"))[:200]] = error.message
+                flawed = unusable(raw, error.message)
+                left_out[flawed.tool] = flawed
                 continue
             learned[definition.tool] = definition
-        for tool in unusable.keys() - self.unusable.keys():
-            log.warning("tool left out", server=self.name, tool=tool, reason=unusable[tool])
+        for tool in left_out.keys() - self.unusable.keys():
+            log.warning("tool left out", server=self.name, tool=tool, reason=left_out[tool].reason)
         before = self.definitions
         same = before is not None and {d.digest for d in learned.values()} == {d.digest for d in before.values()}
-        if not same or not self._judged:
+        if not same or not self._judged or left_out != self.unusable:
             self._judged = False
             if before is not None:  # what changed is not served while it is judged
                 self._publish(learned)
             if self._learned is not None:
-                await self._learned(list(learned.values()))
+                await self._learned(list(learned.values()), list(left_out.values()))
             self._publish(learned)
             self._judged = True
-        self.unusable = unusable
+        self.unusable = left_out
 
     def _publish(self, learned: Mapping[str, Definition]) -> None:
         self.generation += 1

@@ -22,7 +22,7 @@ def list_all(json_: Json = False) -> None:
     show.items(
         sorted(Client.find().items("tools"), key=lambda tool: tool["status"] == "accepted"),
         ("STATUS", "SERVER", "TOOL", "BY", "DIGEST"),
-        lambda tool: (tool["status"], tool["server"], tool["tool"], tool["decided_by"], tool["digest"]),
+        lambda tool: (tool["status"], tool["server"], tool["tool"], tool["decided_by"], _digest(tool)),
         empty="No tool server was reached yet.",
         json_wanted=json_,
     )
@@ -61,6 +61,11 @@ def accept(
         raise Conflict("tool_changed", f"The tool's digest is {found['digest']}.", "Look at it again: `tools diff`.")
     served = client.post("tools", "accept", body={"server": server, "tool": tool, "digest": found["digest"]})
     show.done(served, f"{tool} of {server} is served as {served['digest']}", json_wanted=json_)
+
+
+def _digest(tool: Any) -> str:  # noqa: ANN401 - a JSON value
+    """Of what would be accepted; why there is nothing to accept."""
+    return str(tool["reason"] if tool["status"] == "unusable" else tool["digest"])
 
 
 def _one(client: Client, server: str, tool: str) -> Any:  # noqa: ANN401 - a JSON value

@@ -174,3 +174,16 @@ def test_a_diff_names_what_changed() -> None:
     diff = pins.diff(canonical.dumps(WHOLE), canonical.dumps(CHANGED))
     assert '+  "description": "Also reads your mail.",' in diff
     assert pins.diff(None, canonical.dumps(WHOLE)) == ""
+
+
+async def test_a_tool_that_cannot_be_checked_is_kept_with_the_reason_until_it_can(tmp_path: Path) -> None:
+    async with up(tmp_path, pin="first-use") as (house, server):
+        _, token = await house.enrolled(ALL)
+        assert await call(house, token) == "whole"
+        server.tools = [WHOLE | {"inputSchema": {"$ref": "https://elsewhere.example/schema"}}]
+        [row] = await status(house, "unusable")
+        assert (row.tool, "elsewhere.example" in row.reason) == ("whole", True)
+        await says(house, token, "refers to https://elsewhere.example/schema, outside of itself")
+        server.tools = [WHOLE]
+        await says(house, token, "whole")
+        await status(house, "replaced")

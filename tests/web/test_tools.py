@@ -1,6 +1,7 @@
 """Tools: which wait, what changed, who may accept it, on pages, through REST and by command."""
 
 import re
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -107,3 +108,19 @@ async def test_a_tool_whose_name_has_slashes_has_a_page_and_a_button(world: Worl
     assert pressed.status_code == 303
     assert "files/read 100%" in after
     assert "Accept this definition" not in after
+
+
+async def test_a_tool_that_cannot_be_served_is_listed_with_the_reason_and_cannot_be_accepted(world: World) -> None:
+    [flawed] = [replace(one, flaw="The schema of 'pay' refers to elsewhere.") for one in seen(PAY)]
+    await world.house.db.write(lambda tx: pins.see(tx, ACCOUNT, "till", [flawed], Trust(first_use=True)))
+    async with await admin(world) as http:
+        [tool] = [one for one in (await http.get("/api/v1/tools")).json()["items"] if one["server"] == "till"]
+        body = {"server": "till", "tool": "pay", "digest": flawed.digest}
+        accepted = await http.post("/api/v1/tools/accept", json=body)
+    assert (tool["status"], tool["reason"]) == ("unusable", flawed.flaw)
+    assert (accepted.status_code, accepted.json()["code"]) == (409, "tool_unusable")
+    async with world.client(await world.token(Role.ADMIN)) as http:
+        assert "refers to elsewhere" in (await http.get("/tools")).text
+        page = (await http.get("/tools/till/pay")).text
+    assert "refers to elsewhere" in page
+    assert "Accept this definition" not in page

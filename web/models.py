@@ -8,6 +8,7 @@ from starlette.routing import Route
 
 from control.identity.principals import Person, Role
 from kit.errors import Unavailable
+from web import paging
 from web.openapi import Operation
 from web.parts import Upstreams, parts
 from web.shapes import Listed
@@ -39,7 +40,13 @@ _SHAPE = TypeAdapter(list[Upstream])
 
 async def list_upstreams(request: Request, person: Person) -> Listed[Upstream]:
     """By alias, in the order in which they are written."""
-    return _listed(_upstreams(request).standings())
+    page = paging.wanted(request)
+    found = _listed(_upstreams(request).standings()).items
+    if page.cursor:
+        here = paging.opened(page.cursor, 2)
+        found = [one for one in found if _key(one) > here]
+    shown = found[: page.limit]
+    return Listed(items=shown, next=paging.sealed(_key(shown[-1])) if len(found) > page.limit else None)
 
 
 async def check_upstreams(request: Request, person: Person) -> Listed[Upstream]:
@@ -47,8 +54,14 @@ async def check_upstreams(request: Request, person: Person) -> Listed[Upstream]:
     return _listed(await _upstreams(request).check())
 
 
+def _key(upstream: Upstream) -> list[str]:
+    """Where it stands in the list."""
+    return [upstream.alias, f"{upstream.place:04}"]
+
+
 def _listed(found: Sequence[object]) -> Listed[Upstream]:
-    return Listed(items=_SHAPE.validate_python(found, from_attributes=True))
+    items = _SHAPE.validate_python(found, from_attributes=True)
+    return Listed(items=sorted(items, key=_key))
 
 
 def _upstreams(request: Request) -> Upstreams:
@@ -65,6 +78,7 @@ operations = [
         summary="The upstreams behind each alias, and how they fare",
         run=list_upstreams,
         answers=Listed[Upstream],
+        query=paging.QUERY,
     ),
     Operation(
         method="POST",

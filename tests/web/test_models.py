@@ -50,6 +50,16 @@ async def test_upstreams_are_listed_and_asked(tmp_path: Path) -> None:
     assert [one["probe_error"] for one in asked] == [None, "It refuses the key."]
 
 
+async def test_the_list_goes_on_page_by_page(tmp_path: Path) -> None:
+    async with (
+        open_world(tmp_path, upstreams=Two()) as world,
+        world.program(await world.token(Role.VIEWER, "api")) as http,
+    ):
+        first = (await http.get("/api/v1/models?limit=1")).json()
+        second = (await http.get(f"/api/v1/models?limit=1&cursor={first['next']}")).json()
+    assert [(page["items"][0]["place"], bool(page["next"])) for page in (first, second)] == [(0, True), (1, False)]
+
+
 async def test_a_process_without_a_gateway_says_so(world: World) -> None:
     async with world.program(await world.token(Role.VIEWER, "api")) as http:
         answer = await http.get("/api/v1/models")

@@ -50,10 +50,12 @@ def not_reached(name: str, server: str, reason: str) -> str:
     return failed(name, f"the tool server '{server}' does not answer ({reason}). It was not called; try again later.")
 
 
-def unknown(name: str) -> str:
+def unknown(name: str, why: str | None = None) -> str:
+    """`why` there is no answer, where that is known: no answer within 60 s."""
+    cause = f" ({why.removesuffix('.')})" if why else ""
     return failed(
         name,
-        "it was sent and its answer was lost, so whether it happened is not known. "
+        f"it was sent and its answer was lost{cause}, so whether it happened is not known. "
         "Do not call it again before you or a person has looked.",
     )
 
@@ -65,7 +67,7 @@ def of(row: Mapping[str, Any]) -> Result | None:
         return _receipted(_recorded(row), row)
     if status in REFUSED:
         return _receipted(error(row["error"] or failed(row["name"], status.value)), row)
-    return _receipted(error(unknown(row["name"])), row) if status is Status.UNKNOWN else None
+    return _receipted(error(unknown(row["name"], row["error"])), row) if status is Status.UNKNOWN else None
 
 
 def _receipted(result: Result, row: Mapping[str, Any]) -> Result:

@@ -131,9 +131,9 @@ class Sends:
                 ended = await self._db.write(lambda tx: self._settle(tx, row, outcome))
                 if self._lookout.follows(row.id):
                     self._settled[row.id] = ended
-        except Exception as error:
+        except Exception:
             log.exception("tool call not settled", call=row.id, tool=row.tool)
-            await self._lose(row, str(error))
+            await self._lose(row, "")
         finally:
             del self._under_way[row.id]
             self.rounds.forget(row.id)
@@ -159,7 +159,7 @@ class Sends:
     async def _lose(self, row: Row[Any], reason: str) -> None:
         log.warning("tool call lost", call=row.id, server=row.server, tool=row.tool, reason=reason)
         try:
-            await self._db.write(lambda tx: toolcalls.give_up(tx, row.id, at_once=True))
+            await self._db.write(lambda tx: toolcalls.give_up(tx, row.id, at_once=True, error=reason or None))
         except Fault as fault:  # then its deadline says so later
             log.warning("a lost call could not be marked", call=row.id, error=fault.message)
 

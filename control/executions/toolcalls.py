@@ -228,7 +228,8 @@ def prolong(tx: Tx, call_id: str, within: timedelta) -> None:
 def give_up(tx: Tx, call_id: str, *, at_once: bool = False, error: str | None = None) -> bool:
     """A call that was sent and not settled in its time: nobody knows what happened, and it is never sent again.
 
-    `at_once` is for the sender itself, when it lost the upstream in mid-call, and for a caller who takes it back.
+    `at_once` is for the sender itself, when it lost the upstream in mid-call, and for a caller who takes it back;
+    `error` says why there is no answer.
     """
     sent = (tool_calls.c.id == call_id) & (tool_calls.c.status == Status.SENT)
     overdue = sent if at_once else sent & (tool_calls.c.send_until < tx.now())

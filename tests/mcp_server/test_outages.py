@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import anyio
+import pytest
 
 from control import tables
 from control.executions import toolcalls
 from control.identity.charter import ToolGrant
 from mcp_server.settings import UpstreamServer
 from tests.mcp_server.fake import fake
-from tests.mcp_server.plane import FREE, PAYMENT, plane, text_of
+from tests.mcp_server.plane import ERAS, FREE, PAYMENT, Era, plane, text_of
 
 NOWHERE = {"url": "http://127.0.0.1:9/mcp"}
 
@@ -47,6 +48,22 @@ async def test_a_call_that_was_sent_and_lost_is_unknown_and_never_sent_again(tmp
     for result in results:
         assert result.is_error
         assert "whether it happened is not known" in text_of(result)
+
+
+@pytest.mark.parametrize(
+    ("tool", "why"), [("hang", "no answer within 1 s"), ("huge", "its answer is larger than 4 MB")]
+)
+@pytest.mark.parametrize("era", ERAS)
+async def test_why_there_is_no_answer_is_said_and_kept(tmp_path: Path, era: Era, tool: str, why: str) -> None:
+    server = {"timeout": "1s"}
+    async with fake() as (_, url), plane(tmp_path, fake=UpstreamServer.model_validate(server | {"url": url})) as up:
+        _, token = await up.enrolled(ToolGrant(server="fake", tool=tool))
+        async with up.client(token, era) as client:
+            said = text_of(await client.call_tool(tool, {}))
+        [call] = await up.calls()
+    assert why in said
+    assert "whether it happened is not known" in said
+    assert (call.status, call.error) == ("unknown", why)
 
 
 async def test_a_client_that_leaves_while_its_tool_runs_does_not_lose_the_result(tmp_path: Path) -> None:

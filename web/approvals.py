@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from control.approvals import requests
+from control.approvals import links, requests
 from control.approvals.desk import Verdict
 from control.identity.principals import Person, Role
 from kit.errors import Fault, Invalid
@@ -19,6 +20,12 @@ from web.verdicts import Pressed
 
 NONE: Mapping[str, str] = MappingProxyType({})
 """A form that nobody has filled in yet."""
+
+
+class RevokedLinks(BaseModel):
+    """How many links of a request opened its page until now."""
+
+    revoked: int
 
 
 async def list_approvals(request: Request, person: Person) -> shapes.Listed[shapes.Approval]:
@@ -71,7 +78,9 @@ async def _approval_page(
 ) -> Response:
     given = parts(request)
     found = await get_approval(request, person)
-    me = verdicts.known_approver(given, person) if person.may(Role.APPROVER) else None
+    decides = person.may(Role.APPROVER)
+    me = verdicts.known_approver(given, person) if decides else None
+    alive = await links.alive(given.db, person.account_id, found.id, given.clock.now())
     return page(
         request,
         "approval.html",
@@ -81,6 +90,7 @@ async def _approval_page(
         fault=fault,
         fields=fields,
         nonce="",
+        links=alive if decides else 0,
         full=True,
     )
 
@@ -106,6 +116,18 @@ async def revealed(request: Request, person: Person) -> Response:
     return await _approval_page(request, person, clear=number)
 
 
+async def revoke_links(request: Request, person: Person) -> RevokedLinks:
+    given, id_ = parts(request), request.path_params["id"]
+    by = person.email
+    count = await given.db.write(lambda tx: links.revoke(tx, person.account_id, id_, by=by))
+    return RevokedLinks(revoked=count)
+
+
+async def links_revoked(request: Request, person: Person) -> Response:
+    await revoke_links(request, person)
+    return RedirectResponse(f"/approvals/{request.path_params['id']}", 303)
+
+
 async def taken_back(request: Request, person: Person) -> Response:
     await grants.revoke(request, person, request.path_params["grant"])
     return RedirectResponse(f"/approvals/{request.path_params['id']}", 303)
@@ -116,6 +138,7 @@ routes = [
     Route("/approvals/{id}", auth.shown(approval_page), methods=["GET"]),
     Route("/approvals/{id}/decide", auth.shown(pressed, Role.APPROVER), methods=["POST"]),
     Route("/approvals/{id}/reveal", auth.shown(revealed), methods=["GET", "POST"]),
+    Route("/approvals/{id}/links/revoke", auth.shown(links_revoked, Role.APPROVER), methods=["POST"]),
     Route("/approvals/{id}/grants/{grant}/revoke", auth.shown(taken_back, Role.APPROVER), methods=["POST"]),
 ]
 operations = [
@@ -141,6 +164,14 @@ operations = [
         run=decide_approval,
         takes=shapes.Verdict,
         answers=shapes.ApprovalDetail,
+        role=Role.APPROVER,
+    ),
+    Operation(
+        method="POST",
+        path="/approvals/{id}/links/revoke",
+        summary="No link that a notice carried opens this request any more",
+        run=revoke_links,
+        answers=RevokedLinks,
         role=Role.APPROVER,
     ),
 ]

@@ -64,7 +64,7 @@ async def _holder(request: Request, clear: str) -> Visitor:
     behind one proxy everybody has one address."""
     given, address = parts(request), verdicts.address(request)
     try:
-        visitor = await links.visitor(given.db, clear, given.clock.now())
+        visitor = await links.visitor(given.db, clear, given.clock.now(), given.desk.directory)
     except Missing:
         if not given.guesses.take(address):
             raise _too_often() from None

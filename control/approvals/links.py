@@ -12,7 +12,10 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from control.tables import links
+from control import events
+from control.approvals import requests
+from control.approvals.directory import Directory
+from control.tables import approvals, links
 from kit import tokens
 from kit.db import Database, Tx
 from kit.errors import Missing
@@ -41,14 +44,16 @@ def mint(tx: Tx, account_id: str, *, approval_id: str, approver: str, expires_at
     return clear
 
 
-async def visitor(db: Database, clear: str, now: datetime) -> Visitor:
-    """Who stands before the page, or the same Missing for unknown, expired and revoked links."""
-    known = links.c.hash == tokens.digest(clear)
-    rows = await db.read(sa.select(links).where(known, links.c.expires_at > now, links.c.revoked_at.is_(None)))
-    if not rows:
+async def visitor(db: Database, clear: str, now: datetime, directory: Directory) -> Visitor:
+    """Who stands before the page, or the same Missing for links that are unknown, expired, revoked, or of somebody who
+    is not among those who are asked any more."""
+    known = (links.c.hash == tokens.digest(clear)) & (links.c.expires_at > now) & links.c.revoked_at.is_(None)
+    asked = sa.select(links.c.approver, links.c.id.label("link_id"), approvals)
+    rows = await db.read(asked.join(approvals, approvals.c.id == links.c.approval_id).where(known))
+    if not rows or rows[0].approver not in {member.id for member in requests.asked(directory, rows[0])}:
         raise Missing("link_unknown", "This link is not valid, or not any more.", "Ask for a new notice.")
     row = rows[0]
-    return Visitor(account_id=row.account_id, approval_id=row.approval_id, approver=row.approver, link_id=row.id)
+    return Visitor(account_id=row.account_id, approval_id=row.id, approver=row.approver, link_id=row.link_id)
 
 
 def nonce(clear: str) -> str:
@@ -60,7 +65,21 @@ def same_nonce(clear: str, given: str) -> bool:
     return hmac.compare_digest(nonce(clear).encode(), given.encode(errors="replace"))
 
 
-def revoke(tx: Tx, approval_id: str) -> None:
-    """No link of this approval opens any more."""
-    alive = (links.c.approval_id == approval_id) & links.c.revoked_at.is_(None)
-    tx.execute(sa.update(links).where(alive).values(revoked_at=tx.now()))
+async def alive(db: Database, account_id: str, approval_id: str, now: datetime) -> int:
+    """How many links of an approval open its page."""
+    mine = (links.c.account_id == account_id) & (links.c.approval_id == approval_id)
+    count = sa.select(sa.func.count()).select_from(links)
+    rows = await db.read(count.where(mine, links.c.expires_at > now, links.c.revoked_at.is_(None)))
+    return int(rows[0][0])
+
+
+def revoke(tx: Tx, account_id: str, approval_id: str, *, by: str) -> int:
+    """No link of this approval that was sent until now opens any more; returns how many those were. A later notice
+    carries a new one."""
+    row = requests.locked(tx, account_id, approval_id)
+    open_ = (links.c.account_id == account_id) & (links.c.approval_id == row.id) & links.c.revoked_at.is_(None)
+    gone = tx.execute(sa.update(links).where(open_).values(revoked_at=tx.now()).returning(links.c.id)).all()
+    if gone:
+        data = {"approval": row.id, "links": len(gone), "by": by}
+        events.append(tx, account_id, events.stream_of(row), "approval.links_revoked", **data)
+    return len(gone)

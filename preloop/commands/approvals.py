@@ -50,6 +50,14 @@ def decline(
     _decide(id_, {"verdict": "declined", "reason": reason}, json_)
 
 
+@app.command("revoke-links")
+def revoke_links(id_: Id, json_: Json = False) -> None:
+    """Let no link open this request any more; who is signed in can still decide it."""
+    done = Client.find().post("approvals", id_, "links", "revoke")
+    count = done["revoked"]
+    show.done(done, f"{count} {'link' if count == 1 else 'links'} revoked.", json_wanted=json_)
+
+
 def _decide(id_: str, said: dict[str, str], json_wanted: bool) -> None:
     client = Client.find()
     digest = client.get("approvals", id_)["digest"]

@@ -32,3 +32,16 @@ async def test_what_is_typed_is_a_yes(desk: Desk) -> None:
     done = await alice.run("approvals", "approve", approval, "--typed", "1,500.00", "--json")
     assert (done.code, done.json["status"]) == (0, "approved"), done
     assert await status(desk, call) == "approved"
+
+
+async def test_links_that_leaked_are_taken_back(desk: Desk) -> None:
+    _, approval = await ask(desk)
+    link = await desk.world.link(approval)
+    alice = await desk.of(Role.APPROVER)
+    done = await alice.run("approvals", "revoke-links", approval)
+    assert (done.code, "1 link revoked" in done.err + done.out) == (0, True), done
+    async with desk.world.client() as http:
+        assert (await http.get(f"/a/{link}")).status_code == 404
+    again = await alice.run("approvals", "revoke-links", approval, "--json")
+    assert (again.code, again.json) == (0, {"revoked": 0}), again
+    assert (await alice.run("approvals", "revoke-links", "apr_nothing")).code == 2

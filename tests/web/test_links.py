@@ -10,6 +10,7 @@ import pytest
 from control.approvals import links
 from control.identity.principals import Principal
 from tests.browser.scene import PAYMENT
+from tests.control.house import ACCOUNT
 from tests.web.world import World, open_world
 from web.settings import WebSettings
 
@@ -154,7 +155,7 @@ async def test_every_wrong_link_gets_the_same_404(asked: Asked) -> None:
     foreign = (await asked.world.house.approval(await asked.world.house.call(other, amount=900))).id
     expired = await asked.world.link(asked.approval, lasts=-links.USEFUL - timedelta(seconds=1))
     revoked = await asked.world.link(foreign)
-    await asked.world.house.db.write(lambda tx: links.revoke(tx, foreign))
+    await asked.world.house.db.write(lambda tx: links.revoke(tx, ACCOUNT, foreign, by="test"))
     answers = []
     async with asked.world.client() as http:
         await asked.open(http)

@@ -67,6 +67,9 @@ class Catalog:
 
     def held(self, principal: Principal, name: str) -> str | None:
         """Why a tool that the charter lists is not offered, for the agent that calls it all the same."""
+        found = self._resolve(principal.charter.tools).values()
+        if known := sorted(offer.name for offer in found if offer.definition.tool == name):
+            return f"Tool '{name}' was not called: several servers have one of that name. Call {' or '.join(known)}."
         for upstream in self.upstreams.values():
             tool = name.removeprefix(f"{upstream.name}__")
             if not matching(principal.charter.tools, upstream.name, tool):
@@ -99,11 +102,12 @@ class Catalog:
             for tool, definition in (upstream.definitions or {}).items()
             if (found := matching(grants, upstream.name, tool))
         }
-        visible = names(allowed)  # the held ones too: names stay as they are
+        waiting = {key for key, (definition, _) in allowed.items() if not self._trust.serves(definition)}
+        visible = names(allowed, waiting)
         offers = [
             Offer(name=visible[key], definition=definition, grants=found)
             for key, (definition, found) in allowed.items()
-            if self._trust.serves(definition)
+            if key not in waiting
         ]
         return {offer.name: offer for offer in sorted(offers, key=lambda offer: offer.name)}
 

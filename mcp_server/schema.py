@@ -180,11 +180,18 @@ def part(
     return rest, said
 
 
-def names(owned: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+def names(
+    owned: Collection[tuple[str, str]], waiting: Collection[tuple[str, str]] = frozenset()
+) -> dict[tuple[str, str], str]:
     """(server, its name for a thing) → the visible name: its own, or `server__name` for all of one name where two
-    servers have it, and for a name that looks like one of those."""
+    servers have it, and for a name that looks like one of those. What is still `waiting` to be served gives way:
+    nothing is renamed for it."""
     times = Counter(name for _, name in owned)
+    served = Counter(name for server, name in owned if (server, name) not in waiting)
     joined = {f"{server}__{name}" for server, name in owned if times[name] > 1}
-    return {
-        (server, name): f"{server}__{name}" if times[name] > 1 or name in joined else name for server, name in owned
+    long = {
+        (server, name)
+        for server, name in owned
+        if name in joined or (times if (server, name) in waiting else served)[name] > 1
     }
+    return {key: "__".join(key) if key in long else key[1] for key in owned}

@@ -187,3 +187,17 @@ async def test_a_tool_that_cannot_be_checked_is_kept_with_the_reason_until_it_ca
         server.tools = [WHOLE]
         await says(house, token, "whole")
         await status(house, "replaced")
+
+
+async def test_a_second_server_s_tool_of_one_name_renames_ours_only_once_it_is_accepted(tmp_path: Path) -> None:
+    async with fake() as (first, url), fake() as (second, other):
+        first.tools = second.tools = [WHOLE]
+        ours = UpstreamServer.model_validate({"url": url, "pin": "first-use"})
+        theirs = UpstreamServer.model_validate({"url": other, "pin": {}})
+        async with plane(tmp_path, fake=ours, theirs=theirs) as house:
+            _, token = await house.enrolled(ALL, ToolGrant(server="theirs", tool="*"))
+            [row] = await status(house, "seen")
+            assert await call(house, token) == "whole"
+            await house.db.write(lambda tx: pins.accept(tx, ACCOUNT, "theirs", "whole", digest=row.digest, by="alice"))
+            await says(house, token, "Call fake__whole or theirs__whole.")
+    assert (set(first.calls), second.calls) == ({"whole"}, [])

@@ -117,3 +117,10 @@ def test_a_definition_nobody_could_check_against_is_refused(broken: dict[str, ob
 def test_one_name_on_two_servers_is_told_apart_visibly() -> None:
     owned = [("payments", "pay"), ("bank", "pay"), ("payments", "look"), ("third", "bank__pay")]
     assert list(schema.names(owned).values()) == ["payments__pay", "bank__pay", "look", "third__bank__pay"]
+
+
+def test_what_waits_for_an_admin_renames_nothing() -> None:
+    owned = [("payments", "pay"), ("bank", "pay"), ("third", "pay"), ("third", "bank__pay")]
+    waiting = {("bank", "pay"), ("third", "pay")}
+    assert list(schema.names(owned, waiting).values()) == ["pay", "bank__pay", "third__pay", "third__bank__pay"]
+    assert schema.names(owned, {("third", "pay")})["payments", "pay"] == "payments__pay"

@@ -172,6 +172,8 @@ async def _calls(db: Database, account_id: str, flow: str, most: int) -> list[Ro
 
 
 def _past(row: Row[Any]) -> Past:
+    """What the rules said of a call then. Where nobody was asked because the record had the answer already, a decline
+    or a yes that stands, they said to ask; whom is not kept then."""
     verdict = "allow"
     if row.asked_group or row.grant_id or row.status == Status.DECLINED:
         verdict = "ask"

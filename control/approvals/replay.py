@@ -79,11 +79,14 @@ def explain(tools: Sequence[ToolGrant], server: str, tool: str, facts: dict[str,
 
 
 def replay(tools: Sequence[ToolGrant], calls: Sequence[Past], evaluate: Evaluate) -> list[Change]:
-    """The calls about which these rules would have said something else."""
+    """The calls about which these rules would have said something else. Whom a past call asked may not be known
+    (`group` is None): then only the verdict counts."""
     changes = []
     for past in calls:
         now = _ruling(policy.decide(policy.matching(tools, past.server, past.tool), dict(past.facts), evaluate))
-        if (now.verdict, now.group, now.quorum) != (past.ruling.verdict, past.ruling.group, past.ruling.quorum):
+        before = past.ruling
+        same_people = before.group is None or (now.group, now.quorum) == (before.group, before.quorum)
+        if now.verdict != before.verdict or not same_people:
             changes.append(Change(past=past, now=now))
     return changes
 

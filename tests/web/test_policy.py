@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from control.executions import toolcalls
 from control.identity.principals import Role
 from tests.web.world import FLOW, World
 
@@ -78,6 +79,20 @@ async def test_replay_of_the_same_file_changes_nothing_and_saves_nothing(world: 
     async with world.program(await world.token(Role.VIEWER, "api")) as http:
         flow = (await http.get("/api/v1/flows/process-payment")).json()
     assert (flow["version"], flow["tools"][0]["approval_when"]) == (1, "args.amount > 100")
+
+
+async def test_a_call_answered_from_the_record_of_a_decline_is_one_the_same_rules_would_ask_about(world: World) -> None:
+    principal, args = await world.house.gated(on_decline="continue"), {"amount": 500}
+    facts = {"args": args, "flow": "process-payment", "execution": {"id": principal.execution_id}}
+    first = await world.house.call(principal, facts=facts, **args)
+    await world.house.decide(first, verdict="declined", reason="no")
+    await world.house.db.write(lambda tx: toolcalls.delivered(tx, first))
+    again = await world.house.call(principal, facts=facts, **args)
+    assert (await world.house.call_row(again)).rule == "a person declined exactly this before"
+    found = await asked(world, "/policy/replay", {"source": FLOW})
+    assert (found["calls"], found["changes"]) == (2, [])
+    changes = (await asked(world, "/policy/replay", {"source": CHANGED}))["changes"]
+    assert {change["call_id"] for change in changes} == {first, again}
 
 
 async def test_a_second_group_is_explained_and_replayed_as_one_that_is_asked_too(world: World) -> None:

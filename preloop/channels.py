@@ -64,9 +64,16 @@ def sentence(notice: Notice) -> str:
     """What is asked, and until when."""
     data = notice.data
     until = datetime.fromisoformat(data["expires_at"])
-    asks = f"{_plain(data['flow'])} asks to run {_plain(data['tool'])} on {_plain(data['server'])}."
+    asks = f"{asker(notice)} asks to run {_plain(data['tool'])} on {_plain(data['server'])}."
     risk = " This is marked as high risk." if data.get("risk") == "high" else ""
     return f"{asks}{risk} Decide before {until:%Y-%m-%d %H:%M} UTC; after that it counts as declined."
+
+
+def asker(notice: Notice) -> str:
+    """The flow's name, or in words that it is an enrolled agent, behind which there is no flow and no trigger."""
+    if flow := notice.data["flow"]:
+        return _plain(flow)
+    return f"The enrolled agent {_plain(notice.data['agent']).removeprefix('agent:')} (no flow, no trigger)"
 
 
 def _plain(text: object) -> str:

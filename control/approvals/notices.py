@@ -46,13 +46,12 @@ class Failure:
 
 def queue(tx: Tx, row: Row[Any], call: Row[Any], members: Sequence[Approver], *, topic: str) -> None:
     """Queue a notice of a request for every channel of every approver."""
-    flow = _flow(tx, row)
+    asks = _asks(tx, row)
     for member in members:
         for channel in member.notify:
-            payload = {
+            payload = asks | {
                 "approval_id": row.id,
                 "execution_id": row.execution_id,
-                "flow": flow,
                 "server": call.server,
                 "tool": call.tool,
                 "approver": member.id,
@@ -62,11 +61,13 @@ def queue(tx: Tx, row: Row[Any], call: Row[Any], members: Sequence[Approver], *,
             outbox.add(tx, row.account_id, channel=channel, topic=topic, target=member.id, payload=payload)
 
 
-def _flow(tx: Tx, row: Row[Any]) -> str:
-    """The flow that asks, or the name of an enrolled agent."""
+def _asks(tx: Tx, row: Row[Any]) -> dict[str, str | None]:
+    """The flow that asks, or the enrolled agent, which has none."""
     if row.execution_id:
-        return str(tx.execute(sa.select(executions.c.flow_name).where(executions.c.id == row.execution_id)).scalar())
-    return str(tx.execute(sa.select(sessions.c.principal).where(sessions.c.id == row.session_id)).scalar())
+        flow = tx.execute(sa.select(executions.c.flow_name).where(executions.c.id == row.execution_id)).scalar()
+        return {"flow": str(flow), "agent": None}
+    agent = tx.execute(sa.select(sessions.c.principal).where(sessions.c.id == row.session_id)).scalar()
+    return {"flow": None, "agent": str(agent)}
 
 
 def compose(tx: Tx, row: Row[Any], public_url: str) -> Notice | None:

@@ -19,10 +19,22 @@ def list_waiting(
     show.items(
         Client.find().items("approvals", state="all" if all_ else "pending"),
         ("ID", "TOOL", "FLOW", "ASKED", "STATUS", "SINCE"),
-        lambda a: (a["id"], a["tool"], a["flow"], a["approver_group"], a["status"], show.ago(a["asked_at"])),
+        lambda a: (
+            a["id"],
+            a["tool"],
+            a["flow"] or _enrolled(a),
+            a["approver_group"],
+            a["status"],
+            show.ago(a["asked_at"]),
+        ),
         empty="Nothing waits for a person.",
         json_wanted=json_,
     )
+
+
+def _enrolled(approval: dict[str, str]) -> str:
+    """What asks where there is no flow."""
+    return f"none: enrolled agent {approval['requester'].removeprefix('agent:')}"
 
 
 @app.command("show")

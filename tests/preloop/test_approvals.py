@@ -45,3 +45,12 @@ async def test_links_that_leaked_are_taken_back(desk: Desk) -> None:
     again = await alice.run("approvals", "revoke-links", approval, "--json")
     assert (again.code, again.json) == (0, {"revoked": 0}), again
     assert (await alice.run("approvals", "revoke-links", "apr_nothing")).code == 2
+
+
+async def test_the_list_says_that_an_enrolled_agent_has_no_flow(desk: Desk) -> None:
+    house = desk.world.house
+    agent = await house.enroll(await house.gated(), name="agent:clerk")
+    await house.call(agent, amount=7)
+    alice = await desk.of(Role.APPROVER)
+    listed = await alice.run("approvals", "list")
+    assert "enrolled agent clerk" in " ".join(listed.out.split()), listed

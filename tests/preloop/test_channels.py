@@ -225,6 +225,20 @@ async def test_no_notice_holds_an_argument_and_every_link_is_its_own(
     assert not any(b"1500" in body or b"contractor" in body for body in kept.bodies)
 
 
+async def test_a_notice_of_an_enrolled_agent_says_so_and_names_no_flow(
+    world: World, outbound: Outbound, kept: Sink
+) -> None:
+    agent = await world.house.enroll(await world.house.gated(), name="agent:night-clerk")
+    await world.house.call(agent)
+    for kind in ("webhook", "slack"):
+        send = sender(channel(kind, kept.url), outbound, world.house.desk.directory)
+        await opened(world.house, {"console": send}).send_due()
+        await world.house.call(agent, amount=7)
+    told = json.loads(kept.bodies[0])["data"]
+    assert (told["flow"], told["agent"]) == (None, "agent:night-clerk")
+    assert "The enrolled agent night-clerk (no flow, no trigger) asks to run pay on payments." in kept.json["text"]
+
+
 def _json(body: bytes) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = json.loads(body)
     return found

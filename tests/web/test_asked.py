@@ -271,3 +271,16 @@ async def test_a_withdrawn_one_says_that_the_agent_is_gone(world: World) -> None
     await world.house.end(principal.execution_id, Cause.CANCELLED)
     assert "Withdrawn" in (told := await page_of(world, approval))
     assert "nothing is called for it any more" in told
+
+
+async def test_an_enrolled_agent_is_called_one_and_has_no_flow(world: World) -> None:
+    agent = await world.house.enroll(await world.house.gated(), name="agent:night-clerk")
+    _, _, approval = await ask(world, agent)
+    words = await page_of(world, approval)
+    assert "The enrolled agent night-clerk asks to" in words
+    assert "Flow none: an enrolled agent, started by no trigger" in words
+    assert "Enrolled by alice@example.com" in words
+    assert "tool call 1 of this session" in words
+    assert "this run" not in words.lower()
+    async with world.client(await world.token()) as http:
+        assert "none: enrolled agent" in (await http.get("/approvals")).text

@@ -132,15 +132,18 @@ async def looks(world: World, sum_: Sum) -> None:
     approval = (await world.house.approval(await world.house.call(principal))).id
     link = await world.link(approval)
     before = await _events(world, principal)
+    served = 0
     async with world.client() as http:
         for _ in range(LOOKS):
             for method in ("GET", "HEAD"):
-                for key in (link, approval):
-                    await http.request(method, f"/a/{key}")
+                swapped = await http.request(method, f"/a/{link}")
+                looked = await http.request(method, f"/a/{approval}")
+                served += (swapped.status_code, looked.status_code) == (303, 200)
     moved = await _events(world, principal) - before
     row = (await world.house.db.read(sa.select(approvals).where(approvals.c.id == approval)))[0]
     holds = moved == 0 and row.status == "pending"
     sum_.say(f"changed_by_{LOOKS}_gets_and_heads_of_a_link", moved, holds=holds)
+    sum_.say("of_them_swapped_and_shown", served, holds=served == 2 * LOOKS)
     await world.house.end(principal.execution_id, Cause.CANCELLED)
 
 

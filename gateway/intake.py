@@ -19,6 +19,7 @@ from kit.errors import Fault, Invalid, Unauthorized
 
 _BEARER = re.compile(rb"bearer +(\S+) *$", re.IGNORECASE)
 _OURS = (b"anthropic-beta", b"anthropic-version")
+_HOLDERS = frozenset({dict, list})
 _DECODER = msgspec.json.Decoder()
 
 
@@ -94,15 +95,14 @@ def too_deep() -> Invalid:
 
 
 def _flat(value: Any, left: int) -> None:  # noqa: ANN401 - a JSON value
-    """RecursionError when it is nested deeper than `left` levels."""
-    if left < 0:
-        raise RecursionError
-    kind = type(value)
-    if kind is dict or kind is list:
-        for item in value.values() if kind is dict else value:
-            inner = type(item)
-            if inner is dict or inner is list:
-                _flat(item, left - 1)
+    """RecursionError when it is nested deeper than `left` levels. Level by level: a call for each costs twice that."""
+    holders = [value] if type(value) in _HOLDERS else []
+    while holders:
+        if left < 0:
+            raise RecursionError
+        left -= 1
+        inside = [holder.values() if type(holder) is dict else holder for holder in holders]
+        holders = [item for items in inside for item in items if type(item) in _HOLDERS]
 
 
 async def _rest(receive: Receive, first: bytes, most: int) -> bytes:

@@ -26,7 +26,7 @@ def passed(request: Request, model: str, max_output: int) -> Json:
     if request.stream:
         options = request.body.get("stream_options") or {}
         body["stream_options"] = {**options, "include_usage": True}
-    if any(maker(call.seal) for message in request.messages for call in message.calls):
+    if any(type(part) is Call and maker(part.seal) for message in request.messages for part in message.parts):
         body["messages"] = [_unsealed(message) for message in body["messages"]]
     return body
 

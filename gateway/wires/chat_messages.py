@@ -52,6 +52,9 @@ def message(item: Json) -> Message:
     role = ROLES.get(given)
     if role is None:
         raise Invalid("field_invalid", f"The role {given!r} is not known.", "`function` is now `tool`.")
+    text = item.get("content")
+    if len(item) == 2 and type(text) is str and role != "tool":  # a role and a text: most turns are no more
+        return Message(role=role, parts=text_parts(text))  # type: ignore[arg-type]
     _unecho(item)
     only(item, _FIELDS[role], f"in a message of the {given}")
     texts(item, "name", "refusal", "reasoning_content", "reasoning")

@@ -8,8 +8,9 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import groupby
+
+from msgspec.structs import replace
 
 from gateway.wires import seals
 from gateway.wires.gemini_spelling import fields, inner, needed

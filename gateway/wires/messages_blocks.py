@@ -5,9 +5,10 @@ sealed here, so that it reaches no other provider; the seals of others come back
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import groupby
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from gateway.wires import seals
 from gateway.wires.neutral import (

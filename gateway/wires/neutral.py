@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from msgspec import Struct
+from msgspec import field as of_struct
+
 from kit.errors import Fault, Invalid
 from ledger.prices import Usage
 
@@ -30,30 +33,27 @@ HERE = Address()
 """The body says it all."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tool:
+class Tool(Struct, frozen=True, kw_only=True):
     """One tool the client offers. `name` is flat and unique; `own` and `namespace` are what the client called it."""
 
     name: str
     own: str
     namespace: str | None = None
     description: str = ""
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = of_struct(default_factory=dict)
     strict: bool | None = None
     cached: Mapping[str, Any] | None = None
     custom: bool = False  # takes free text, not JSON: offered to the model as one argument `input`
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Said(Struct, frozen=True, kw_only=True):
     """A piece of text. `cached` is the client's cache marker, as its wire wrote it (Anthropic's `cache_control`)."""
 
     text: str
     cached: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
+class Image(Struct, frozen=True, kw_only=True):
     """A picture: base64 `data` of a media type, or a `url` that only the provider may follow. Never both."""
 
     media_type: str | None = None
@@ -63,8 +63,7 @@ class Image:
     cached: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thought:
+class Thought(Struct, frozen=True, kw_only=True):
     """What the model thought before. `seal` is the provider's signature or ciphertext: see `seals`."""
 
     text: str = ""
@@ -72,8 +71,7 @@ class Thought:
     redacted: bool = False  # there is only the seal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(Struct, frozen=True, kw_only=True):
     """A tool call in the conversation so far; `arguments` is the JSON text as the model wrote it."""
 
     id: str
@@ -82,8 +80,7 @@ class Call:
     seal: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(Struct, frozen=True, kw_only=True):
     """What a tool call came to."""
 
     call_id: str
@@ -99,8 +96,7 @@ class Result:
 Part = Said | Image | Thought | Call | Result
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(Struct, frozen=True, kw_only=True):
     """One turn, its parts in order. A `tool` message holds exactly one Result; only the assistant thinks and calls."""
 
     role: Literal["system", "user", "assistant", "tool"]
@@ -154,15 +150,13 @@ class Request:
         return next((tool for tool in self.tools if tool.name == flat), Tool(name=flat, own=flat))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
+class Text(Struct, frozen=True, kw_only=True):
     """More of what the model says."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reasoning:
+class Reasoning(Struct, frozen=True, kw_only=True):
     """More of what the model thinks aloud, or the seal that closes the thought (then `text` may be empty)."""
 
     text: str = ""
@@ -170,8 +164,7 @@ class Reasoning:
     redacted: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallBegun:
+class CallBegun(Struct, frozen=True, kw_only=True):
     """The model begins to call a tool."""
 
     id: str
@@ -179,16 +172,14 @@ class CallBegun:
     seal: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallArguments:
+class CallArguments(Struct, frozen=True, kw_only=True):
     """More of the arguments of the call that began last with this id."""
 
     id: str
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
+class Counted(Struct, frozen=True, kw_only=True):
     """What the provider says the call used; the last one counts. `cost_nano` is what it says it charges, if it does."""
 
     usage: Usage
@@ -196,8 +187,7 @@ class Counted:
     cost_nano: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stop:
+class Stop(Struct, frozen=True, kw_only=True):
     """The model has ended. A stream without one was cut."""
 
     reason: StopReason

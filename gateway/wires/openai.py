@@ -78,10 +78,12 @@ def image(url: str, detail: str | None, cached: Json | None) -> Image:
 
 def pictures(messages: Iterable[Message]) -> tuple[int, int]:
     """How many there are, and the characters of their data."""
-    found = [part for message in messages for part in message.parts if isinstance(part, Image)]
+    found = []
     for message in messages:
         for part in message.parts:
-            if isinstance(part, Result):
+            if type(part) is Image:
+                found.append(part)
+            elif type(part) is Result:
                 found += [inner for inner in part.parts if isinstance(inner, Image)]
     return len(found), sum(len(picture.data or "") for picture in found)
 

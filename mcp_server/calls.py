@@ -73,6 +73,7 @@ class Calls:
     def drain(self) -> None:
         """Answer everybody who waits: call again. Safe to repeat."""
         self._draining = True
+        self.sends.drain()
         self._bus.publish(DRAIN)
 
     async def call(self, asked: Asked, begun: Begun | None = None) -> Answer:

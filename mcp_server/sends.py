@@ -35,7 +35,7 @@ INPUT_S = 600.0
 """How long a task's tool waits for what it asked its client."""
 STARTS = "Executing tool..."
 FINISH_S = 3.0
-"""What sends that are under way get when we stop."""
+"""What sends that are under way get from the moment on at which we are asked to stop."""
 
 
 class Sends:
@@ -47,6 +47,7 @@ class Sends:
         self._catalog = catalog
         self._lookout = lookout
         self._tasks: TaskGroup | None = None
+        self._until: float | None = None
         self._settled: dict[str, Row[Any]] = {}
         self._hearing: dict[str, Heard] = {}
         self._under_way: dict[str, anyio.CancelScope] = {}
@@ -59,7 +60,12 @@ class Sends:
             try:
                 yield
             finally:
-                self._tasks.cancel_scope.deadline = anyio.current_time() + FINISH_S
+                self.drain()
+                self._tasks.cancel_scope.deadline = self._until or 0.0
+
+    def drain(self) -> None:
+        """We stop: the time that sends get begins now, beside that of open requests, not after. Safe to repeat."""
+        self._until = self._until or anyio.current_time() + FINISH_S
 
     def claim(self, tx: Tx, principal: Principal, call_id: str) -> Row[Any] | None:
         """Become the one sender: the row as it is then, or None when somebody else is or the run may not act any more.

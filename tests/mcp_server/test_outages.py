@@ -8,6 +8,7 @@ import pytest
 from control import tables
 from control.executions import toolcalls
 from control.identity.charter import ToolGrant
+from mcp_server import sends
 from mcp_server.settings import UpstreamServer
 from tests.mcp_server.fake import fake
 from tests.mcp_server.plane import ERAS, FREE, PAYMENT, Era, plane, text_of
@@ -81,3 +82,19 @@ async def test_a_client_that_leaves_while_its_tool_runs_does_not_lose_the_result
             [row] = await up.rows(tables.tool_calls, toolcalls.topic(call.id), 1, settled)
     assert server.calls == ["wait"]
     assert row.delivered_at is None
+
+
+async def test_a_send_gets_its_time_from_the_stop_on_and_not_once_more_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with fake() as (server, url):
+        with anyio.fail_after(30):
+            async with plane(tmp_path, fake=UpstreamServer.model_validate({"url": url})) as up:
+                _, token = await up.enrolled(ToolGrant(server="fake", tool="hang"))
+                async with up.client(token, "2026-07-28") as client, anyio.create_task_group() as agent:
+                    agent.start_soon(client.call_tool, "hang", {})
+                    await server.started.wait()
+                    monkeypatch.setattr(sends, "FINISH_S", 0.001)
+                    up.endpoint.drain()
+                    monkeypatch.setattr(sends, "FINISH_S", 45.0)
+    assert server.calls == ["hang"]

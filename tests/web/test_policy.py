@@ -82,12 +82,12 @@ async def test_replay_of_the_same_file_changes_nothing_and_saves_nothing(world: 
 
 
 async def test_a_call_answered_from_the_record_of_a_decline_is_one_the_same_rules_would_ask_about(world: World) -> None:
-    principal, args = await world.house.gated(on_decline="continue"), {"amount": 500}
-    facts = {"args": args, "flow": "process-payment", "execution": {"id": principal.execution_id}}
-    first = await world.house.call(principal, facts=facts, **args)
+    principal = await world.house.gated(on_decline="continue")
+    facts = {"args": {"amount": 500}, "flow": "process-payment", "execution": {"id": principal.execution_id}}
+    first = await world.house.call(principal, facts=facts, amount=500)
     await world.house.decide(first, verdict="declined", reason="no")
     await world.house.db.write(lambda tx: toolcalls.delivered(tx, first))
-    again = await world.house.call(principal, facts=facts, **args)
+    again = await world.house.call(principal, facts=facts, amount=500)
     assert (await world.house.call_row(again)).rule == "a person declined exactly this before"
     found = await asked(world, "/policy/replay", {"source": FLOW})
     assert (found["calls"], found["changes"]) == (2, [])

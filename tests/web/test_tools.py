@@ -111,7 +111,7 @@ async def test_a_tool_whose_name_has_slashes_has_a_page_and_a_button(world: Worl
 
 
 async def test_a_tool_that_cannot_be_served_is_listed_with_the_reason_and_cannot_be_accepted(world: World) -> None:
-    [flawed] = [replace(one, flaw="The schema of 'pay' refers to elsewhere.") for one in seen(PAY)]
+    [flawed] = [replace(one, flaw="The schema of 'pay' refers to elsewhere.") for one in seen(dict(PAY))]
     await world.house.db.write(lambda tx: pins.see(tx, ACCOUNT, "till", [flawed], Trust(first_use=True)))
     async with await admin(world) as http:
         [tool] = [one for one in (await http.get("/api/v1/tools")).json()["items"] if one["server"] == "till"]

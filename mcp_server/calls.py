@@ -62,13 +62,14 @@ class Calls:
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """Calls can be sent inside of this. On the way out waiters are told, and sends get a moment to finish."""
-        async with anyio.create_task_group() as looking, self.sends.run():
+        async with anyio.create_task_group() as looking:
             looking.start_soon(self._lookout.run)
-            try:
-                yield
-            finally:
-                self.drain()
-                looking.cancel_scope.cancel()
+            async with self.sends.run():
+                try:
+                    yield
+                finally:
+                    self.drain()
+            looking.cancel_scope.cancel()
 
     def drain(self) -> None:
         """Answer everybody who waits: call again. Safe to repeat."""

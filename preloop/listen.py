@@ -145,7 +145,7 @@ def spare_collector() -> None:
     a short request costs."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(5_000, 20, 20)
+    gc.set_threshold(5_000, 10, 5)
 
 
 def _config(app: ASGIApp) -> uvicorn.Config:

@@ -13,7 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 import anyio
 
-from kit.connection import Connection, Response
+from kit.connection import Response
+from kit.site import Site, header_lines
 from mcp_server.upstream.veil import Veil
 from mcp_server.upstream.wire import CONNECT_S, CONNECTIONS, IDLE_S
 
@@ -34,9 +35,8 @@ class Pool:
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
         parts = urlsplit(url)
-        self._host = parts.hostname or ""
-        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
-        self._port = parts.port or (443 if self._tls else 80)
+        tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._site = Site(parts.hostname or "", parts.port or (443 if tls else 80), tls, kept_s=IDLE_S)
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         known = {"host": parts.netloc.rpartition("@")[2]}
         sent = [unquote(parts.password or "")]
@@ -46,7 +46,6 @@ class Pool:
             sent.append(known["authorization"])
         self.veil = Veil([*sent, *headers.values()])
         self._head = _lines(known | PLAIN | {name.lower(): value for name, value in headers.items()})
-        self._idle: list[Connection] = []
         self._room = anyio.Semaphore(CONNECTIONS, fast_acquire=True)
         self._sweeping: asyncio.TimerHandle | None = None
 
@@ -56,8 +55,7 @@ class Pool:
     async def __aexit__(self, *_: object) -> None:
         if self._sweeping is not None:
             self._sweeping.cancel()
-        while self._idle:
-            self._idle.pop().close()
+        self._site.sweep(0)
 
     @asynccontextmanager
     async def ask(self, method: str, headers: Mapping[str, str], body: bytes = b"") -> AsyncIterator[Response]:
@@ -65,11 +63,17 @@ class Pool:
         head = f"{method} {self._target} HTTP/1.1\r\n{self._head}{_lines(headers)}content-length: {len(body)}\r\n\r\n"
         await self._enter()
         try:
-            connection = await self._connection()
+            try:
+                connection = await self._site.connection(CONNECT_S)
+            except TimeoutError as error:
+                raise NotConnected(f"it did not answer within {CONNECT_S:g} s") from error
+            except (OSError, ValueError) as error:
+                raise NotConnected(str(error)) from error
             try:
                 yield await connection.ask(head.encode() + body)
             finally:
-                self._keep(connection)
+                self._site.keep(connection)
+                self._sweep_later()
         finally:
             self._room.release()
 
@@ -83,44 +87,19 @@ class Pool:
             except TimeoutError as error:
                 raise NotConnected(f"{CONNECTIONS} requests are under way") from error
 
-    async def _connection(self) -> Connection:
-        while self._idle:
-            known = self._idle.pop()
-            if known.idle_s < IDLE_S and known.is_open:
-                return known
-            known.close()
-        loop = asyncio.get_running_loop()
-        try:
-            with anyio.fail_after(CONNECT_S):
-                _, made = await loop.create_connection(
-                    Connection, self._host, self._port, ssl=self._tls, server_hostname=self._host if self._tls else None
-                )
-        except TimeoutError as error:
-            raise NotConnected(f"it did not answer within {CONNECT_S:g} s") from error
-        except OSError as error:
-            raise NotConnected(str(error)) from error
-        return made
-
-    def _keep(self, connection: Connection) -> None:
-        if not connection.rest():
-            connection.close()
-            return
-        self._idle.append(connection)
+    def _sweep_later(self) -> None:
         if self._sweeping is None:
             self._sweeping = asyncio.get_running_loop().call_later(IDLE_S, self._sweep)
 
     def _sweep(self) -> None:
         """Close what was idle for too long."""
-        for connection in self._idle:
-            if connection.idle_s >= IDLE_S:
-                connection.close()
-        self._idle = [connection for connection in self._idle if connection.is_open]
-        again = self._idle and asyncio.get_running_loop().call_later(IDLE_S, self._sweep)
-        self._sweeping = again or None
+        self._sweeping = None
+        if self._site.sweep():
+            self._sweep_later()
 
 
 def _lines(headers: Mapping[str, str]) -> str:
-    text = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    if text.count("\n") != len(headers) or text.count("\r") != len(headers) or "\0" in text:
-        raise NotConnected("a header holds a line break")
-    return text
+    try:
+        return header_lines(headers)
+    except ValueError as error:
+        raise NotConnected(str(error)) from error

@@ -12,7 +12,7 @@ from control.approvals import links, requests
 from control.approvals.desk import Verdict
 from control.identity.principals import Person, Role
 from kit.errors import Fault, Invalid
-from web import asked, auth, grants, inputs, paging, reading, reveals, shapes, verdicts
+from web import approval_shapes, asked, auth, grants, inputs, paging, reading, reveals, shapes, verdicts
 from web.openapi import Operation
 from web.parts import parts
 from web.render import page
@@ -23,12 +23,12 @@ NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class RevokedLinks(BaseModel):
-    """How many links of a request opened its page until now."""
+    """How many links of a request opened its page until now; none does again."""
 
     revoked: int
 
 
-async def list_approvals(request: Request, person: Person) -> shapes.Listed[shapes.Approval]:
+async def list_approvals(request: Request, person: Person) -> shapes.Listed[approval_shapes.Approval]:
     """`?state=pending`: only the open ones, oldest first."""
     wanted = request.query_params.get("state", "all")
     if wanted not in ("pending", "all"):
@@ -37,12 +37,12 @@ async def list_approvals(request: Request, person: Person) -> shapes.Listed[shap
     return await reading.approvals_listed(db, person.account_id, page_, pending=wanted == "pending")
 
 
-async def get_approval(request: Request, person: Person) -> shapes.ApprovalDetail:
+async def get_approval(request: Request, person: Person) -> approval_shapes.ApprovalDetail:
     return await reading.approval(parts(request).db, person.account_id, request.path_params["id"])
 
 
-async def decide_approval(request: Request, person: Person) -> shapes.ApprovalDetail:
-    said = await inputs.body(request, shapes.Verdict)
+async def decide_approval(request: Request, person: Person) -> approval_shapes.ApprovalDetail:
+    said = await inputs.body(request, approval_shapes.Verdict)
     fields = said.model_dump(exclude={"verdict"})
     await _decide(request, person, Pressed(verdict=Verdict(said.verdict), **fields))
     return await get_approval(request, person)
@@ -147,7 +147,7 @@ operations = [
         path="/approvals",
         summary="Approval requests, newest first; the open ones oldest first",
         run=list_approvals,
-        answers=shapes.Listed[shapes.Approval],
+        answers=shapes.Listed[approval_shapes.Approval],
         query=("state", *paging.QUERY),
     ),
     Operation(
@@ -155,21 +155,21 @@ operations = [
         path="/approvals/{id}",
         summary="One request with its arguments and votes",
         run=get_approval,
-        answers=shapes.ApprovalDetail,
+        answers=approval_shapes.ApprovalDetail,
     ),
     Operation(
         method="POST",
         path="/approvals/{id}/decide",
         summary="Approve or decline what was looked at",
         run=decide_approval,
-        takes=shapes.Verdict,
-        answers=shapes.ApprovalDetail,
+        takes=approval_shapes.Verdict,
+        answers=approval_shapes.ApprovalDetail,
         role=Role.APPROVER,
     ),
     Operation(
         method="POST",
         path="/approvals/{id}/links/revoke",
-        summary="No link that a notice carried opens this request any more",
+        summary="No link opens this request any more, and later notices of it carry none",
         run=revoke_links,
         answers=RevokedLinks,
         role=Role.APPROVER,

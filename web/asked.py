@@ -17,7 +17,7 @@ from control.tables import grants as standing
 from kit import canonical
 from kit.db import Database
 from ledger import money, reports
-from web import arguments, costs, grants, reading, shapes
+from web import approval_shapes, arguments, costs, grants, reading
 from web.parts import Parts
 
 CHIPS = 12
@@ -55,7 +55,7 @@ class Progress:
 
 
 async def facts(
-    given: Parts, account_id: str, asked: shapes.ApprovalDetail, me: Approver | None, clear: int | None = None
+    given: Parts, account_id: str, asked: approval_shapes.ApprovalDetail, me: Approver | None, clear: int | None = None
 ) -> dict[str, object]:
     """For somebody who may be an approver; `clear` is the number of a masked argument that is shown this once."""
     now, args, db = given.clock.now(), asked.whole_arguments, given.db
@@ -91,16 +91,16 @@ class Asked:
     agreed: int
 
 
-def people(directory: Directory, asked: shapes.ApprovalDetail) -> list[Approver]:
+def people(directory: Directory, asked: approval_shapes.ApprovalDetail) -> list[Approver]:
     """Everybody who may decide, nobody twice."""
     return list(dict.fromkeys(one for gate in asked.gates for one in _members(directory, asked, gate)))
 
 
-def _members(directory: Directory, asked: shapes.ApprovalDetail, gate: Gate) -> tuple[Approver, ...]:
+def _members(directory: Directory, asked: approval_shapes.ApprovalDetail, gate: Gate) -> tuple[Approver, ...]:
     return directory.asked(gate.group, gate.escalate if asked.escalated_at else None)
 
 
-def _groups(directory: Directory, asked: shapes.ApprovalDetail) -> list[Asked]:
+def _groups(directory: Directory, asked: approval_shapes.ApprovalDetail) -> list[Asked]:
     said = {vote.approver: vote.verdict for vote in asked.votes}
     found = []
     for gate in asked.gates:
@@ -111,7 +111,7 @@ def _groups(directory: Directory, asked: shapes.ApprovalDetail) -> list[Asked]:
     return found
 
 
-def _people(given: Parts, asked: shapes.ApprovalDetail, me: Approver | None) -> dict[str, object]:
+def _people(given: Parts, asked: approval_shapes.ApprovalDetail, me: Approver | None) -> dict[str, object]:
     directory = given.desk.directory
     decider = directory.approvers.get(asked.decided_by or "")
     alone = asked.quorum == 1 and len(asked.gates) == 1
@@ -129,14 +129,14 @@ def _people(given: Parts, asked: shapes.ApprovalDetail, me: Approver | None) -> 
     }
 
 
-def _risk(asked: shapes.ApprovalDetail) -> str:
+def _risk(asked: approval_shapes.ApprovalDetail) -> str:
     """`high` where the flow wants more than a press; `unclear` where the rule itself could not be decided."""
     if asked.confirm == "typed" or asked.sign_in:
         return "high"
     return "unclear" if policy.is_undecided(asked.rule) else "normal"
 
 
-async def _before(db: Database, account_id: str, asked: shapes.ApprovalDetail) -> Before | None:
+async def _before(db: Database, account_id: str, asked: approval_shapes.ApprovalDetail) -> Before | None:
     call = tool_calls.c
     same = (call.account_id == account_id) & (call.server == asked.server) & (call.tool == asked.tool)
     columns = (call.args, call.approved_args, call.asked_at, call.status)
@@ -154,7 +154,7 @@ async def _before(db: Database, account_id: str, asked: shapes.ApprovalDetail) -
     return Before(args=canonical.parse(row.approved_args or row.args), at=row.asked_at, status=row.status, here=mine)
 
 
-async def _progress(db: Database, account_id: str, asked: shapes.ApprovalDetail) -> Progress:
+async def _progress(db: Database, account_id: str, asked: approval_shapes.ApprovalDetail) -> Progress:
     call = tool_calls.c
     mine = (call.account_id == account_id) & (call.session_id == asked.session_id)
     earlier = sa.select(call.tool, call.status).where(mine, call.id < asked.call_id)

@@ -12,7 +12,7 @@ from control.executions.states import Shown
 from control.identity.principals import Person, Role
 from kit.db import READ_LIMIT
 from kit.errors import Invalid
-from web import auth, charts, costs, inputs, paging, reading, shapes
+from web import approval_shapes, auth, charts, costs, inputs, paging, reading, shapes
 from web.openapi import Operation
 from web.paging import Page
 from web.parts import parts
@@ -77,7 +77,7 @@ async def list_tool_calls(request: Request, person: Person) -> shapes.Listed[sha
     return await reading.tool_calls_listed(given.db, person.account_id, run.id, given.clock.now(), page)
 
 
-async def list_approvals_of(request: Request, person: Person) -> shapes.Listed[shapes.Approval]:
+async def list_approvals_of(request: Request, person: Person) -> shapes.Listed[approval_shapes.Approval]:
     run = await get_execution(request, person)
     db, page = parts(request).db, paging.wanted(request)
     return await reading.approvals_listed(db, person.account_id, page, execution_id=run.id)
@@ -197,7 +197,7 @@ operations = [
         path=_RUN + "/approvals",
         summary="Approval requests of one execution",
         run=list_approvals_of,
-        answers=shapes.Listed[shapes.Approval],
+        answers=shapes.Listed[approval_shapes.Approval],
         query=paging.QUERY,
     ),
     Operation(

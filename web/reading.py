@@ -17,7 +17,7 @@ from control.tables import approvals, executions, flow_versions, sessions, tool_
 from kit.db import Database
 from kit.errors import Missing
 from kit.masking import masked
-from web import costs, paging, shapes
+from web import approval_shapes, costs, paging, shapes
 from web.paging import Page
 
 
@@ -157,7 +157,7 @@ def _same(row: Row[Any], shape: type[BaseModel], *, without: set[str]) -> dict[s
 
 async def approvals_listed(
     db: Database, account_id: str, page: Page, *, execution_id: str | None = None, pending: bool = False
-) -> shapes.Listed[shapes.Approval]:
+) -> shapes.Listed[approval_shapes.Approval]:
     """Of one execution in order; or all of the account, newest first; or the open ones, oldest first."""
     asked = _approvals(account_id)
     if execution_id is not None:
@@ -169,7 +169,7 @@ async def approvals_listed(
     return shapes.Listed(items=[_approval(row) for row in rows], next=further)
 
 
-async def approval(db: Database, account_id: str, approval_id: str) -> shapes.ApprovalDetail:
+async def approval(db: Database, account_id: str, approval_id: str) -> approval_shapes.ApprovalDetail:
     rows = await db.read(_approvals(account_id).where(approvals.c.id == approval_id))
     if not rows:
         raise Missing(
@@ -180,7 +180,7 @@ async def approval(db: Database, account_id: str, approval_id: str) -> shapes.Ap
     row = rows[0]
     said = await db.read(sa.select(votes).where(votes.c.approval_id == approval_id).order_by(votes.c.at))
     receipt = toolcalls.receipt((await toolcalls.look(db, row.call_id))._asdict())
-    return shapes.ApprovalDetail(
+    return approval_shapes.ApprovalDetail(
         **_approval(row).model_dump(),
         arguments=masked(json.loads(row.args)),
         whole_arguments=json.loads(row.args),
@@ -191,7 +191,7 @@ async def approval(db: Database, account_id: str, approval_id: str) -> shapes.Ap
         gates=list(requests.gates(row)),
         escalate_to=row.escalate_to,
         escalated_at=row.escalated_at,
-        receipt=shapes.Receipt(**receipt) if receipt else None,
+        receipt=approval_shapes.Receipt(**receipt) if receipt else None,
         confirm=row.confirm,
         sign_in=row.sign_in,
         summary=row.summary,
@@ -201,7 +201,7 @@ async def approval(db: Database, account_id: str, approval_id: str) -> shapes.Ap
         call_status=row.call_status,
         result=masked(json.loads(row.result)) if row.result else None,
         error=row.error,
-        votes=[shapes.Vote(**_same(vote, shapes.Vote, without=set())) for vote in said],
+        votes=[approval_shapes.Vote(**_same(vote, approval_shapes.Vote, without=set())) for vote in said],
     )
 
 
@@ -223,9 +223,9 @@ def _approvals(account_id: str) -> sa.Select[Any]:
     )
 
 
-def _approval(row: Row[Any]) -> shapes.Approval:
-    return shapes.Approval(
-        **_same(row, shapes.Approval, without={"url", "flow", "requester"}),
+def _approval(row: Row[Any]) -> approval_shapes.Approval:
+    return approval_shapes.Approval(
+        **_same(row, approval_shapes.Approval, without={"url", "flow", "requester"}),
         url=f"/approvals/{row.id}",
         flow=row.flow_name,
         requester=row.principal,

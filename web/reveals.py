@@ -5,13 +5,13 @@ from control.approvals import requests
 from control.approvals.directory import Approver
 from kit.db import Tx
 from kit.errors import Conflict, Invalid, Refused
-from web import arguments, shapes
+from web import approval_shapes, arguments
 from web.asked import people
 from web.parts import Parts
 
 
 async def reveal(
-    given: Parts, account_id: str, asked: shapes.ApprovalDetail, number: str, *, me: Approver | None, via: str
+    given: Parts, account_id: str, asked: approval_shapes.ApprovalDetail, number: str, *, me: Approver | None, via: str
 ) -> int:
     """Write down who looks at which argument; then its number, for the page that shows it. Only who may decide an open
     request, in the way they came, may look."""

@@ -4,12 +4,12 @@ Money is a decimal string in `*_usd`, durations are `*_ms`, times RFC 3339 UTC. 
 """
 
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, Field
 
 from control.executions.states import Shown
-from control.identity.charter import Gate
+from web.approval_shapes import Approval
 
 T = TypeVar("T")
 
@@ -112,71 +112,6 @@ class ToolCall(BaseModel):
     waited_ms: int
 
 
-class Vote(BaseModel):
-    approver: str
-    verdict: str
-    reason: str | None
-    at: datetime
-
-
-class Approval(BaseModel):
-    id: str
-    url: str
-    execution_id: str | None
-    session_id: str
-    flow: str | None
-    call_id: str
-    server: str
-    tool: str
-    status: str
-    requester: str
-    approver_group: str
-    quorum: int
-    rule: str
-    asked_at: datetime
-    expires_at: datetime
-    decided_at: datetime | None
-    decided_by: str | None
-    reason: str | None
-
-
-class Receipt(BaseModel):
-    """Where the record tells how a call ended; `preloop audit verify` walks that stream."""
-
-    stream: str
-    seq: int
-    hash: str
-
-
-class ApprovalDetail(Approval):
-    arguments: Any
-    """With secrets masked, as everywhere."""
-    whole_arguments: Any = Field(exclude=True)
-    approved_arguments: Any
-    """What an approver changed them to, and what went upstream; None when nothing was changed."""
-    whole_approved: Any = Field(exclude=True)
-    started_by: str | None
-    """The person behind the run, who can't be the only vote under `four_eyes`."""
-    four_eyes: bool
-    gates: list[Gate]
-    """All that must be passed: each wants people of its own group."""
-    escalate_to: str | None
-    escalated_at: datetime | None
-    confirm: str
-    """`typed`: whoever approves writes the amount, or the tool's name."""
-    sign_in: bool
-    """A link can look, and not decide."""
-    summary: str | None
-    receipt: Receipt | None
-    digest: str
-    definition_digest: str | None
-    justification: str | None
-    call_status: str
-    result: Any
-    error: str | None
-    votes: list[Vote]
-
-
 class ModelCall(BaseModel):
     id: str
     at: datetime
@@ -254,18 +189,6 @@ class HookSecret(BaseModel):
 
     url: str
     secret: str
-
-
-class Verdict(BaseModel):
-    """A decision of somebody signed in; the digest is of the arguments that were looked at."""
-
-    verdict: Literal["approved", "declined"]
-    reason: str = Field(default="", max_length=2000)
-    digest: str = ""
-    typed: str = ""
-    """What is written by hand where the request has `confirm: typed`."""
-    arguments: dict[str, Any] | None = None
-    """Approve, but with these arguments: a mask stands for the secret that was there."""
 
 
 class Session(BaseModel):

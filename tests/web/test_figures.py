@@ -17,7 +17,7 @@ async def figures(world: World) -> dict[str, float]:
 
 
 def ended(outcome: str) -> str:
-    return f'preloop_approvals_total{{tool="pay",rule="when: args.amount > 100",outcome="{outcome}"}}'
+    return f'preloop_approvals_total{{outcome="{outcome}",rule="when: args.amount > 100",tool="pay"}}'
 
 
 async def test_requests_are_counted_while_they_wait_and_when_they_end(world: World) -> None:

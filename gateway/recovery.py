@@ -1,6 +1,7 @@
 """What workers that died left open, settled from their journals: at a start, and by whoever lives on beside them.
 
 Safe to run at any time and in several processes: a living worker's journal is locked, and an attempt has one entry.
+A record that can't be read, or that the database refuses, stops nobody: its journal is kept under another name.
 """
 
 import json
@@ -14,6 +15,7 @@ import anyio
 from gateway.attempt import Intent, Opened, facts
 from gateway.flush import BATCH, Happened, unit
 from kit.db import Database, Lane
+from kit.errors import Unavailable
 from kit.journal import Remains, remains
 from kit.observe import log
 from ledger import book, budgets, prices
@@ -45,19 +47,42 @@ async def _settle(db: Database, one: Remains) -> int:
     found = {left.key: (left.record, left.note) for left in one.left}
     for id_, body in (await db.write(lambda tx: book.intents_of(tx, one.journal))).items():
         found.setdefault(id_, (json.loads(body), None))  # a power cut may have taken the journal's last lines
-    settled = [_settled(record, note) for record, note in found.values()]
+    settled = [happened for key, left in found.items() if (happened := _settled(key, *left))]
+    written = 0
     for start in range(0, len(settled), BATCH):
-        await db.write(unit(settled[start : start + BATCH], worker=one.journal), lane=Lane.BULK)
+        written += await _write(db, one.journal, settled[start : start + BATCH])
     await db.write(lambda tx: budgets.release_of(tx, one.journal))
-    one.remove()
-    if settled:
-        log.warning("settled what a dead worker left", attempts=len(settled), journal=one.journal)
-    return len(settled)
+    if written == len(found):
+        one.remove()
+    else:
+        kept = one.set_aside()
+        log.error("a dead worker's journal is set aside: not all of it is in the ledger", path=str(kept))
+    if written:
+        log.warning("settled what a dead worker left", attempts=written, journal=one.journal)
+    return written
 
 
-def _settled(record: dict[str, Any], note: dict[str, Any] | None) -> Happened:
-    """Exact when it had ended and only the commit was missing; else an estimate, marked as lost."""
-    return _happened(note) if note else _lost(_opened(record))
+async def _write(db: Database, worker: str, batch: list[Happened]) -> int:
+    """How many of them are in the ledger now: all that it takes."""
+    try:
+        await db.write(unit(batch, worker=worker), lane=Lane.BULK)
+    except Unavailable:
+        raise
+    except Exception:
+        if len(batch) > 1:  # one of them is at fault: each on its own
+            return sum([await _write(db, worker, [happened]) for happened in batch])
+        log.exception("ledger entry of a dead worker refused", attempt=batch[0].attempt)
+        return 0
+    return len(batch)
+
+
+def _settled(key: str, record: dict[str, Any], note: dict[str, Any] | None) -> Happened | None:
+    """Exact when it had ended and only the commit was missing; else an estimate, marked as lost. None: unreadable."""
+    try:
+        return _happened(note) if note else _lost(_opened(record))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        log.exception("a dead worker's record can't be read", attempt=key)
+        return None
 
 
 def _lost(opened: Opened) -> Happened:

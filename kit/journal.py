@@ -21,6 +21,7 @@ from kit.ids import new_id
 LIMIT = 8 * 1024 * 1024
 """Bytes after which a file is replaced by one that holds only what is still open."""
 SUFFIX = ".journal"
+KEPT = ".unsettled"
 
 
 class Journal:
@@ -110,6 +111,10 @@ class Remains:
         """All that was left is settled."""
         self.path.unlink(missing_ok=True)
 
+    def set_aside(self) -> Path:
+        """Not all of it could be settled: nobody takes it up again, a person may read it where it is now."""
+        return self.path.rename(self.path.with_suffix(KEPT))
+
 
 @contextlib.contextmanager
 def remains(folder: Path) -> Iterator[list[Remains]]:
@@ -147,12 +152,14 @@ def _left(path: Path) -> list[Left]:
             entry = json.loads(line)
         except ValueError:  # the last line of a power cut
             continue
+        if not isinstance(entry, dict):
+            continue
         for closed in entry.get("close", ()):
             left.pop(closed, None)
         if key := entry.get("open"):
-            left[key] = Left(key=key, record=entry["record"], note=None)
+            left[key] = Left(key=key, record=entry.get("record", {}), note=None)
         elif (key := entry.get("note")) in left:
-            left[key] = Left(key=key, record=left[key].record, note=entry["record"])
+            left[key] = Left(key=key, record=left[key].record, note=entry.get("record"))
     return list(left.values())
 
 

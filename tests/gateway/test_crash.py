@@ -1,5 +1,6 @@
 """A SIGKILL in the middle of a stream: the next start settles the call as an estimate, marked, once."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
 from control.identity.accounts import DEFAULT
 from gateway.recovery import settle_lost
@@ -59,3 +61,34 @@ async def test_a_clean_stop_leaves_no_journal(tmp_path: Path) -> None:
     async with open_plane(tmp_path, {}):
         assert len(list((tmp_path / "journals").iterdir())) == 1
     assert list((tmp_path / "journals").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "poison", [{"open": "att_p", "record": {"intent": {"of": "another version"}}}, {"open": "att_p"}]
+)
+async def test_a_record_that_nobody_can_read_stops_no_start_and_no_other_settlement(
+    tmp_path: Path, poison: dict[str, object]
+) -> None:
+    session = stream_and_kill(tmp_path)
+    journals = tmp_path / "journals"
+    (left,) = journals.iterdir()
+    left.write_bytes(json.dumps(poison).encode() + b"\n" + left.read_bytes())
+    async with open_plane(tmp_path, {}) as plane:
+        assert (await plane.spend(session)).calls == 1
+        assert await settle_lost(plane.db, journals) == 0
+    assert [(kept.suffix, b"att_p" in kept.read_bytes()) for kept in journals.iterdir()] == [(".unsettled", True)]
+
+
+async def test_an_entry_that_the_database_refuses_is_set_aside_alone(tmp_path: Path) -> None:
+    session = stream_and_kill(tmp_path)
+    journals = tmp_path / "journals"
+    (left,) = journals.iterdir()
+    opened = json.loads(left.read_bytes().splitlines()[0])
+    intent = opened["record"]["intent"] | {"id": "att_p", "principal": None}
+    poison = {"open": "att_p", "record": opened["record"] | {"intent": intent}}
+    left.write_bytes(json.dumps(poison).encode() + b"\n" + left.read_bytes())
+    async with open_plane(tmp_path, {}) as plane:
+        spend = await plane.spend(session)
+        assert spend.calls == 1
+        assert await plane.standing(session) == Standing(limit_nano=10**9, spent_nano=spend.cost_nano, held_nano=0)
+    assert [kept.suffix for kept in journals.iterdir()] == [".unsettled"]

@@ -1,65 +1,200 @@
-"""Do the requests say what the record says of them? Their rows are what pages and queries show; only events are hashed.
-Compared are the status and who decided."""
+"""Do the requests say what the record says of them, and is none of them gone? Their rows are what pages and queries
+show; only events are hashed. Compared are the request, its votes, and the arguments people were shown.
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+An event of before a fact was written into it says nothing about that fact: `older` counts these requests. Arguments and
+reasons that are empty now are `absent`, not forged: they may be deleted by age, the record keeps their digests.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Row
 
 from control import events
 from control.approvals.requests import Status
-from control.tables import approvals
+from control.tables import approvals, tool_calls, votes
 from control.tables import events as stored
-from kit.db import Database
+from kit.clock import rfc3339
+from kit.db import READ_LIMIT, Database
 
-_TOLD = ("approval.asked", "approval.closed", "approval.lapsed")
+GONE = "its row is gone"
+UNTOLD = "no event tells of it"
+_TOLD = ("approval.asked", "approval.voted", "approval.changed", "approval.closed", "approval.lapsed")
+_LOOKS = 3
+"""What differs may only have been read in the middle of a decision: it must differ each time."""
+_SHOWN = ("server", "tool", "digest", "args", "approved_args")
+_ROWS = sa.select(approvals, *(tool_calls.c[name].label(f"call_{name}") for name in _SHOWN)).outerjoin(
+    tool_calls, tool_calls.c.id == approvals.c.call_id
+)
 
 
 @dataclass(slots=True)
-class _State:
+class Compared:
+    """Request → what of it differs from its events; how many lack content, how many have events that lack facts."""
+
+    unlike: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    absent: int = 0
+    older: int = 0
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the events say of one request. `asked` and `closed` are the events' data."""
+
+    asked: dict[str, Any] = field(default_factory=dict)
+    closed: dict[str, Any] = field(default_factory=dict)
+    voted: dict[str, dict[str, Any]] = field(default_factory=dict)
+    approved: str | None = None
     status: str = Status.PENDING.value
     by: str | None = None
 
+    @property
+    def older(self) -> bool:
+        """Does an event lack what events say now?"""
+        facts = "digest" in self.asked and all("at" in vote for vote in self.voted.values())
+        return not facts or (bool(self.closed) and "decided" not in self.closed)
 
-async def unlike(db: Database, account_id: str) -> list[str]:
-    """The ids of requests that differ from their events, in order. One that is decided meanwhile does not count: a
-    difference must be there twice."""
-    found = await _unlike(db, account_id)
-    return sorted(set(found) & set(await _unlike(db, account_id))) if found else []
 
-
-async def _unlike(db: Database, account_id: str) -> list[str]:
-    found: list[str] = []
-    last = ""
+async def compare(db: Database, account_id: str) -> Compared:
+    """All requests of an account with all their events, in both directions."""
+    found, last = Compared(), ""
     mine = approvals.c.account_id == account_id
-    while rows := await db.read(sa.select(approvals).where(mine, approvals.c.id > last).order_by(approvals.c.id)):
+    while rows := await db.read(_ROWS.where(mine, approvals.c.id > last).order_by(approvals.c.id).limit(READ_LIMIT)):
         last = rows[-1].id
-        told = await _told(db, account_id, {events.stream_of(row) for row in rows})
+        await _look(db, account_id, rows, found)
+    for _ in range(_LOOKS - 1):
+        again = Compared()
+        ids = sorted(found.unlike)
+        for first in range(0, len(ids), READ_LIMIT):
+            some = approvals.c.id.in_(ids[first : first + READ_LIMIT])
+            await _look(db, account_id, await db.read(_ROWS.where(mine, some)), again)
+        found.unlike = again.unlike
+    found.unlike |= {id_: (GONE,) for id_ in await _gone(db, account_id)}
+    return found
+
+
+async def _look(db: Database, account_id: str, rows: Sequence[Row[Any]], found: Compared) -> None:
+    """Some requests against their events. The events are read last, so none of them can be missed."""
+    given = await _votes(db, account_id, [row.id for row in rows])
+    told = await _told(db, account_id, {events.stream_of(row) for row in rows})
+    for row in rows:
+        its = told.get(row.id)
+        differs = tuple(_differs(row, its, given.get(row.id, {}))) if its and its.asked else (UNTOLD,)
+        if differs:
+            found.unlike[row.id] = differs
+        found.absent += bool(its and _absent(row, its, given.get(row.id, {})))
+        found.older += bool(its and its.older)
+
+
+def _differs(row: Row[Any], told: _Told, given: Mapping[str, Row[Any]]) -> Iterator[str]:
+    """The names of what the row, its call and its votes say otherwise than the events."""
+    used = (told.status, row.status) == (Status.APPROVED, Status.CONSUMED)
+    if row.status != told.status and not used:
+        yield "status"
+    if row.decided_by != told.by:
+        yield "decided_by"
+    known = "decided" in told.closed or not told.closed
+    if known and (rfc3339(row.decided_at) if row.decided_at else None) != told.closed.get("decided"):
+        yield "decided_at"
+    if row.reason and row.reason != told.closed.get("reason"):
+        yield "reason"
+    if rfc3339(row.expires_at) != told.asked["expires"]:
+        yield "expires_at"
+    if row.call_id != told.asked["call"] or row.call_tool != told.asked["tool"] or _other_call(row, told):
+        yield "arguments"
+    if given.keys() != told.voted.keys() or any(_other_vote(vote, told.voted[who]) for who, vote in given.items()):
+        yield "votes"
+
+
+def _other_call(row: Row[Any], told: _Told) -> bool:
+    """Are the arguments that people are shown others than they were asked about, or than they approved?"""
+    if row.call_args and bool(row.call_approved_args) != bool(told.approved):
+        return True
+    if row.call_approved_args and _digest(row.call_approved_args) != told.approved:
+        return True
+    if "digest" not in told.asked:
+        return False
+    asked = told.asked["digest"]
+    other = bool(row.call_args) and _digest(row.call_args) != asked
+    return other or (row.call_digest, row.call_server) != (asked, told.asked["server"])
+
+
+def _other_vote(vote: Row[Any], told: Mapping[str, Any]) -> bool:
+    if (vote.verdict, vote.by) != (told["verdict"], told["via"][:200]):
+        return True
+    if "at" not in told:
+        return False
+    return rfc3339(vote.at) != told["at"] or bool(vote.reason and _digest(vote.reason) != told["reason_digest"])
+
+
+def _absent(row: Row[Any], told: _Told, given: Mapping[str, Row[Any]]) -> bool:
+    """Is content gone that the events know of?"""
+    unsaid = any(told.voted.get(who, {}).get("reason_digest") and not vote.reason for who, vote in given.items())
+    return unsaid or not row.call_args or bool(told.closed.get("reason") and not row.reason)
+
+
+def _digest(text: str) -> str:
+    """As `canonical.digest` has it for a text that is canonical already."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+async def _votes(db: Database, account_id: str, ids: Collection[str]) -> dict[str, dict[str, Row[Any]]]:
+    """Request → approver → vote."""
+    found: dict[str, dict[str, Row[Any]]] = {}
+    order = (votes.c.approval_id, votes.c.approver)
+    its = sa.select(votes).where(votes.c.account_id == account_id, votes.c.approval_id.in_(ids)).order_by(*order)
+    place = ("", "")
+    while rows := await db.read(its.where(sa.tuple_(*order) > sa.tuple_(*map(sa.literal, place))).limit(READ_LIMIT)):
+        place = (rows[-1].approval_id, rows[-1].approver)
         for row in rows:
-            state = told.get(row.id)
-            used = state is not None and (state.status, row.status) == (Status.APPROVED, Status.CONSUMED)
-            if state is None or row.decided_by != state.by or (row.status != state.status and not used):
-                found.append(row.id)
+            found.setdefault(row.approval_id, {})[row.approver] = row
     return found
 
 
-async def _told(db: Database, account_id: str, streams: Iterable[str]) -> dict[str, _State]:
+async def _told(db: Database, account_id: str, streams: Collection[str]) -> dict[str, _Told]:
     """What the events of some streams say of each request."""
-    found: dict[str, _State] = {}
-    for stream in streams:
-        after = 0
-        its = (stored.c.account_id == account_id) & (stored.c.stream == stream) & stored.c.type.in_(_TOLD)
-        while rows := await db.read(sa.select(stored).where(its, stored.c.seq > after).order_by(stored.c.seq)):
-            after = rows[-1].seq
-            for row in rows:
-                _apply(found, events.event_of(row))
+    found: dict[str, _Told] = {}
+    async for rows in _pages(db, account_id, stored.c.type.in_(_TOLD) & stored.c.stream.in_(streams)):
+        for row in rows:
+            _apply(found, events.event_of(row))
     return found
 
 
-def _apply(found: dict[str, _State], event: events.Event) -> None:
-    state = found.setdefault(event.data["approval"], _State())
-    if event.type == "approval.lapsed":
-        state.status = Status.LAPSED.value
-    elif event.type == "approval.closed":
-        state.status = event.data["status"]
-        state.by = event.data["by"] or state.by
+def _apply(found: dict[str, _Told], event: events.Event) -> None:
+    told, data = found.setdefault(event.data["approval"], _Told()), event.data
+    match event.type:
+        case "approval.asked":
+            told.asked = data
+        case "approval.voted":
+            told.voted[data["approver"]] = data
+        case "approval.changed":
+            told.approved = data["approved"]
+        case "approval.closed":
+            told.closed, told.status, told.by = data, data["status"], data["by"] or told.by
+        case "approval.lapsed":
+            told.status = Status.LAPSED.value
+
+
+async def _gone(db: Database, account_id: str) -> list[str]:
+    """Requests that events tell of and that have no row. Both are written in one unit: an event without its row is no
+    question of when one looks."""
+    found: list[str] = []
+    mine = approvals.c.account_id == account_id
+    async for rows in _pages(db, account_id, stored.c.type == "approval.asked"):
+        ids = {events.event_of(row).data["approval"] for row in rows}
+        kept = await db.read(sa.select(approvals.c.id).where(mine, approvals.c.id.in_(ids)))
+        found += sorted(ids - {row.id for row in kept})
+    return found
+
+
+async def _pages(db: Database, account_id: str, which: sa.ColumnElement[bool]) -> AsyncIterator[Sequence[Row[Any]]]:
+    """The events of an account that are like this, in the order of the table's key."""
+    order = (stored.c.stream, stored.c.seq)
+    its = sa.select(stored).where(stored.c.account_id == account_id, which).order_by(*order).limit(READ_LIMIT)
+    place: tuple[str, int] = ("", 0)
+    while rows := await db.read(its.where(sa.tuple_(*order) > sa.tuple_(*map(sa.literal, place)))):
+        place = (rows[-1].stream, rows[-1].seq)
+        yield rows

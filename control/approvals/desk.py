@@ -5,6 +5,7 @@ A call attaches to its durable row or makes one (`attach`); the yes is worth exa
 `requests`, standing yeses in `standing`, changed arguments in `changes`, what the clock and an end do in `endings`.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from control.executions.states import Cause
 from control.executions.toolcalls import Call, Status
 from control.identity.principals import Principal
 from control.tables import approvals, tool_calls, votes
+from kit.clock import rfc3339
 from kit.db import Tx
 from kit.errors import Conflict, Invalid, Refused
 from kit.metrics import Counter
@@ -114,7 +116,7 @@ class Desk:
         gates = (ask.gate, *ask.also)
         members = tuple(dict.fromkeys(member for gate in gates for member in self.directory.members(gate.group)))
         names = [member.name for member in members]
-        row = requests.open_(tx, principal, call_id, ask, tool=call.tool, asked=names)
+        row = requests.open_(tx, principal, call_id, ask, call=call, asked=names)
         if principal.execution_id:
             lifecycle.waiting(tx, principal.execution_id, principal.account_id, opened=True)
         notices.queue(tx, row, toolcalls.row(tx, call_id), members, topic=notices.REQUESTED)
@@ -203,11 +205,13 @@ class Desk:
 
     def _vote(self, tx: Tx, row: Row[Any], approver: str, verdict: Verdict, reason: str, via: str) -> None:
         key = {"approval_id": row.id, "approver": approver, "account_id": row.account_id}
-        values = key | {"verdict": verdict.value, "reason": reason or None, "by": via[:200], "at": tx.now()}
+        now = tx.now()
+        values = key | {"verdict": verdict.value, "reason": reason or None, "by": via[:200], "at": now}
         vote = tx.insert(votes).values(values).on_conflict_do_nothing()
         if not tx.changed(vote):
             raise Conflict("vote_given", "You have voted already.", "Others must agree too.")
-        data = {"approval": row.id, "approver": approver, "verdict": verdict.value, "via": via}
+        data = {"approval": row.id, "approver": approver, "verdict": verdict.value, "via": via, "at": rfc3339(now)}
+        data["reason_digest"] = hashlib.sha256(reason.encode()).hexdigest() if reason else None
         events.append(tx, row.account_id, events.stream_of(row), "approval.voted", **data)
 
     def _approved(self, tx: Tx, row: Row[Any], call: Row[Any], name: str, amended: str | None) -> None:

@@ -36,8 +36,7 @@ def withdraw(tx: Tx, ended: Row[Any], cause: Cause | None) -> None:
         gone.values(status=requests.Status.WITHDRAWN.value, decided_at=now).returning(approvals)
     ).all():
         requests.count(tx, row, requests.Status.WITHDRAWN)
-        data = {"approval": row.id, "status": requests.Status.WITHDRAWN.value, "by": None, "reason": None}
-        events.append(tx, ended.account_id, ended.id, "approval.closed", **data)
+        requests.closed(tx, row, requests.Status.WITHDRAWN, at=now, by=None, reason=None)
     for row in tx.execute(sa.select(approvals).where(mine, approvals.c.status == requests.Status.APPROVED)).all():
         _lapse(tx, row)
     open_ = sa.select(tool_calls.c.id).where(
@@ -151,12 +150,12 @@ def void(tx: Tx, account_id: str, server: str, tool: str, reason: str) -> int:
 def spoil(tx: Tx, row: Row[Any], reason: str) -> None:
     """One request, or the unused yes to it, is worth nothing any more, nor is its call. `row` is locked."""
     open_ = (approvals.c.id == row.id) & approvals.c.status.in_([requests.Status.PENDING, requests.Status.APPROVED])
-    values = {"status": requests.Status.VOID.value, "decided_at": tx.now(), "reason": reason}
+    now = tx.now()
+    values = {"status": requests.Status.VOID.value, "decided_at": now, "reason": reason}
     if not tx.changed(sa.update(approvals).where(open_).values(values)):
         return
     requests.count(tx, row, requests.Status.VOID)
-    data = {"approval": row.id, "status": requests.Status.VOID.value, "by": None, "reason": reason}
-    events.append(tx, row.account_id, events.stream_of(row), "approval.closed", **data)
+    requests.closed(tx, row, requests.Status.VOID, at=now, by=None, reason=reason)
     if row.execution_id and row.status == requests.Status.PENDING:
         lifecycle.waiting(tx, row.execution_id, row.account_id, opened=False)
     logs.story(tx, row.account_id, row.execution_id, "warning", reason)

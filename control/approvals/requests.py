@@ -5,7 +5,7 @@ Who may decide it is the directory's and `asked`; what a decision does to call a
 
 from collections.abc import Collection
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -94,8 +94,8 @@ def _leaves(value: object) -> int:
     return (sum(map(_leaves, value)) or 1) if isinstance(value, list) else 1
 
 
-def open_(tx: Tx, principal: Principal, call_id: str, ask: Ask, *, tool: str, asked: list[str]) -> Row[Any]:
-    """A new pending row and its event."""
+def open_(tx: Tx, principal: Principal, call_id: str, ask: Ask, *, call: Call, asked: list[str]) -> Row[Any]:
+    """A new pending row and its event, which holds the digest of what is shown."""
     now = tx.now()
     values = {
         "id": new_id("apr"),
@@ -117,7 +117,8 @@ def open_(tx: Tx, principal: Principal, call_id: str, ask: Ask, *, tool: str, as
         "also": canonical.dumps([asdict(gate) for gate in ask.also]) if ask.also else None,
     }
     row = tx.execute(sa.insert(approvals).values(values).returning(approvals)).one()
-    data = {"approval": row.id, "call": call_id, "tool": tool, "asked": asked, "expires": rfc3339(row.expires_at)}
+    data = {"approval": row.id, "call": call_id, "server": call.server, "tool": call.tool, "digest": call.digest}
+    data |= {"asked": asked, "expires": rfc3339(row.expires_at)}
     events.append(tx, principal.account_id, principal.stream, "approval.asked", **data)
     tx.wake(TOPIC)
     return row
@@ -190,14 +191,20 @@ def locked(tx: Tx, account_id: str, approval_id: str) -> Row[Any]:
 def close(tx: Tx, row: Row[Any], status: Status, *, by: str | None, reason: str | None) -> bool:
     """The verdict itself: one conditional UPDATE; False when somebody else made it."""
     pending = (approvals.c.id == row.id) & (approvals.c.status == Status.PENDING)
-    values = {"status": status.value, "decided_at": tx.now(), "decided_by": by, "reason": reason or None}
+    now = tx.now()
+    values = {"status": status.value, "decided_at": now, "decided_by": by, "reason": reason or None}
     if not tx.changed(sa.update(approvals).where(pending).values(values)):
         return False
     count(tx, row, status)
-    data = {"approval": row.id, "status": status, "by": by, "reason": reason}
-    events.append(tx, row.account_id, events.stream_of(row), "approval.closed", **data)
+    closed(tx, row, status, at=now, by=by, reason=reason)
     tx.wake(TOPIC)
     return True
+
+
+def closed(tx: Tx, row: Row[Any], status: Status, *, at: datetime, by: str | None, reason: str | None) -> None:
+    """The event of an end, with all that the row says of it."""
+    data = {"approval": row.id, "status": status.value, "by": by, "reason": reason, "decided": rfc3339(at)}
+    events.append(tx, row.account_id, events.stream_of(row), "approval.closed", **data)
 
 
 def count(tx: Tx, row: Row[Any], status: Status) -> None:

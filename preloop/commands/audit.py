@@ -17,6 +17,7 @@ from preloop.commands.options import Json
 from preloop.settings import Settings, load
 
 if TYPE_CHECKING:
+    from control.approvals import attest
     from kit.db import Database
 
 Heads = dict[str, dict[int, str]]
@@ -38,17 +39,16 @@ def verify(
     heads: Annotated[Path | None, typer.Option(help="A file of `preloop audit export` that must still hold.")] = None,
     json_: Json = False,
 ) -> None:
-    """Walk the hash links of the record, compare it with its seals and the approvals with it; exit 1 names what is
-    broken first."""
-    found, unlike = anyio.run(_verify, load(), stream, _read(heads) if heads else {})
+    """Walk the hash links of the record, compare it with its seals and the approvals, their votes and arguments with
+    it; exit 1 names what is broken first."""
+    found, compared = anyio.run(_verify, load(), stream, _read(heads) if heads else {})
     if json_:
         told = [{"stream": name, **asdict(verdict), "unsealed": verdict.unsealed} for name, verdict in found]
-        show.as_json({"streams": told, "approvals": unlike})
+        show.as_json({"streams": told, "approvals": asdict(compared)})
     else:
         _told(found)
-        for id_ in unlike:
-            show.out.print(f"{id_}: this approval does not say what its events say of it")
-    if unlike or any(verdict.broken for _, verdict in found):
+        _compared(compared)
+    if compared.unlike or any(verdict.broken for _, verdict in found):
         raise typer.Exit(1)
 
 
@@ -76,6 +76,17 @@ def _told(found: Sequence[tuple[str, audit.Verdict]]) -> None:
     show.out.print(f"{told}: {len(whole)} whole streams with {events_} events, {open_} of them not sealed yet.")
 
 
+def _compared(compared: "attest.Compared") -> None:
+    """What the approvals say; what could not be compared is no fault and goes to the reader's side."""
+    for id_, differs in sorted(compared.unlike.items()):
+        show.out.print(f"{id_}: this approval does not say what its events say of it: {', '.join(differs)}")
+    if compared.absent:
+        show.talk.print(f"{compared.absent} approvals lack arguments or reasons that the record knows by digest.")
+    if compared.older:
+        told = "were recorded before digests and times of decisions were: these are not compared"
+        show.talk.print(f"{compared.older} approvals {told}.")
+
+
 @asynccontextmanager
 async def _database(settings: Settings) -> AsyncIterator["Database"]:
     from kit.bus import Bus  # decision 0006: only the commands that open the database pay for it
@@ -99,7 +110,7 @@ async def _heads(settings: Settings) -> Heads:
 
 async def _verify(
     settings: Settings, stream: str | None, heads: Heads
-) -> tuple[list[tuple[str, audit.Verdict]], list[str]]:
+) -> tuple[list[tuple[str, audit.Verdict]], "attest.Compared"]:
     from control import events
     from control.approvals import attest
     from control.identity.accounts import DEFAULT
@@ -112,4 +123,4 @@ async def _verify(
             raise Missing("stream_unknown", f"There is no stream {stream}.", "`preloop executions list` names them.")
         chosen = [stream] if stream else named
         found = [(name, await events.inspect(db, DEFAULT, name, vouched.get(name))) for name in chosen]
-        return found, await attest.unlike(db, DEFAULT)
+        return found, await attest.compare(db, DEFAULT)

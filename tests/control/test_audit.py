@@ -1,15 +1,13 @@
 """The record under attack: what was changed, cut or rewritten is found, and what nobody vouches for yet is named."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
 
 from control import audit, events
-from control.approvals import attest
-from control.executions.states import Cause
-from control.tables import approvals, checkpoints, streams
+from control.tables import checkpoints, streams
 from control.tables import events as stored
 from kit import canonical
 from tests.control.house import ACCOUNT, House
@@ -143,27 +141,3 @@ async def test_ends_kept_elsewhere_find_what_was_rewritten_before_any_seal(house
     await rewrite(house, 2)
     assert (await events.inspect(house.db, ACCOUNT, STREAM)).broken is None
     assert (await events.inspect(house.db, ACCOUNT, STREAM, kept[STREAM])).broken
-
-
-@pytest.mark.parametrize("changed", [{"decided_by": "mallory"}, {"status": "declined"}, {"decided_by": None}])
-async def test_a_request_that_differs_from_its_events_is_named(house: House, changed: dict[str, str | None]) -> None:
-    principal = await house.gated(on_decline="continue")
-    calls = [await house.call(principal, amount=amount) for amount in (1500, 1600, 1700)]
-    await house.decide(calls[0])
-    await house.decide(calls[1], verdict="declined", reason="no")
-    assert await attest.unlike(house.db, ACCOUNT) == []
-    approval = await house.approval(calls[0])
-    await altered(house, sa.update(approvals).where(approvals.c.id == approval.id).values(changed))
-    assert await attest.unlike(house.db, ACCOUNT) == [approval.id]
-
-
-async def test_requests_that_ended_without_a_verdict_are_as_their_events_say(house: House) -> None:
-    principal = await house.gated()
-    used, lapsed, open_ = [await house.call(principal, amount=amount) for amount in (1500, 1600, 1700)]
-    await house.decide(used)
-    assert await house.db.write(lambda tx: house.desk.claim(tx, principal, used, within=timedelta(seconds=5)))
-    await house.decide(lapsed)
-    await house.end(principal.execution_id, Cause.CANCELLED)
-    found = [(await house.approval(call)).status for call in (used, lapsed, open_)]
-    assert found == ["consumed", "lapsed", "withdrawn"]
-    assert await attest.unlike(house.db, ACCOUNT) == []

@@ -1,6 +1,7 @@
 """The ways a notice reaches an approver: the console, mail, Slack-compatible and signed webhooks, ntfy, apprise.
 
-A notice names tool, flow and deadline and carries one link; never an argument. A channel that says no for good raises
+A notice names tool, flow and deadline and carries one link, or the page's address for people who sign in; never an
+argument. A channel that says no for good raises
 Refused, one that may say yes later Unavailable.
 """
 
@@ -25,6 +26,7 @@ from preloop.show import clean
 JSON = {"content-type": "application/json"}
 LATER = frozenset({408, 425, 429})
 """Of the 4xx, those that another attempt may not get."""
+SIGN_IN = "Sign in to decide"
 TITLES = {
     notices.REQUESTED: "Approval needed",
     notices.REMINDED: "Reminder: approval needed",
@@ -76,6 +78,11 @@ def asker(notice: Notice) -> str:
     return f"The enrolled agent {_plain(notice.data['agent']).removeprefix('agent:')} (no flow, no trigger)"
 
 
+def way(notice: Notice) -> str:
+    """How to get to the decision, as a line of text."""
+    return notice.link or f"{SIGN_IN}: {notice.page}"
+
+
 def _plain(text: object) -> str:
     """A name that an upstream chose, on one line and without what turns or hides text."""
     return " ".join(clean(str(text)).split())[:200]
@@ -83,7 +90,9 @@ def _plain(text: object) -> str:
 
 def _webhook(channel: WebhookChannel, outbound: Outbound) -> Send:
     async def post(notice: Notice) -> None:
-        body = json.dumps({"type": notice.topic, "data": notice.data | {"link": notice.link}}).encode()
+        body = json.dumps(
+            {"type": notice.topic, "data": notice.data | {"link": notice.link, "page": notice.page}}
+        ).encode()
         signed = webhooks.sign(
             channel.secret.get_secret_value(),
             message_id=notice.message_id,
@@ -97,7 +106,8 @@ def _webhook(channel: WebhookChannel, outbound: Outbound) -> Send:
 
 def _slack(channel: SlackChannel, outbound: Outbound) -> Send:
     async def post(notice: Notice) -> None:
-        text = f"*{_escaped(title(notice))}*\n{_escaped(sentence(notice))}\n<{notice.link}|Look and decide>"
+        to = f"<{notice.link}|Look and decide>" if notice.link else f"<{notice.page}|{SIGN_IN}>"
+        text = f"*{_escaped(title(notice))}*\n{_escaped(sentence(notice))}\n{to}"
         body = json.dumps({"text": text, "unfurl_links": False, "unfurl_media": False}).encode()
         _accepted(await outbound.post(channel.url.get_secret_value(), body=body, headers=JSON), "Slack webhook")
 
@@ -117,8 +127,9 @@ def _ntfy(channel: NtfyChannel, outbound: Outbound) -> Send:
 
     async def post(notice: Notice) -> None:
         urgent = 4 if notice.topic == notices.REQUESTED else 5
-        told = {"topic": topic, "title": title(notice), "message": sentence(notice), "priority": urgent}
-        body = json.dumps(told | {"click": notice.link, "tags": ["raised_hand"]}).encode()
+        message = sentence(notice) if notice.link else f"{sentence(notice)} {SIGN_IN}."
+        told = {"topic": topic, "title": title(notice), "message": message, "priority": urgent}
+        body = json.dumps(told | {"click": notice.link or notice.page, "tags": ["raised_hand"]}).encode()
         _accepted(await outbound.post(root, body=body, headers=JSON | token), "ntfy server")
 
     return post
@@ -128,7 +139,7 @@ def _apprise(channel: AppriseChannel, outbound: Outbound) -> Send:
     services = apprised.open_services([url.get_secret_value() for url in channel.urls])
 
     async def post(notice: Notice) -> None:
-        text = f"{sentence(notice)}\n\n{notice.link}\n"
+        text = f"{sentence(notice)}\n\n{way(notice)}\n"
         await apprised.send(services, outbound, title=title(notice), text=text)
 
     return post
@@ -148,7 +159,8 @@ def _smtp(channel: SmtpChannel, outbound: Outbound, directory: Directory) -> Sen
         approver = directory.approvers.get(notice.target)
         if approver is None or not approver.email:
             raise Refused("no_address", f"{notice.target} has no mail address.", "Set approvers.<id>.email.")
-        text = f"{sentence(notice)}\n\n{notice.link}\n\n{MAIL_END}\n"
+        end = f"\n{MAIL_END}\n" if notice.link else ""
+        text = f"{sentence(notice)}\n\n{way(notice)}\n{end}"
         message = mail.compose(
             sender=channel.sender,
             to=approver.email,

@@ -58,7 +58,7 @@ class Demo:
 
     def notified(self, notice: Notice) -> None:
         """The console channel: the link that an approver would get by mail."""
-        self._link = notice.link
+        self._link = notice.link or notice.page
         self._asked.set()
 
     async def run(self) -> int:

@@ -17,7 +17,7 @@ from control.approvals.notices import Notice
 from control.identity import accounts
 from kit.db import Tx
 from kit.tokens import write_private
-from preloop.channels import asker, open_channels
+from preloop.channels import asker, open_channels, way
 from preloop.chores import Chores
 from preloop.doors import open_doors
 from preloop.house import Console, House, Place, Say, open_engine, open_house
@@ -149,4 +149,4 @@ async def _announce(house: House, path: Path) -> str:
 
 def _print_link(say: Say, notice: Notice) -> None:
     data = notice.data
-    say(f"Approval needed from {data['approver']}: {data['tool']} ({asker(notice)}) {notice.link}")
+    say(f"Approval needed from {data['approver']}: {data['tool']} ({asker(notice)}) {way(notice)}")

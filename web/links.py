@@ -82,7 +82,7 @@ async def _visitor(request: Request, approval_id: str) -> tuple[Visitor, str]:
     clear = request.cookies.get(cookie_name(request, approval_id), "")
     visitor = await _holder(request, clear)
     if visitor.approval_id != approval_id:
-        raise Missing("link_unknown", "This link is not valid, or not any more.", "Ask for a new notice.")
+        raise Missing("link_unknown", "This link is not valid, or not any more.", "Sign in to decide.")
     return visitor, clear
 
 

@@ -1,7 +1,7 @@
 """Telling approvers: what a notice says and to whom. Sending is `preloop/channels`, through the outbox.
 
 A notice names the tool and the deadline, never the arguments. Its link is minted when it is sent, one per approver and
-attempt, and only the hash is kept.
+attempt, and only the hash is kept. Once links of its request were revoked it has none, and tells to sign in.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,10 @@ class Notice:
     message_id: str
     topic: str
     data: dict[str, Any]
-    link: str
+    page: str
+    """Where somebody who has signed in decides."""
+    link: str | None
+    """Opens the request without signing in; None when its links were revoked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +74,8 @@ def _asks(tx: Tx, row: Row[Any]) -> dict[str, str | None]:
 
 
 def compose(tx: Tx, row: Row[Any], public_url: str) -> Notice | None:
-    """The notice for one attempt with a link of its own; None when nobody needs it any more."""
+    """The notice for one attempt, with a link of its own unless links were revoked; None when nobody needs it any
+    more."""
     data = outbox.payload(row)
     approval = tx.one(sa.select(approvals).where(approvals.c.id == data["approval_id"]))
     if approval is None or approval.status != requests.Status.PENDING:
@@ -86,7 +90,8 @@ def compose(tx: Tx, row: Row[Any], public_url: str) -> Notice | None:
         message_id=row.id,
         topic=row.topic,
         data=data,
-        link=f"{public_url}/a/{clear}",
+        page=f"{public_url}/approvals/{approval.id}",
+        link=f"{public_url}/a/{clear}" if clear else None,
     )
 
 

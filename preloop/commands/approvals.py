@@ -64,7 +64,7 @@ def decline(
 
 @app.command("revoke-links")
 def revoke_links(id_: Id, json_: Json = False) -> None:
-    """Let no link open this request any more; who is signed in can still decide it."""
+    """Let no link open this request any more, nor one of a later notice; who is signed in can still decide it."""
     done = Client.find().post("approvals", id_, "links", "revoke")
     count = done["revoked"]
     show.done(done, f"{count} {'link' if count == 1 else 'links'} revoked.", json_wanted=json_)

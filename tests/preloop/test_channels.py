@@ -33,6 +33,7 @@ ALICE = Approver(id="alice", name="Alice", email="alice@example.com", notify=("m
 PEOPLE = Directory(approvers={"alice": ALICE}, groups={"finance": ("alice",)})
 SECRET = SecretStr("whsec_c2VjcmV0c2VjcmV0c2VjcmV0")
 LINK = "https://preloop.example.com/a/apl_secret"
+PAGE = "https://preloop.example.com/approvals/apr_1"
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ async def outbound() -> AsyncIterator[Outbound]:
     await made.close()
 
 
-def notice(topic: str = REQUESTED, tool: str = "pay") -> Notice:
+def notice(topic: str = REQUESTED, tool: str = "pay", link: str | None = LINK) -> Notice:
     data = {
         "approval_id": "apr_1",
         "execution_id": "exe_1",
@@ -52,7 +53,7 @@ def notice(topic: str = REQUESTED, tool: str = "pay") -> Notice:
         "approver": "alice",
         "expires_at": "2026-11-22T12:00:00Z",
     }
-    return Notice(channel="x", target="alice", message_id="out_1", topic=topic, data=data, link=LINK)
+    return Notice(channel="x", target="alice", message_id="out_1", topic=topic, data=data, page=PAGE, link=link)
 
 
 def smtp(box: MailBox, outbound: Outbound, **more: object) -> Send:
@@ -178,6 +179,23 @@ async def test_a_webhook_is_signed_as_standard_webhooks_are(outbound: Outbound, 
         now=time.time(),
     )
     assert (kept.json["type"], kept.json["data"]["link"]) == ("approval.requested", LINK)
+
+
+@pytest.mark.parametrize("kind", ["webhook", "slack", "ntfy", "smtp"])
+async def test_a_notice_without_a_link_says_to_sign_in_on_the_page(outbound: Outbound, kept: Sink, kind: str) -> None:
+    async with mail_server() as box:
+        post = smtp(box, outbound) if kind == "smtp" else sender(channel(kind, kept.url), outbound, PEOPLE)
+        await post(notice(link=None))
+        said = box.mails[0].get_content() if kind == "smtp" else ""
+    if kind == "webhook":
+        assert (kept.json["data"]["link"], kept.json["data"]["page"]) == (None, PAGE)
+    elif kind == "slack":
+        assert kept.json["text"].endswith(f"<{PAGE}|Sign in to decide>")
+    elif kind == "ntfy":
+        assert (kept.json["click"], kept.json["message"].endswith("Sign in to decide.")) == (PAGE, True)
+    else:
+        assert said.rstrip().endswith(f"Sign in to decide: {PAGE}")
+        assert "yours alone" not in said
 
 
 @pytest.mark.parametrize("kind", ["webhook", "slack", "ntfy"])

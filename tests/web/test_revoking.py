@@ -47,6 +47,7 @@ async def test_the_page_s_button_closes_every_link_and_the_record_says_who(leake
         assert await leaked.answers(holder) == {200, 303}
         page = (await http.get(f"/approvals/{leaked.approval}")).text
         assert "2 links of notices open this request" in page
+        assert "Revoke links for good" in page
         action = re.search(r'action="(/approvals/[^"]+/links/revoke)"', page)
         assert action
         assert (await http.post(action[1], headers={"origin": "https://evil.example"})).status_code == 403
@@ -71,15 +72,18 @@ async def test_rest_says_how_many_and_a_second_time_none(leaked: Leaked) -> None
     assert len(await leaked.events()) == 1
 
 
-async def test_a_later_notice_carries_a_link_that_opens(leaked: Leaked) -> None:
+async def test_a_later_notice_leads_to_the_page_where_one_signs_in_and_decides(leaked: Leaked) -> None:
     house = leaked.world.house
-    async with leaked.world.client(await leaked.world.token(Role.APPROVER)) as http:
-        await http.post(f"/api/v1/approvals/{leaked.approval}/links/revoke")
-    [row, *_] = await house.db.read(outbox.select())
-    notice = await house.db.write(lambda tx: notices.compose(tx, row, ""))
-    assert notice
-    async with leaked.world.client() as http:
-        assert (await http.get(notice.link)).status_code == 303
+    async with leaked.world.client(await leaked.world.token(Role.APPROVER)) as alice:
+        await alice.post(f"/api/v1/approvals/{leaked.approval}/links/revoke")
+        [row, *_] = await house.db.read(outbox.select())
+        notice = await house.db.write(lambda tx: notices.compose(tx, row, ""))
+        assert notice
+        assert notice.link is None
+        async with leaked.world.client() as nobody:
+            asks = await nobody.get(notice.page)
+        assert (asks.status_code, asks.headers["location"].startswith("/signin?next=")) == (303, True)
+        assert f"{notice.page}/decide" in (await alice.get(notice.page)).text
 
 
 @pytest.mark.parametrize("leaves", ["directory", "group"])

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-import anyio
 import httpx
 import sqlalchemy as sa
 import uvicorn
@@ -32,6 +31,7 @@ from ledger.book import Entry, Status
 from ledger.prices import Usage
 from preloop.database import open_database
 from tests.control.house import ACCOUNT, House, fits, learn, revoke_session
+from tests.waiting import until
 from web import app as web
 from web.parts import Check, Upstreams
 from web.settings import WebSettings
@@ -82,10 +82,14 @@ class World:
         return await self.house.db.write(unit)
 
     async def link(self, approval_id: str, approver: str = "alice", lasts: timedelta = timedelta(minutes=10)) -> str:
-        def unit(tx: Tx) -> str:
+        """A link that opens an approval, in clear."""
+
+        def unit(tx: Tx) -> str | None:
             return links.mint(tx, ACCOUNT, approval_id=approval_id, approver=approver, expires_at=tx.now() + lasts)
 
-        return await self.house.db.write(unit)
+        clear = await self.house.db.write(unit)
+        assert clear, "links of this approval were revoked"
+        return clear
 
     async def spent(
         self, execution_id: str | None, cost_nano: int | None = 12_300_000, model: str = "scripted"
@@ -185,9 +189,7 @@ async def serving(app: Starlette) -> AsyncIterator[str]:
     server = uvicorn.Server(config)
     serving_ = asyncio.create_task(server.serve())
     try:
-        with anyio.fail_after(10):
-            while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
-                await anyio.sleep(0.01)
+        await until(lambda: server.started, what="the server to start")
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True

@@ -17,6 +17,7 @@ from gateway.wires.neutral import Face, Json, Request, Wire
 from kit.errors import Invalid, Unavailable
 
 EMBEDDINGS = "embeddings"
+BETA = "anthropic-beta:"
 
 
 class Voices:
@@ -32,7 +33,7 @@ class Voices:
         """How this target is asked what this client wants; Invalid when it can't be."""
         if wire.name in target.dialects and (dialect := DIALECTS.get(wire.name)):
             body = dialect.passed(request, target.model, target.max_output(request))
-            return Passing(self._post(target, dialect, request, body), dialect.meter(request), request.dropped)
+            return Passing(self._post(target, dialect, request, body), dialect.meter(request), _kept(request, body))
         if wire.name == EMBEDDINGS or request.choices > 1:
             raise Invalid(
                 "model_unsuitable", f"The model {target.alias!r} can't do this.", "Ask a model that speaks this wire."
@@ -75,3 +76,9 @@ class Voices:
             self._urls[place] = URL(f"{target.base}{dialect.path(target.model, request.stream)}", encoded=True)
         headers = dialect.headers(self._keys.of(target.settings), request)
         return Post(self._client, target, dialect, self._urls[place], headers, msgspec.json.encode(body))
+
+
+def _kept(request: Request, passed: Json) -> tuple[str, ...]:
+    """What of a body that passes through its provider is not told; what only a translation loses passed."""
+    kept = request.body.keys() - passed.keys()
+    return tuple(name for name in request.dropped if name in kept or name.startswith(BETA))

@@ -121,6 +121,8 @@ class Attempt:
         self.intent = intent
         self.fault: Fault | None = None
         self.stopped = False
+        self.unsent = False
+        """No byte of it went to the provider, for certain."""
         self._clock = clock
         self._started = clock.monotonic()
         self._first_ms: int | None = None
@@ -133,6 +135,10 @@ class Attempt:
     def began(self) -> bool:
         """Something of the answer was heard: it can't be asked for again elsewhere."""
         return self._first_ms is not None
+
+    def sent(self) -> None:
+        """From now on the provider may have read it."""
+        self.unsent = False
 
     def metered(self, meter: Meter) -> None:
         """Take note of where an answer stands that passes through."""
@@ -207,7 +213,8 @@ class Attempt:
 
     def _free(self) -> bool:
         """The provider refused before a word, or was never reached: nobody bills that."""
-        return isinstance(self.fault, UpstreamFailed) and self.fault.refused and self._first_ms is None
+        refused = isinstance(self.fault, UpstreamFailed) and self.fault.refused and self._first_ms is None
+        return refused or self.unsent
 
     def _stage(self) -> str:
         """Where it broke: at the provider, or here (the session ended, we were stopped)."""

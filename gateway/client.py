@@ -7,7 +7,7 @@ header. Neighbour: `dialects/` says what to ask.
 
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -24,6 +24,7 @@ REFUSAL_BYTES = 64 * 1024
 KEPT_S = 30.0
 """How long an idle connection is kept."""
 IDS: Final = ("x-request-id", "request-id", "x-goog-request-id", "cf-ray")
+Sent = Callable[[], None]
 
 
 class Answer:
@@ -84,9 +85,12 @@ class Client:
         self._sites: dict[tuple[str, str, int], Site] = {}
         self._known: dict[URL, tuple[Site, str]] = {}
 
-    async def post(self, target: Target, url: URL, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Ask; the answer's head, whatever its status. UpstreamFailed says whether it was reached at all."""
-        return await self._ask("POST", target, url, f"{_lines(headers)}content-length: {len(body)}\r\n", body)
+    async def post(
+        self, target: Target, url: URL, headers: Mapping[str, str], body: bytes, sent: Sent | None = None
+    ) -> Answer:
+        """Ask; the answer's head, whatever its status. UpstreamFailed says whether it was reached at all; `sent` is
+        called just before the first byte goes out."""
+        return await self._ask("POST", target, url, f"{_lines(headers)}content-length: {len(body)}\r\n", body, sent)
 
     async def look(self, target: Target, url: URL, headers: Mapping[str, str]) -> int:
         """The status of a GET; its body is of no interest."""
@@ -94,7 +98,9 @@ class Client:
         answer.close()
         return answer.status
 
-    async def _ask(self, method: str, target: Target, url: URL, lines: str, body: bytes) -> Answer:
+    async def _ask(
+        self, method: str, target: Target, url: URL, lines: str, body: bytes, sent: Sent | None = None
+    ) -> Answer:
         site, start = self._known.get(url) or self._learn(url)
         head = f"{method} {start}{lines}\r\n".encode("latin-1")
         try:
@@ -103,6 +109,8 @@ class Client:
             raise UpstreamFailed(f"The provider can't be reached ({type(error).__name__}).") from error
         try:
             connection.patience_s = target.settings.first_byte_s
+            if sent:
+                sent()
             response = await connection.ask(head + body)
         except BaseException as error:
             connection.close()

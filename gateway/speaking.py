@@ -55,7 +55,8 @@ class Post:
 
     async def send(self, attempt: Attempt) -> Answer:
         """The answer, once it is known to be one."""
-        answer = await self._client.post(self.target, self._url, self._headers, self._body)
+        attempt.unsent = True
+        answer = await self._client.post(self.target, self._url, self._headers, self._body, attempt.sent)
         attempt.upstream_id = answer.request_id
         if answer.status == 200:
             return answer

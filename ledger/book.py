@@ -18,7 +18,7 @@ from ledger.tables import entries, intents
 
 class Status(StrEnum):
     ANSWERED = "answered"  # the model spoke to its end; the figures are the provider's
-    FAILED = "failed"  # refused before a word: costs nothing
+    FAILED = "failed"  # refused before a word or never sent: costs nothing
     CUT = "cut"  # ended early by anybody: billed by an estimate that is marked
     LOST = "lost"  # the worker died with it: billed by an estimate that is marked
 

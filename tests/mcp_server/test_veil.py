@@ -2,6 +2,8 @@
 
 import json
 import sys
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from mcp_server.upstream.veil import Veil
 from tests.mcp_server.fake import fake
 from tests.mcp_server.plane import ERAS, Era, plane, text_of
 
+SIGNS = "~?>~?>~?>~?>"  # holds + or / in base64, after however many bytes
 KEY = 'sk-Zürich/"1234567\\'
 SPELT = [
     KEY,
@@ -31,6 +34,18 @@ def test_every_spelling_of_a_credential_is_replaced(said: str) -> None:
     covered = Veil([f"Bearer {KEY}"]).over(said.encode()).decode()
     assert MASK in covered
     assert "1234567" not in covered
+
+
+@pytest.mark.parametrize("encode", [b64encode, urlsafe_b64encode])
+@pytest.mark.parametrize("before", ["", "u", "u:", "user:"])
+@pytest.mark.parametrize("after", ["", "!", "!?"])
+def test_in_base64_it_is_replaced_wherever_it_stands(encode: Callable[[bytes], bytes], before: str, after: str) -> None:
+    told = encode(f"{before}{SIGNS}{after}".encode()).decode()
+    for said in (told, told.rstrip("="), json.dumps(told).replace("/", "\\/")):
+        covered = Veil([f"Bearer {SIGNS}"]).over(said.encode()).decode()
+        assert MASK in covered
+        around = len(b64encode(f"{before}{after}".encode())) + 4  # what is not its own, quotes and padding
+        assert len(covered.replace(MASK, "")) <= around
 
 
 def test_what_holds_none_is_the_same_bytes() -> None:

@@ -8,7 +8,7 @@ money, 400, 403 and 404 for what asking again can't change (measured; it asks te
 import re
 
 from gateway.wires.gemini_parts import Conversation
-from gateway.wires.gemini_spelling import fields, inner, json_schema, texts
+from gateway.wires.gemini_spelling import fields, inner, json_schema
 from gateway.wires.gemini_tools import choice_of, tools_of
 from gateway.wires.neutral import (
     HERE,
@@ -21,6 +21,7 @@ from gateway.wires.neutral import (
     said,
     typed,
     unsupported,
+    words,
 )
 from gateway.wires.openai import pictures
 from kit.errors import Fault, Invalid, Missing, Refused
@@ -145,9 +146,9 @@ def _sampling(config: Json) -> Json:
     for name in ("responseLogprobs", "enableEnhancedCivicAnswers"):
         typed(config, name, bool)
     typed(config, "mediaResolution", str)
-    if any(name.upper() != "TEXT" for name in texts(config, "responseModalities")):
+    if any(name.upper() != "TEXT" for name in words(config, "responseModalities")):
         raise unsupported("An answer in pictures or sound (`responseModalities`)")
-    found["stop"] = texts(config, "stopSequences") or None
+    found["stop"] = words(config, "stopSequences") or None
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -47,14 +47,6 @@ def spelled(name: str) -> str:
     return _SNAKE.sub(lambda found: found[1].upper(), name)
 
 
-def texts(body: Json, name: str) -> list[str]:
-    """A field that is a list of texts; absent is empty."""
-    value: list[str] = typed(body, name, list) or []
-    if not all(isinstance(item, str) for item in value):
-        raise Invalid("field_invalid", f"The field `{name}` is not a list of texts.")
-    return value
-
-
 def json_schema(schema: Json) -> Json:
     """An OpenAPI schema, as Google's `parameters` and `responseSchema` are, as JSON Schema."""
     told = {spelled(name): value for name, value in schema.items()}

@@ -5,8 +5,8 @@ Pure. What runs there is only named here, with the few settings that reach nothi
 
 from collections.abc import Mapping
 
-from gateway.wires.gemini_spelling import fields, inner, json_schema, texts
-from gateway.wires.neutral import Json, Tool, objects, required, typed, unsupported
+from gateway.wires.gemini_spelling import fields, inner, json_schema
+from gateway.wires.neutral import Json, Tool, objects, required, typed, unsupported, words
 from kit.errors import Invalid
 
 _DECLARED = frozenset({
@@ -72,7 +72,7 @@ def choice_of(body: Json, tools: tuple[Tool, ...]) -> tuple[str | None, tuple[To
     lost = {"retrievalConfig"} if where else set()
     if mode.upper() == "VALIDATED":
         lost.add("functionCallingConfig.mode")
-    allowed = texts(calling, "allowedFunctionNames")
+    allowed = words(calling, "allowedFunctionNames")
     if allowed and mode.upper() in ("ANY", "VALIDATED"):
         tools = tuple(tool for tool in tools if tool.name in allowed)
     return choice, tools, lost
@@ -107,6 +107,6 @@ def _check(settings: Json, name: str) -> None:
             names = list(values)
         for inside in names:
             if inside == "excludedPredefinedFunctions":
-                texts(values, inside)
+                words(values, inside)
             else:
                 typed(values, inside, str, int, float, bool)

@@ -11,11 +11,8 @@ from gateway.wires.messages_blocks import marker, turns
 from gateway.wires.neutral import (
     HERE,
     Address,
-    Image,
     Json,
-    Message,
     Request,
-    Result,
     Tool,
     compact,
     objects,
@@ -25,7 +22,9 @@ from gateway.wires.neutral import (
     said,
     typed,
     unsupported,
+    words,
 )
+from gateway.wires.openai import pictures
 from kit.errors import Fault, Invalid, Missing, Refused
 
 FIELDS = frozenset([
@@ -74,7 +73,7 @@ def parse(body: Json, address: Address = HERE) -> Request:
     effort, format_ = _output(typed(body, "output_config", dict))
     betas, unknown = _betas(address.headers.get("anthropic-beta", ""))
     _check_rest(body)
-    images = _images(messages)
+    media, media_bytes = pictures(messages)
     dropped = {name for name in NOT_PASSED_ON if body.get(name) is not None} | native | unknown
     return Request(
         alias=required(body, "model", str),
@@ -90,8 +89,8 @@ def parse(body: Json, address: Address = HERE) -> Request:
         format=format_,
         hosted=hosted,
         betas=betas,
-        media=len(images),
-        media_bytes=sum(len(image.data or "") for image in images),
+        media=media,
+        media_bytes=media_bytes,
         dropped=tuple(sorted(dropped)),
         body=body,
     )
@@ -110,7 +109,7 @@ def _tools(items: list[Json]) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
         if (where := typed(item, "user_location", dict)) is not None:
             only(where, frozenset(["type", "city", "region", "country", "timezone"]))
         for name in ("allowed_domains", "blocked_domains"):
-            _texts(item, name)
+            words(item, name)
         hosted.append(_DATED.sub("", kind))
     if len({tool.name for tool in own}) != len(own):
         raise Invalid("field_invalid", "Two tools have the same name.")
@@ -119,7 +118,7 @@ def _tools(items: list[Json]) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
 
 def _tool(item: Json) -> Tool:
     only(item, CUSTOM)
-    if _texts(item, "allowed_callers") not in ([], ["direct"]):
+    if words(item, "allowed_callers") not in ([], ["direct"]):
         raise unsupported("A tool that code of the provider may call (`allowed_callers`)")
     objects(item, "input_examples")
     for name in ("eager_input_streaming", "defer_loading"):
@@ -185,15 +184,8 @@ def _thinking(wanted: Json | None) -> int | None:
 def _sampling(body: Json) -> Json:
     found = {name: typed(body, name, int, float) for name in ("temperature", "top_p")}
     typed(body, "top_k", int)
-    found["stop"] = _texts(body, "stop_sequences") or None
+    found["stop"] = words(body, "stop_sequences") or None
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _texts(body: Json, name: str) -> list[str]:
-    value: list[str] = typed(body, name, list) or []
-    if not all(isinstance(item, str) for item in value):
-        raise Invalid("field_invalid", f"The field `{name}` is not a list of texts.")
-    return value
 
 
 def _check_rest(body: Json) -> None:
@@ -220,9 +212,9 @@ def _check_edit(edit: Json) -> None:
             only(edit[name], frozenset(["type", "value"]))
         else:
             typed(edit, name, str)
-    _texts(edit, "exclude_tools")
+    words(edit, "exclude_tools")
     if not isinstance(edit.get("clear_tool_inputs"), bool):
-        _texts(edit, "clear_tool_inputs")
+        words(edit, "clear_tool_inputs")
 
 
 def _betas(header: str) -> tuple[tuple[str, ...], set[str]]:
@@ -230,12 +222,6 @@ def _betas(header: str) -> tuple[tuple[str, ...], set[str]]:
     sent = [value.strip() for value in header.split(",") if value.strip()]
     others = {f"anthropic-beta:{value}" for value in sent if value not in BETAS and _BETA.fullmatch(value)}
     return tuple(value for value in dict.fromkeys(sent) if value in BETAS), others
-
-
-def _images(messages: tuple[Message, ...]) -> list[Image]:
-    parts = [part for message in messages for part in message.parts]
-    parts += [inner for part in parts if isinstance(part, Result) for inner in part.parts]
-    return [part for part in parts if isinstance(part, Image)]
 
 
 def error(fault: Fault) -> Json:

@@ -259,6 +259,14 @@ def objects(body: Json, name: str) -> list[Json]:
     return [item for item in value if isinstance(item, dict)]
 
 
+def words(body: Json, name: str) -> list[str]:
+    """A field that is a list of texts; absent is empty."""
+    value: list[str] = typed(body, name, list) or []
+    if not all(isinstance(item, str) for item in value):
+        raise Invalid("field_invalid", f"The field `{name}` is not a list of texts.")
+    return value
+
+
 def unsupported(what: str) -> Invalid:
     return Invalid("not_supported_yet", f"{what} is not supported yet.", "Leave it out.")
 

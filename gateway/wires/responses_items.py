@@ -23,6 +23,7 @@ from gateway.wires.neutral import (
     required,
     typed,
     unsupported,
+    words,
 )
 from gateway.wires.openai import ROLES, image, text_parts, texts
 from gateway.wires.responses_tools import flat, tools_of
@@ -150,9 +151,7 @@ class Conversation:
         action = typed(item, "action", dict) or {}
         only(action, _SEARCHED, "in a web search's `action`")
         texts(action, "type", "query", "url", "pattern")
-        for query in typed(action, "queries", list) or ():
-            if not isinstance(query, str):
-                raise Invalid("field_invalid", "The field `queries` is not a list of texts.")
+        words(action, "queries")
         for source in objects(action, "sources"):
             only(source, frozenset({"type", "url"}), "in a web search's `sources`")
             texts(source, "type", "url")

@@ -11,6 +11,7 @@ from gateway.dialects.counts import counted
 from gateway.dialects.dialect import Dialect
 from gateway.dialects.events import DONE, EventMeter, EventReader, decoded, opens
 from gateway.dialects.failures import broken_by, headers, refused
+from gateway.dialects.told import objects
 from gateway.wires.neutral import (
     CallArguments,
     CallBegun,
@@ -59,7 +60,7 @@ class ChatMeter(EventMeter):
             return True
         chunk = decoded(payload)
         broken_by(chunk.get("error"))
-        choices = _objects(chunk.get("choices"))
+        choices = objects(chunk.get("choices"))
         self._choices -= sum(1 for choice in choices if choice.get("finish_reason"))
         self.stopped = self.stopped or self._choices <= 0
         if isinstance(usage := chunk.get("usage"), dict):
@@ -70,7 +71,7 @@ class ChatMeter(EventMeter):
     def whole(self, body: bytes) -> bytes:
         answer = decoded(body)
         broken_by(answer.get("error"))
-        self.stopped = bool(_objects(answer.get("choices")))
+        self.stopped = bool(objects(answer.get("choices")))
         self.heard = len(body)
         if isinstance(usage := answer.get("usage"), dict):
             self.counted = counted(usage, answer.get("id"), body)
@@ -101,7 +102,7 @@ class ChatReader(EventReader):
     def whole(self, body: bytes) -> list[Delta]:
         answer = decoded(body)
         broken_by(answer.get("error"))
-        if not _objects(answer.get("choices")):
+        if not objects(answer.get("choices")):
             raise ValueError("no choices in a chat completion")
         return [*self._read(answer, body, "message"), *self.finish()]
 
@@ -117,7 +118,7 @@ class ChatReader(EventReader):
         found: list[Delta] = []
         if isinstance(chunk.get("id"), str):
             self._id = chunk["id"]
-        for choice in _objects(chunk.get("choices")):
+        for choice in objects(chunk.get("choices")):
             if choice.get("index", 0) == 0:
                 message = choice.get(said)
                 found += self._said(message if isinstance(message, dict) else {})
@@ -136,7 +137,7 @@ class ChatReader(EventReader):
         for text in (_text(message.get("content")), message.get("refusal")):
             if isinstance(text, str) and text:
                 found += [*self._thought(), Text(text=text)]
-        for place, call in enumerate(_objects(message.get("tool_calls"))):
+        for place, call in enumerate(objects(message.get("tool_calls"))):
             found += [*self._thought(), *self._called(call, place)]
         return found
 
@@ -167,17 +168,13 @@ def _text(content: object) -> str:
     """A content that is text, or the text of its parts (Mistral)."""
     if isinstance(content, str):
         return content
-    return "".join(str(part.get("text", "")) for part in _objects(content) if part.get("type") == "text")
+    return "".join(str(part.get("text", "")) for part in objects(content) if part.get("type") == "text")
 
 
 def _signature(call: Json) -> str | None:
     google = (call.get("extra_content") or {}).get("google") or {}
     signature = google.get("thought_signature")
     return seal("chat", signature) if isinstance(signature, str) and signature else None
-
-
-def _objects(value: object) -> list[Json]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _path(model: str, stream: bool) -> str:

@@ -5,17 +5,16 @@ Pure. Their totals include the cached and the reasoning tokens (platform.openai.
 """
 
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
-from typing import Any
 
 import msgspec
 
+from gateway.dialects.told import count, inner
 from gateway.wires.neutral import Counted, Json
 from ledger.money import NANO
 from ledger.prices import Usage, of_totals
 
 MOST_USD = 10**6
 """A charge of one call above this is taken for a mistake."""
-MOST_TOKENS = 10**9
 
 
 class _Charge(msgspec.Struct):
@@ -44,16 +43,16 @@ def tokens(usage: Json) -> Usage:
 
     What was read from a cache stands in `cached_tokens`, and once more among the audio or the pictures it was.
     """
-    total_input = _first(usage, "prompt_tokens", "input_tokens")
-    total_output = _first(usage, "completion_tokens", "output_tokens")
-    details_in = _object(usage, "prompt_tokens_details", "input_tokens_details")
-    details_out = _object(usage, "completion_tokens_details", "output_tokens_details")
-    total_output = max(total_output, _first(usage, "total_tokens") - total_input)
-    cached = _first(details_in, "cached_tokens") or _first(usage, "prompt_cache_hit_tokens")
-    of_cached = _object(details_in, "cached_tokens_details")
-    cached_audio = min(cached, _first(of_cached, "audio_tokens"))
-    written = _first(details_in, "cache_write_tokens", "cache_creation_tokens")
-    hour = min(written, _first(_object(details_in, "cache_creation_token_details"), "ephemeral_1h_input_tokens"))
+    total_input = count(usage, "prompt_tokens", "input_tokens")
+    total_output = count(usage, "completion_tokens", "output_tokens")
+    details_in = inner(usage, "prompt_tokens_details", "input_tokens_details")
+    details_out = inner(usage, "completion_tokens_details", "output_tokens_details")
+    total_output = max(total_output, count(usage, "total_tokens") - total_input)
+    cached = count(details_in, "cached_tokens") or count(usage, "prompt_cache_hit_tokens")
+    of_cached = inner(details_in, "cached_tokens_details")
+    cached_audio = min(cached, count(of_cached, "audio_tokens"))
+    written = count(details_in, "cache_write_tokens", "cache_creation_tokens")
+    hour = min(written, count(inner(details_in, "cache_creation_token_details"), "ephemeral_1h_input_tokens"))
     return of_totals(
         total_input=total_input,
         total_output=total_output,
@@ -61,11 +60,11 @@ def tokens(usage: Json) -> Usage:
         cache_read_audio=cached_audio,
         cache_write=written - hour,
         cache_write_1h=hour,
-        audio_input=max(0, _first(details_in, "audio_tokens") - cached_audio),
-        image_input=max(0, _first(details_in, "image_tokens") - _first(of_cached, "image_tokens")),
-        reasoning=_first(details_out, "reasoning_tokens"),
-        audio_output=_first(details_out, "audio_tokens"),
-        image_output=_first(details_out, "image_tokens"),
+        audio_input=max(0, count(details_in, "audio_tokens") - cached_audio),
+        image_input=max(0, count(details_in, "image_tokens") - count(of_cached, "image_tokens")),
+        reasoning=count(details_out, "reasoning_tokens"),
+        audio_output=count(details_out, "audio_tokens"),
+        image_output=count(details_out, "image_tokens"),
     )
 
 
@@ -83,21 +82,8 @@ def nano(digits: str) -> int | None:
 def _charge(raw: bytes) -> int | None:
     try:
         found = msgspec.json.decode(raw, type=_Charged)
-        if found.usage is None and (inner := msgspec.json.decode(raw, type=_Responded).response):
-            found = inner
+        if found.usage is None and (within := msgspec.json.decode(raw, type=_Responded).response):
+            found = within
     except msgspec.MsgspecError:
         return None
     return nano(bytes(found.usage.cost).decode()) if found.usage else None
-
-
-def _first(counts: Json, *names: str) -> int:
-    """The first of some counts that is there."""
-    for name in names:
-        value: Any = counts.get(name)
-        if type(value) is int and value > 0:
-            return min(value, MOST_TOKENS)
-    return 0
-
-
-def _object(usage: Json, *names: str) -> Json:
-    return next((usage[name] for name in names if isinstance(usage.get(name), dict)), {})

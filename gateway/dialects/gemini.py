@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 from gateway.dialects import failures
-from gateway.dialects.counts import MOST_TOKENS
 from gateway.dialects.dialect import Broken, Dialect
 from gateway.dialects.events import EventMeter, EventReader, decoded
+from gateway.dialects.told import count, inner, objects
 from gateway.wires import gemini, seals
 from gateway.wires.gemini_parts import DIALECT, wrapped
 from gateway.wires.neutral import (
@@ -114,11 +114,11 @@ def _signed(part: Json) -> Json | None:
 
 def usage_of(told: Json) -> Usage:
     """Google's usage in disjoint classes. What it counts in the total alone is output: it is billed as such."""
-    prompt = _count(told, "promptTokenCount")
-    tools = _count(told, "toolUsePromptTokenCount")
-    cached = min(prompt, _count(told, "cachedContentTokenCount"))
-    thoughts, said = _count(told, "thoughtsTokenCount"), _count(told, "candidatesTokenCount")
-    total = _count(told, "totalTokenCount")
+    prompt = count(told, "promptTokenCount")
+    tools = count(told, "toolUsePromptTokenCount")
+    cached = min(prompt, count(told, "cachedContentTokenCount"))
+    thoughts, said = count(told, "thoughtsTokenCount"), count(told, "candidatesTokenCount")
+    total = count(told, "totalTokenCount")
     if thoughts and total == prompt + tools + said:  # there the answer includes the thoughts
         said -= min(said, thoughts)
     said += max(0, total - prompt - tools - said - thoughts)
@@ -139,14 +139,9 @@ def usage_of(told: Json) -> Usage:
 def _kinds(told: Json, name: str) -> Counter[str]:
     """Tokens by what they were: TEXT, IMAGE, AUDIO, VIDEO, DOCUMENT."""
     found: Counter[str] = Counter()
-    for item in _objects(told.get(name)):
-        found[str(item.get("modality"))] += _count(item, "tokenCount")
+    for item in objects(told.get(name)):
+        found[str(item.get("modality"))] += count(item, "tokenCount")
     return found
-
-
-def _count(told: Json, name: str) -> int:
-    value = told.get(name)
-    return min(value, MOST_TOKENS) if type(value) is int and value > 0 else 0
 
 
 class GeminiReader(EventReader):
@@ -165,16 +160,16 @@ class GeminiReader(EventReader):
         if isinstance(chunk.get("responseId"), str):
             self._id = chunk["responseId"]
         found: list[Delta] = []
-        for candidate in _objects(chunk.get("candidates")):
+        for candidate in objects(chunk.get("candidates")):
             if candidate.get("index", 0) == 0:
-                for part in _objects(_object(candidate, "content").get("parts")):
+                for part in objects(inner(candidate, "content").get("parts")):
                     found += self._part(part)
                 self._ended(candidate.get("finishReason"))
-        if _object(chunk, "promptFeedback").get("blockReason"):
+        if inner(chunk, "promptFeedback").get("blockReason"):
             self._stop = "content_filter"
-        if told := _object(chunk, "usageMetadata"):
+        if told := inner(chunk, "usageMetadata"):
             found.append(Counted(usage=usage_of(told), upstream_id=self._id))
-        for candidate in _objects(chunk.get("candidates")):
+        for candidate in objects(chunk.get("candidates")):
             if candidate.get("finishReason") in FAILED:
                 raise Broken(f"It stopped with {candidate['finishReason']}.", deltas=tuple(found))
         return found
@@ -200,7 +195,7 @@ class GeminiReader(EventReader):
     def _part(self, part: Json) -> list[Delta]:
         signature = part.get("thoughtSignature")
         sealed = seals.seal(DIALECT, signature) if isinstance(signature, str) and signature else None
-        if call := _object(part, "functionCall"):
+        if call := inner(part, "functionCall"):
             self._thinking = False
             return self._called(call, sealed)
         if part.get("inlineData"):
@@ -219,7 +214,7 @@ class GeminiReader(EventReader):
         own = call.get("id")
         id_ = own if isinstance(own, str) and own else f"call_{self._id}_{self._calls}"
         self._calls += 1
-        arguments = compact(_object(call, "args"))
+        arguments = compact(inner(call, "args"))
         return [CallBegun(id=id_, name=str(call.get("name") or ""), seal=sealed), CallArguments(id=id_, text=arguments)]
 
 
@@ -247,13 +242,13 @@ class GeminiMeter(EventMeter):
 
     def _read(self, chunk: Json) -> None:
         broken_by(chunk)
-        for candidate in _objects(chunk.get("candidates")):
-            self.heard += sum(map(_size, _objects(_object(candidate, "content").get("parts"))))
+        for candidate in objects(chunk.get("candidates")):
+            self.heard += sum(map(_size, objects(inner(candidate, "content").get("parts"))))
             self._open -= bool(candidate.get("finishReason"))
-        if _object(chunk, "promptFeedback").get("blockReason"):
+        if inner(chunk, "promptFeedback").get("blockReason"):
             self._open = 0
         self.stopped = self._open <= 0
-        if told := _object(chunk, "usageMetadata"):
+        if told := inner(chunk, "usageMetadata"):
             id_ = chunk.get("responseId")
             self.counted = Counted(usage=usage_of(told), upstream_id=id_ if isinstance(id_, str) else None)
 
@@ -263,7 +258,7 @@ class GeminiMeter(EventMeter):
 
 def _size(part: Json) -> int:
     """Bytes of what a part says."""
-    if call := _object(part, "functionCall"):
+    if call := inner(part, "functionCall"):
         return len(compact(call).encode())
     text = part.get("text")
     return len(text.encode()) if isinstance(text, str) else 0
@@ -275,15 +270,6 @@ def broken_by(chunk: Json) -> None:
     if isinstance(error, dict):
         error = {name: value for name, value in error.items() if name != "status"}  # a name; the number is its code
     failures.broken_by(error)
-
-
-def _object(value: Json, name: str) -> Json:
-    found = value.get(name)
-    return found if isinstance(found, dict) else {}
-
-
-def _objects(value: object) -> list[Json]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 GEMINI = Dialect(

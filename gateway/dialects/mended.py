@@ -6,12 +6,11 @@ part that is missing is an error, never silence.
 
 from collections import defaultdict
 
+from gateway.dialects.messages import LEAST_THINKING
 from gateway.dialects.params import AGAIN
 from gateway.wires.neutral import Image, Json, Request, Result
 from kit.errors import Invalid
 
-LEAST_THINKING = 1024
-"""Tokens: Anthropic takes no smaller budget."""
 THOUGHTS = ("thinking", "redacted_thinking")
 _MESSAGES = {
     "temperature": "temperature", "top_p": "top_p", "stop": "stop_sequences", "tools": "tools",

@@ -8,9 +8,9 @@ import re
 from collections.abc import Mapping, Sequence
 
 from gateway.dialects import failures
-from gateway.dialects.counts import MOST_TOKENS
 from gateway.dialects.dialect import Broken, Dialect
 from gateway.dialects.events import EventMeter, EventReader, decoded, opens
+from gateway.dialects.told import count, inner
 from gateway.wires import messages, seals
 from gateway.wires.messages_blocks import DIALECT, REDACTED, native
 from gateway.wires.neutral import (
@@ -93,30 +93,20 @@ def _signed(block: Json) -> Json | None:
 
 def usage_of(told: Json) -> Usage:
     """Anthropic's usage object in disjoint classes. `cache_creation` tells for how long what was written is kept."""
-    details = _object(told, "output_tokens_details")
-    total = _count(told, "output_tokens")
-    reasoning = min(_count(details, "thinking_tokens"), total)
-    kept = _object(told, "cache_creation")
-    hour = _count(kept, "ephemeral_1h_input_tokens")
-    written = max(_count(told, "cache_creation_input_tokens"), hour + _count(kept, "ephemeral_5m_input_tokens"))
+    details = inner(told, "output_tokens_details")
+    total = count(told, "output_tokens")
+    reasoning = min(count(details, "thinking_tokens"), total)
+    kept = inner(told, "cache_creation")
+    hour = count(kept, "ephemeral_1h_input_tokens")
+    written = max(count(told, "cache_creation_input_tokens"), hour + count(kept, "ephemeral_5m_input_tokens"))
     return Usage(
-        input=_count(told, "input_tokens"),
-        cache_read=_count(told, "cache_read_input_tokens"),
+        input=count(told, "input_tokens"),
+        cache_read=count(told, "cache_read_input_tokens"),
         cache_write=written - hour,
         cache_write_1h=hour,
         output=total - reasoning,
         reasoning=reasoning,
     )
-
-
-def _object(value: Json, name: str) -> Json:
-    found = value.get(name)
-    return found if isinstance(found, dict) else {}
-
-
-def _count(told: Json, name: str) -> int:
-    value = told.get(name)
-    return min(value, MOST_TOKENS) if type(value) is int and value > 0 else 0
 
 
 class Told:
@@ -127,9 +117,9 @@ class Told:
         self._id: str | None = None
 
     def heard(self, event: Json) -> None:
-        message = _object(event, "message")
+        message = inner(event, "message")
         self._id = message.get("id") if isinstance(message.get("id"), str) else self._id
-        told = _object(message, "usage") or _object(event, "usage")
+        told = inner(message, "usage") or inner(event, "usage")
         self._usage |= {name: value for name, value in told.items() if value is not None}
 
     @property

@@ -1,0 +1,29 @@
+"""What a provider's JSON says, whatever its shape: what is not of the expected kind counts as not said.
+
+Pure. Clients' JSON is read strictly instead (`wires/neutral`); providers' answers are theirs to shape.
+"""
+
+from typing import Any
+
+from gateway.wires.neutral import Json
+
+MOST_TOKENS = 10**9
+
+
+def count(told: Json, *names: str) -> int:
+    """The first of some counts that is there; none is 0."""
+    for name in names:
+        value: Any = told.get(name)
+        if type(value) is int and value > 0:
+            return min(value, MOST_TOKENS)
+    return 0
+
+
+def inner(told: Json, *names: str) -> Json:
+    """The first of some fields that is an object; none is empty."""
+    return next((told[name] for name in names if isinstance(told.get(name), dict)), {})
+
+
+def objects(value: object) -> list[Json]:
+    """The objects of a list."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -226,6 +226,10 @@ class News:
             self._telling.start_soon(_send, session, uri)
 
 
+class OnlyHeard(TypeError):
+    """Somebody published where one can only listen. The SDK's bus must have both sides; its handler only subscribes."""
+
+
 class _Scoped:
     """The SDK's bus of events, as one listener sees it."""
 
@@ -234,7 +238,7 @@ class _Scoped:
         self._servers = servers
 
     async def publish(self, event: ServerEvent) -> None:
-        raise NotImplementedError("news come from upstreams")
+        raise OnlyHeard("nobody announces through a listener's view: news come from upstreams")
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         return self._news.listen(self._servers, listener)

@@ -4,6 +4,7 @@ Pure. Passing a chunk on costs a search for the blank line and a few for what ma
 read.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import msgspec
@@ -16,7 +17,7 @@ DONE = b"[DONE]"
 _LONGEST_FRAME = 1 << 20
 
 
-class EventMeter:
+class EventMeter(ABC):
     """A Meter of streams. What a dialect knows is which bytes to look at, and what they mean."""
 
     def __init__(self) -> None:
@@ -38,13 +39,13 @@ class EventMeter:
         self._hear(whole)
         return self._looked(whole) if self.marked(whole) else whole
 
+    @abstractmethod
     def marked(self, events: bytes) -> bool:
         """May one of these events say more than a piece of the answer? Cheap; a yes too many does no harm."""
-        raise NotImplementedError
 
+    @abstractmethod
     def look(self, payload: bytes) -> bool:
         """Read one event; does it go on to the client? Raises Broken when the provider says that it failed."""
-        raise NotImplementedError
 
     def says(self, events: bytes) -> bool:
         """Is a piece of the answer in them?"""
@@ -70,7 +71,7 @@ class EventMeter:
         self.heard += max(events, len(whole) - events * self._frame)
 
 
-class EventReader:
+class EventReader(ABC):
     """A Reader of streams: what a dialect knows is what one event means."""
 
     def __init__(self) -> None:
@@ -90,9 +91,9 @@ class EventReader:
                     raise
         return found if data else [*found, *self.finish()]
 
+    @abstractmethod
     def read(self, payload: bytes) -> Sequence[Delta]:
         """Deltas of one event's data."""
-        raise NotImplementedError
 
     def finish(self) -> Sequence[Delta]:
         """Deltas that were held back until no more would come."""

@@ -237,7 +237,7 @@ class MessagesMeter(EventMeter):
                 self._told.heard(event)
             case "message_delta":
                 self._told.heard(event)
-                self.counted = self._told.counted  # not before: what the start says of the output is a placeholder
+                self.counted = self._told.counted  # not before: the start counts no output yet
             case "message_stop":
                 self.stopped = True
             case "error":

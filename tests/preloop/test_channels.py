@@ -181,23 +181,6 @@ async def test_a_webhook_is_signed_as_standard_webhooks_are(outbound: Outbound, 
     assert (kept.json["type"], kept.json["data"]["link"]) == ("approval.requested", LINK)
 
 
-@pytest.mark.parametrize("kind", ["webhook", "slack", "ntfy", "smtp"])
-async def test_a_notice_without_a_link_says_to_sign_in_on_the_page(outbound: Outbound, kept: Sink, kind: str) -> None:
-    async with mail_server() as box:
-        post = smtp(box, outbound) if kind == "smtp" else sender(channel(kind, kept.url), outbound, PEOPLE)
-        await post(notice(link=None))
-        said = box.mails[0].get_content() if kind == "smtp" else ""
-    if kind == "webhook":
-        assert (kept.json["data"]["link"], kept.json["data"]["page"]) == (None, PAGE)
-    elif kind == "slack":
-        assert kept.json["text"].endswith(f"<{PAGE}|Sign in to decide>")
-    elif kind == "ntfy":
-        assert (kept.json["click"], kept.json["message"].endswith("Sign in to decide.")) == (PAGE, True)
-    else:
-        assert said.rstrip().endswith(f"Sign in to decide: {PAGE}")
-        assert "yours alone" not in said
-
-
 @pytest.mark.parametrize("kind", ["webhook", "slack", "ntfy"])
 @pytest.mark.parametrize(("status", "fault"), [(404, Refused), (429, Unavailable), (503, Unavailable)])
 async def test_which_answers_are_final(

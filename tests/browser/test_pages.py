@@ -10,6 +10,10 @@ from tests.browser.scene import end, write_log
 
 AXE = AXE_FILE_PATH.read_text()
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+REPORTS = """
+window.forbidden = []
+addEventListener("securitypolicyviolation", event => forbidden.push(`${event.violatedDirective}: ${event.blockedURI}`))
+"""
 PAGES = ("/", "/executions", "/flows", "/flows/process-payment", "/approvals", "/spend", "/sessions", "/signin")
 
 
@@ -39,9 +43,12 @@ async def test_every_page_passes_axe_and_never_scrolls_sideways(stage: Stage, wi
 
 async def test_no_page_asks_for_what_its_policy_forbids(stage: Stage) -> None:
     page = await stage.page()
+    await page.add_init_script(REPORTS)
     for path in (*PAGES, *(f"/executions/{run}" for run in stage.scene.runs.values())):
         await page.goto(stage.url + path)
         await page.wait_for_load_state("networkidle")
+        assert await page.evaluate("window.forbidden") == [], path
+    assert stage.noise == []
 
 
 async def test_a_run_is_watched_to_its_end_without_a_reload(stage: Stage) -> None:

@@ -75,8 +75,8 @@ def attempts(body: Json) -> Iterator[tuple[str, Json]]:
         yield f"{'.'.join(map(str, path))} replaced", smuggled
 
 
-def none_reach_a_provider(wire: Wire, dialects: tuple[Dialect, ...], body: Json, *, at_least: int) -> None:
-    """Each attempt is refused, or what it brought is in no body that leaves."""
+def reaching(wire: Wire, dialects: tuple[Dialect, ...], body: Json) -> tuple[list[str], int]:
+    """Which attempts brought something into a body that leaves, not refused or left out; and how many were made."""
     tried, reached = 0, []
     for said, smuggled in attempts(body):
         tried += 1
@@ -87,8 +87,7 @@ def none_reach_a_provider(wire: Wire, dialects: tuple[Dialect, ...], body: Json,
         sent = [leaving for dialect in dialects for leaving in _sent(dialect, wire, request)]
         if any(MARK in json.dumps(leaving) for leaving in sent):
             reached.append(said)
-    assert reached == []
-    assert tried > at_least
+    return reached, tried
 
 
 def _sent(dialect: Dialect, wire: Wire, request: Request) -> Iterator[Json]:

@@ -14,7 +14,7 @@ from gateway.dialects.responses import RESPONSES
 from gateway.wires.gemini_face import GEMINI
 from gateway.wires.neutral import Json
 from kit.errors import Invalid
-from tests.gateway.smuggling import none_reach_a_provider
+from tests.gateway.smuggling import reaching
 from tests.gateway.test_gemini_wire import CLI, PNG, asked, read, turn
 
 CONFIGS: Mapping[str, Json] = {
@@ -125,9 +125,13 @@ def test_nothing_is_smuggled(body: Json) -> None:
 def test_no_field_of_a_hostile_client_reaches_a_provider() -> None:
     body = {name: value for name, value in CLI.items() if name != "labels"}
     body["generationConfig"] = body["generationConfig"] | {"candidateCount": 1}
-    none_reach_a_provider(GEMINI, (DIALECT, CHAT, RESPONSES), body, at_least=5_000)
+    reached, tried = reaching(GEMINI, (DIALECT, CHAT, RESPONSES), body)
+    assert reached == []
+    assert tried > 5_000
     hosted = [{"googleMaps": {"enableWidget": True}}, {"mcpServers": [{"name": "a"}]}]
-    none_reach_a_provider(GEMINI, (DIALECT,), asked(tools=hosted), at_least=500)
+    reached, tried = reaching(GEMINI, (DIALECT,), asked(tools=hosted))
+    assert reached == []
+    assert tried > 500
 
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(["text", "user", "model", "AUTO"])

@@ -11,7 +11,7 @@ from gateway.wires.responses_face import RESPONSES
 from gateway.wires.responses_tools import flat
 from gateway.wires.seals import seal
 from kit.errors import Invalid
-from tests.gateway.smuggling import none_reach_a_provider
+from tests.gateway.smuggling import reaching
 
 PIXEL = "iVBORw0KGgo="
 SCHEMA = {"type": "object", "properties": {"api_key": {"type": "string"}}}
@@ -287,4 +287,6 @@ def test_a_namespace_is_part_of_the_flat_name() -> None:
 
 
 def test_no_smuggled_field_reaches_a_provider() -> None:
-    none_reach_a_provider(RESPONSES, (DIALECT, CHAT), FULL, at_least=4000)
+    reached, tried = reaching(RESPONSES, (DIALECT, CHAT), FULL)
+    assert reached == []
+    assert tried > 4000

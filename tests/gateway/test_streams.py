@@ -130,6 +130,7 @@ async def test_racing_clients_never_spend_more_than_the_budget(plane: Plane) -> 
 
 async def test_what_a_call_did_not_use_is_free_for_the_next_one(plane: Plane) -> None:
     """The estimate of each call fills most of the budget: one after the other they all go through."""
-    _, token = await plane.session("paced", budget_nano=1_200_000)
+    session, token = await plane.session("paced", budget_nano=1_200_000)
     for _ in range(3):
         await plane.client(token).chat.completions.create(model="paced", messages=ASK, max_tokens=60)
+    assert (await plane.spend(session, calls=3)).calls == 3

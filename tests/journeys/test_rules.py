@@ -22,10 +22,10 @@ def test_explain_says_which_rule_decides_and_over_what(shared_plane: Plane) -> N
 
 def test_what_can_be_wrong_with_a_question_is_usage(shared_plane: Plane, tmp_path: Path) -> None:
     data = shared_plane.folder
-    told(preloop("policy", "explain", "no-such-flow", *CALL, data=data), 2, "no flow 'no-such-flow'")
-    told(preloop("policy", "explain", "process-payment", *CALL[:-1], "[1]", data=data), 2, "is no JSON object")
-    told(preloop("policy", "replay", str(tmp_path / "none.yaml"), data=data), 2, "can't be read")
-    told(preloop("audit", "verify", "exe_none", data=data), 2, "no stream exe_none")
+    assert told(preloop("policy", "explain", "no-such-flow", *CALL, data=data), 2, "no flow 'no-such-flow'")
+    assert told(preloop("policy", "explain", "process-payment", *CALL[:-1], "[1]", data=data), 2, "is no JSON object")
+    assert told(preloop("policy", "replay", str(tmp_path / "none.yaml"), data=data), 2, "can't be read")
+    assert told(preloop("audit", "verify", "exe_none", data=data), 2, "no stream exe_none")
 
 
 async def test_replay_and_verify_after_a_payment(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ async def test_replay_and_verify_after_a_payment(tmp_path: Path) -> None:
         with sqlite3.connect(data / "preloop.db") as store:
             store.execute("UPDATE approvals SET decided_by = 'mallory'")
         store.close()
-        told(preloop("audit", "verify", "--heads", str(FLOW), data=data), 2, "can't be read")
+        assert told(preloop("audit", "verify", "--heads", str(FLOW), data=data), 2, "can't be read")
         other = preloop("audit", "verify", data=data)
         assert (other.returncode, "does not say what its events say" in other.stdout) == (1, True)
         with sqlite3.connect(data / "preloop.db") as store:

@@ -2,8 +2,10 @@
 
 import json
 import secrets
+import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +121,13 @@ exit 7"""
         assert end == Exit(code=5)
         assert told[-2:] == ["bye", "PRELOOP_AGENT_EXEC_END 5"]
 
-    async def test_the_probe_reaches_a_plane_that_listens(self, engine: DockerEngine, door: TokenDoor) -> None:
-        await engine.probe(await made("base"), door.url.replace(engine.network.gateway, "preloop"))
+    async def test_the_probe_reaches_a_plane_that_listens(self, engine: DockerEngine) -> None:
+        with socket.create_server((engine.network.gateway, 0)) as listening:
+            await engine.probe(await made("base"), f"http://preloop:{listening.getsockname()[1]}")
+            listening.settimeout(5)  # who connected waits in the queue
+            taken, (host, _) = listening.accept()
+        taken.close()
+        assert ip_address(host) in ip_network("10.231.255.0/24")
 
     async def test_the_probe_says_what_a_firewall_must_allow(self, engine: DockerEngine) -> None:
         with pytest.raises(Unsuitable) as refused:

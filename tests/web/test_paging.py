@@ -65,24 +65,27 @@ async def fill(world: World) -> None:
     await world.house.db.write(unit)
 
 
-async def everything_once(world: World, http: httpx.AsyncClient) -> None:
+async def wrong(world: World, http: httpx.AsyncClient) -> list[str]:
+    """The lists whose pages don't give everything once, in the order of the whole, two at a time."""
     await set_scene(world)
     await fill(world)
+    found = []
     for name in LISTS:
         whole = (await http.get(f"/api/v1/{name}?limit=200")).json()
         pages = await walk(http, name)
-        assert whole["next"] is None
-        assert still([item for page in pages for item in page]) == still(whole["items"]), name
-        assert all(len(page) == 2 for page in pages[:-1]), name
+        once = still([item for page in pages for item in page]) == still(whole["items"])
+        if whole["next"] is not None or not once or any(len(page) != 2 for page in pages[:-1]):
+            found.append(name)
+    return found
 
 
 async def test_pages_give_everything_once_in_the_order_of_the_whole(world: World, http: httpx.AsyncClient) -> None:
-    await everything_once(world, http)
+    assert await wrong(world, http) == []
 
 
 async def test_postgres_pages_as_sqlite_does(tmp_path: Path, postgres_database: str) -> None:
     async with open_world(tmp_path, url=postgres_database) as world:
-        await everything_once(world, world.program(await world.token(Role.ADMIN, "api")))
+        assert await wrong(world, world.program(await world.token(Role.ADMIN, "api"))) == []
 
 
 @pytest.mark.parametrize("name", OF_A_RUN)

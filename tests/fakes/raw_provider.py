@@ -72,7 +72,7 @@ class Provider:
         elif isinstance(step, asyncio.Event):
             waiting = asyncio.ensure_future(step.wait())
         else:
-            waiting = asyncio.ensure_future(asyncio.sleep(float(str(step))))
+            waiting = asyncio.ensure_future(asyncio.sleep(float(str(step))))  # the play asks for a slow provider
         await asyncio.wait({waiting, left}, return_when=asyncio.FIRST_COMPLETED)
         if left.done():
             waiting.cancel()

@@ -42,7 +42,7 @@ async def _dial(port: int) -> SocketStream | None:
             try:
                 return await anyio.connect_tcp("127.0.0.1", port)
             except OSError:
-                await anyio.sleep(REDIAL_S)
+                await anyio.sleep(REDIAL_S)  # as the containers' relay, which dials at this pace
     return None
 
 

@@ -21,6 +21,7 @@ from control.identity.accounts import DEFAULT
 from kit.tokens import Signer
 from ledger.tables import budgets, entries, leases
 from tests.gateway.plane import PRICES, Plane, open_plane, prepare_postgres, script
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 ASK = {"model": "default", "messages": [{"role": "user", "content": "Go."}], "max_tokens": 40}
@@ -100,10 +101,11 @@ async def _settled(plane: Plane, outcome: Outcome) -> None:
     """Wait until all entries are written and all leases are given back."""
     written = sa.select(sa.func.count()).select_from(entries)
     lent = sa.select(leases).where(leases.c.amount_nano != 0)
-    with anyio.move_on_after(SETTLED_S):
-        # other processes write: nothing here would wake us
-        while (await plane.db.read(written))[0][0] < outcome.admitted or await plane.db.read(lent):  # noqa: ASYNC110
-            await anyio.sleep(0.05)
+
+    async def settled() -> bool:
+        return (await plane.db.read(written))[0][0] >= outcome.admitted and not await plane.db.read(lent)
+
+    await until(settled, SETTLED_S, what="the gateways to write all entries and to give all leases back")
 
 
 async def _check(plane: Plane, given: dict[str, int], outcome: Outcome) -> None:

@@ -17,6 +17,7 @@ from ledger.tables import intents, leases
 from tests.gateway.plane import PRICES, Plane, open_plane, script
 from tests.gateway.racing import race
 from tests.gateway.test_crash import stream_and_kill
+from tests.waiting import until
 
 ASK: Any = [{"role": "user", "content": "Go."}]
 COST = 60 * 2_500 + 40 * 10_000
@@ -98,9 +99,11 @@ async def test_what_is_free_goes_back_by_itself(tmp_path: Path, limit_usd: str) 
     async with plane_with(tmp_path, {"scope": "account", "limit_usd": limit_usd}, delay_ms=300) as plane:
         _, token = await plane.session("default")
         await ask(plane, token)
-        with anyio.fail_after(5):
-            while await plane.db.read(sa.select(leases).where(leases.c.amount_nano != 0)):  # noqa: ASYNC110 - no wake-up
-                await anyio.sleep(0.01)
+
+        async def nothing_lent() -> bool:
+            return not await plane.db.read(sa.select(leases).where(leases.c.amount_nano != 0))
+
+        await until(nothing_lent, 5, what="the lease to come back")
         standing = await reports.standing(plane.db, DEFAULT, budget("account", DEFAULT, 0))
         assert standing is not None
         assert (standing.spent_nano, standing.held_nano) == (COST, 0)
@@ -111,9 +114,11 @@ async def test_a_worker_settles_what_one_left_that_died_beside_it(tmp_path: Path
         session = await anyio.to_thread.run_sync(stream_and_kill, tmp_path)
         spend = await plane.spend(session)
         assert (spend.calls, spend.estimated, spend.output) == (1, 1, 50)
-        with anyio.fail_after(5):
-            while (await plane.standing(session)).held_nano:  # noqa: ASYNC110 - no wake-up
-                await anyio.sleep(0.01)
+
+        async def nothing_held() -> bool:
+            return (await plane.standing(session)).held_nano == 0
+
+        assert await until(nothing_held, 5, what="what the one that died had held")
 
 
 async def test_strict_has_the_intent_in_the_database_before_the_call(tmp_path: Path) -> None:

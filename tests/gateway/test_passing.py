@@ -16,6 +16,7 @@ from control.identity import sessions
 from tests.fakes import raw_provider as raw
 from tests.fakes.raw_provider import CUT, Provider, Step
 from tests.gateway.plane import PRICES, Plane, open_plane
+from tests.waiting import until
 
 ASK: Any = [{"role": "user", "content": "Go."}]
 PATH = "/openai/v1/chat/completions"
@@ -147,9 +148,8 @@ async def test_a_revoked_session_ends_a_call_that_waits_for_its_whole_answer(tmp
                     assert answer.status_code == 401
 
             tasks.start_soon(ask)
+            await until(lambda: provider.bodies, what="the provider to be asked")
             with anyio.fail_after(10):
-                while not provider.bodies:
-                    await anyio.lowlevel.checkpoint()
                 await plane.db.write(lambda tx: sessions.revoke(tx, session))
                 await provider.closed.wait()
 
@@ -187,9 +187,8 @@ async def test_a_client_that_stops_reading_costs_little_memory_and_counts_as_gon
             f"POST {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-length: {len(body)}\r\n\r\n"
         )
         writer.write(head.encode() + body)
+        await until(lambda: provider.sent >= 500_000, 30, what="the provider to send half a megabyte")
         with anyio.fail_after(30):
-            while provider.sent < 500_000:
-                await anyio.lowlevel.checkpoint()
             held = await stands_still(provider)  # it is held back while the client is given its time
         assert held < 16_000_000
         assert (await plane.spend(session)).estimated == 0  # read to its end all the same
@@ -205,7 +204,7 @@ async def stands_still(provider: Provider) -> int:
     while anyio.current_time() < since + 0.3:
         if provider.sent != sent:
             sent, since = provider.sent, anyio.current_time()
-        await anyio.sleep(0.02)
+        await anyio.sleep(0.02)  # that nothing comes for a while is what is looked at
     return sent
 
 

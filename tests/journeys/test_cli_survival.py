@@ -83,6 +83,7 @@ async def test_agents_wait_through_the_death_of_the_plane_and_each_pays_once(
     tmp_path: Path, through: Literal["kept sockets", "relay"]
 ) -> None:
     ended: dict[str, Ended] = {}
+    over = anyio.Event()
     async with models() as wires, reached(tmp_path, through) as (running, tools, origin):
         async with anyio.create_task_group() as agents:
 
@@ -92,6 +93,8 @@ async def test_agents_wait_through_the_death_of_the_plane_and_each_pays_once(
                 prompt = PROMPT.format(**call(name))
                 token = await enroll(running, name)
                 ended[name] = await run(name, Place(home=home, origin=origin, token=token, prompt=prompt, **wires))
+                if len(ended) == len(AGENTS):
+                    over.set()
 
             for name in AGENTS:
                 agents.start_soon(agent, name)
@@ -103,8 +106,7 @@ async def test_agents_wait_through_the_death_of_the_plane_and_each_pays_once(
             for link in links:
                 await decide(link, "approved")
             with anyio.move_on_after(END_S):
-                while len(ended) < len(AGENTS):  # noqa: ASYNC110 - the agents' ends are all there is to see
-                    await anyio.sleep(0.1)
+                await over.wait()
             agents.cancel_scope.cancel()
         payments = sorted(payment["recipient"] for payment in tools.payments)
     assert set(ended) == set(AGENTS), "the others still wait"

@@ -13,6 +13,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from tests.journeys.plane import PAYLOAD, Plane, plane
 from tests.mcp_server.plane import ERAS, Era, text_of
+from tests.waiting import until
 
 EACH = 10
 """Open requests of one session."""
@@ -49,9 +50,11 @@ async def test_a_stop_tells_everybody_who_waits_and_does_not_wait_for_them(tmp_p
         async with anyio.create_task_group() as calls:
             for number in range(2 * EACH):
                 calls.start_soon(pay, (one, two)[number % 2], 200 + number)
-            with anyio.fail_after(60):
-                while len(await pending(running)) < 2 * EACH:
-                    await anyio.lowlevel.checkpoint()
+
+            async def all_asked() -> bool:
+                return len(await pending(running)) == 2 * EACH
+
+            await until(all_asked, 60, what="all calls to wait for a person")
             began = perf_counter()
             with anyio.fail_after(LIMIT_S):
                 assert await running.stop() == 0

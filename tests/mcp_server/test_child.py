@@ -13,6 +13,7 @@ import pytest
 
 from mcp_server.settings import UpstreamServer
 from mcp_server.upstream.upstream import Answered, Lost, NotSent, Upstream
+from tests.waiting import until
 
 PROGRAM = Path(__file__).with_name("stdio_fake.py")
 
@@ -68,9 +69,7 @@ async def test_everything_it_started_ends_with_it() -> None:
     async with started() as upstream:
         grandchild = int(await text(upstream, "family"))
         os.kill(grandchild, 0)
-    with anyio.fail_after(10):
-        while _state(grandchild) not in ("", "Z"):
-            await anyio.lowlevel.checkpoint()
+    assert await until(lambda: _state(grandchild) in ("", "Z"), what="the grandchild to end")
 
 
 async def test_a_command_that_does_not_exist_is_named() -> None:

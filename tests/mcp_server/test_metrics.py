@@ -1,12 +1,12 @@
 """What the endpoint counts: forms of waits, what upstreams take, what lists cost, and that nobody waits for nobody."""
 
-import anyio
 import pytest
 
 from mcp_server import calls, catalog, exchange
 from mcp_server.upstream import upstream
 from tests.mcp_server.plane import ERAS, FREE, GATED, PAYMENT, Era, Payments, Plane
 from tests.mcp_server.test_resume import agent, broken
+from tests.waiting import until
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -42,11 +42,8 @@ async def test_a_client_that_left_leaves_no_orphan(house: Plane) -> None:
     async with agent(house, token) as http:
         await broken(house, http, 3)
         [approval] = await house.pending()
-    with anyio.fail_after(10):
-        while house.endpoint.calls.sends.followed(approval.call_id):  # noqa: ASYNC110 - nothing tells of it
-            await anyio.sleep(0.05)
-        while exchange.ORPHANS.value():  # noqa: ASYNC110 - nothing tells of it
-            await anyio.sleep(0.05)
+    assert await until(lambda: not house.endpoint.calls.sends.followed(approval.call_id), what="nobody to wait")
+    assert await until(lambda: not exchange.ORPHANS.value(), what="no orphan")
 
 
 async def test_a_handler_that_goes_on_without_its_client_is_an_orphan_until_it_ends(house: Plane) -> None:

@@ -18,6 +18,7 @@ from mcp_server.settings import UpstreamServer
 from mcp_server.upstream import upstream as upstreams
 from tests.mcp_server.fake import SCHEMA, Fake, fake
 from tests.mcp_server.plane import ACCOUNT, ERAS, Era, Plane, plane, text_of
+from tests.waiting import until
 
 ALL = ToolGrant(server="fake", tool="*")
 GATED = ToolGrant(server="fake", tool="whole", approval=Gate(group="finance"))
@@ -46,9 +47,11 @@ async def call(house: Plane, token: str) -> str:
 
 async def says(house: Plane, token: str, wanted: str) -> None:
     """The answer to a call, as soon as it is that."""
-    with anyio.fail_after(10):
-        while wanted not in await call(house, token):
-            await anyio.lowlevel.checkpoint()
+
+    async def said() -> bool:
+        return wanted in await call(house, token)
+
+    await until(said, what=f"the answer {wanted!r}")
 
 
 async def status(house: Plane, wanted: str, count: int = 1) -> list[Any]:
@@ -145,6 +148,7 @@ async def test_going_back_to_the_accepted_definition_serves_it_again(tmp_path: P
         server.tools = [WHOLE]
         await status(house, "replaced")
         await says(house, token, "whole")
+        assert server.calls == ["whole", "whole"]
 
 
 async def test_accepting_what_was_not_looked_at_is_a_conflict(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from control.identity.sessions import Listener
 from mcp_server import resume
 from mcp_server.resume import Trail
 from tests.mcp_server.plane import FREE, GATED, PAYMENT, Payments, Plane
+from tests.waiting import until
 
 ACCEPT = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 STALE = {"Mcp-Session-Id": "of-a-process-that-is-gone"}
@@ -105,9 +106,7 @@ async def test_nobody_waits_for_a_client_that_left_its_session(house: Plane) -> 
     async with agent(house, token) as http:
         await broken(house, http, 3)
         [approval] = await house.pending()
-        with anyio.fail_after(10):
-            while house.endpoint.calls.sends.followed(approval.call_id):  # noqa: ASYNC110 - nothing tells of it
-                await anyio.sleep(0.05)
+        assert await until(lambda: not house.endpoint.calls.sends.followed(approval.call_id), what="nobody to wait")
 
 
 async def test_the_answer_that_came_while_nobody_listened_is_there(house: Plane, payments: Payments) -> None:

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import anyio
 import httpx2
 import pytest
 
@@ -12,6 +11,7 @@ from control.approvals.desk import Verdict
 from control.identity.sessions import Listener
 from mcp_server.tasks import EXTENSION
 from tests.mcp_server.plane import FREE, GATED, PAYMENT, Payments, Plane
+from tests.waiting import until
 
 VERSION = "2026-07-28"
 Message = dict[str, Any]
@@ -43,9 +43,13 @@ class Agent:
 
     async def ended(self, task_id: str) -> Message:
         """Poll, as the wire has it, until a task is over."""
-        with anyio.fail_after(10):
-            while (found := await self.task("get", task_id))["status"] == "working":  # noqa: ASYNC110
-                await anyio.sleep(0.05)
+
+        async def over() -> Message | None:
+            found = await self.task("get", task_id)
+            return None if found["status"] == "working" else found
+
+        found = await until(over, what="the task to end")
+        assert found
         return found
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import anyio
 import pytest
 
 from preloop.listen import Joined
@@ -36,7 +37,7 @@ async def test_a_head_and_its_body_are_one_write(out: tuple[Recording, Joined]) 
         joined.write(HEAD)
         joined.write(b"ok")
     assert recording.did == [HEAD + b"ok"] * 2
-    await asyncio.sleep(0)
+    await anyio.lowlevel.checkpoint()
     assert len(recording.did) == 2
 
 
@@ -44,7 +45,7 @@ async def test_a_head_does_not_wait_for_a_body_that_is_late(out: tuple[Recording
     recording, joined = out
     joined.write(HEAD)
     assert not recording.did
-    await asyncio.sleep(0)
+    await anyio.lowlevel.checkpoint()
     assert recording.did == [HEAD]
     joined.write(b"ok")
     assert recording.did == [HEAD, b"ok"]
@@ -55,5 +56,5 @@ async def test_a_head_goes_out_before_its_connection_closes(out: tuple[Recording
     joined.write(HEAD)
     joined.close()
     assert recording.did == [HEAD, b"closed"]
-    await asyncio.sleep(0)
+    await anyio.lowlevel.checkpoint()
     assert len(recording.did) == 2

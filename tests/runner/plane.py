@@ -32,7 +32,7 @@ async def pay(recipient: str, amount: float, context: Context[Any]) -> dict[str,
     note(tool="pay", recipient=recipient, amount=amount)
     while not (FOLDER / "approved").exists():
         await context.report_progress(0, None, "Waiting for approval by alice.")
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # a tool that takes its time and says so is what this stands for
     return {"transaction_id": f"tx_{recipient}"}
 
 
@@ -66,7 +66,7 @@ async def stream(turn: dict[str, Any]) -> AsyncIterator[str]:
         for piece in json.dumps(arguments):
             yield event({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
     if turn.get("hang") and not (FOLDER / "approved").exists():
-        await asyncio.sleep(3600)
+        await asyncio.sleep(3600)  # a model that hangs, until this process is killed
     yield event({}, "tool_calls" if "call" in turn else "stop")
     yield "data: [DONE]\n\n"
 

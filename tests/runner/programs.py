@@ -3,11 +3,14 @@
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
 import anyio.abc
 from anyio.abc import Process
+
+from tests.waiting import until
 
 PLANE = Path(__file__).with_name("plane.py")
 
@@ -33,9 +36,7 @@ async def free_port(host: str) -> int:
 async def plane(host: str, port: int, folder: Path) -> AsyncIterator[Process]:
     """Answering by the time the block begins."""
     async with program(PLANE, host, port, folder) as process:
-        with anyio.fail_after(30):
-            while not await answers(host, port):  # noqa: ASYNC110 - a port has no event
-                await anyio.sleep(0.02)
+        await until(partial(answers, host, port), 30, what="the stand-in to listen")
         yield process
 
 

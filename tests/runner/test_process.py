@@ -14,6 +14,7 @@ from kit.errors import Fault, Invalid, Missing
 from runner import keeper
 from runner.engine import Exit, Job
 from runner.process import ProcessEngine
+from tests.waiting import until
 
 LABELS = {"preloop.instance": "t", "preloop.execution": "exe_1"}
 
@@ -57,8 +58,7 @@ def parent(pid: int) -> int:
 
 
 async def ended(pid: int) -> None:
-    while keeper.born(pid):  # noqa: ASYNC110 - nobody tells us of another's child
-        await anyio.sleep(0.01)
+    await until(lambda: not keeper.born(pid), 20, what="another's child to end")
 
 
 async def test_output_and_code_of_a_job(engine: ProcessEngine) -> None:
@@ -149,6 +149,8 @@ from pathlib import Path
 import anyio
 from runner.engine import Job
 from runner.process import ProcessEngine
+from tests.waiting import until
+from tests.waiting import until
 
 async def main():
     async with ProcessEngine(Path(sys.argv[1])) as engine:

@@ -14,6 +14,7 @@ from anyio.abc import Process
 from anyio.streams.text import TextReceiveStream
 
 from tests.runner.programs import free_port, plane, program
+from tests.waiting import until
 
 AGENT = Path(__file__).parents[2] / "images" / "scripted" / "agent.py"
 HOST = "127.0.0.1"
@@ -108,9 +109,7 @@ async def test_a_waiting_call_survives_the_control_planes_death(port: int, tmp_p
 async def test_a_thought_that_broke_off_is_asked_again(port: int, tmp_path: Path) -> None:
     play(tmp_path, {"say": "Let me see", "hang": True})
     async with plane(HOST, port, tmp_path) as first, agent(port, tmp_path) as process:
-        with anyio.fail_after(30):
-            while not (tmp_path / "asked.jsonl").exists():  # noqa: ASYNC110 - another process writes it
-                await anyio.sleep(0.02)
+        await until((tmp_path / "asked.jsonl").exists, 30, what="the model to be asked")
         first.send_signal(signal.SIGKILL)
         await read_until(process, "Dialling again.")
         (tmp_path / "approved").touch()

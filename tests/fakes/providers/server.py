@@ -85,7 +85,7 @@ class Provider:
             played = _played(asked, manner.pieces(asked))
             return StreamingResponse(played, media_type="text/event-stream", headers=named)
         if asked.model == "pause":
-            await anyio.sleep(PAUSE_S)
+            await anyio.sleep(PAUSE_S)  # a slow provider is what was asked for
         return JSONResponse(manner.whole(asked), headers=named)
 
     async def counted(self, request: Request, answer: Json) -> Response:
@@ -109,7 +109,7 @@ async def _played(asked: Asked, pieces: Iterator[bytes]) -> AsyncIterator[bytes]
     every = list(pieces)
     for place, piece in enumerate(every):
         if asked.model == "pause" and place in (0, len(every) // 2):
-            await anyio.sleep(PAUSE_S)
+            await anyio.sleep(PAUSE_S)  # as above
         yield piece
         if asked.model == "cut" and place == len(every) // 2:
             raise ConnectionError("cut on request")

@@ -1,0 +1,29 @@
+"""Waiting for what nothing tells of: another process, a port, a counter. A bus or an event is waited on directly."""
+
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
+from typing import TypeVar, overload
+
+import anyio
+
+T = TypeVar("T")
+BREATH_S = 0.02
+
+
+@overload
+async def until(condition: Callable[[], Awaitable[T]], limit_s: float = ..., *, what: str) -> T: ...
+@overload
+async def until(condition: Callable[[], T], limit_s: float = ..., *, what: str) -> T: ...
+
+
+async def until(condition: Callable[[], object], limit_s: float = 10.0, *, what: str) -> object:
+    """The first answer that counts as true. AssertionError says what was waited for, and the last answer."""
+    last: object = "nothing"
+    with anyio.move_on_after(limit_s):
+        while True:
+            answer = condition()
+            last = await answer if isawaitable(answer) else answer
+            if last:
+                return last
+            await anyio.sleep(BREATH_S)
+    raise AssertionError(f"waited {limit_s:g} s for {what}; the last answer was {last!r}")

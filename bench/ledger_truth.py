@@ -46,7 +46,8 @@ AT_ONCE = 24
 BUDGET_NANO = 10**9
 COST = INPUT * 2500 + CACHED * 250 + (SAID + THOUGHT) * 10_000
 UNSENT = ("lost", "cut")
-"""Statuses of an attempt that may have been stopped before the provider heard of it."""
+"""Statuses of an attempt that may have been stopped before the provider heard of it. One that is known to have been is
+`failed` at no cost, by a fault that is not the provider's."""
 
 
 @dataclass(kw_only=True)
@@ -250,13 +251,19 @@ def _compare(folder: Path, house: House, provider: Provider, truth: Truth) -> No
 def _compare_one(heard: list[int], entries: list[sqlite3.Row], truth: Truth) -> None:
     truth.statuses.update(row["status"] for row in entries)
     truth.missing += max(0, len(heard) - len(entries))
-    maybe = [row["status"] for row in entries if row["status"] in UNSENT and row["first_token_ms"] is None]
+    maybe = [row["status"] for row in entries if _perhaps_unsent(row)]
     more = max(0, len(entries) - len(heard))
     truth.unsent.update(maybe[:more])
     truth.surplus += max(0, more - len(maybe))
     named = [int(row["upstream_id"].rpartition("-")[2].rpartition("_")[2]) for row in entries if row["upstream_id"]]
     truth.foreign += sum(name not in heard for name in named) + len(named) - len(set(named))
     truth.miscounted += sum(row["status"] == "answered" and row["cost_nano"] != COST for row in entries)
+    truth.miscounted += sum(row["status"] == "failed" and row["cost_nano"] != 0 for row in entries)
+
+
+def _perhaps_unsent(row: sqlite3.Row) -> bool:
+    ours = row["status"] == "failed" and not row["error_class"].startswith("upstream_")
+    return row["first_token_ms"] is None and (ours or row["status"] in UNSENT)
 
 
 def _database(folder: Path) -> Path:

@@ -10,6 +10,8 @@ from playwright.async_api import Browser, async_playwright
 from tests.components import COMPONENTS, chromium, need, postgres_programs
 from tests.postgres import Cluster, cluster
 
+LONG = ("journeys", "bench", "browser", "runner")
+"""Rooms whose files take minutes with few tests: begun last, one of them would run alone at the end."""
 FIXTURES = {"postgres_cluster": "postgres", "browser": "browser"}  # a fixture that implies its marker
 
 CHROMIUM_FLAGS = [
@@ -24,10 +26,13 @@ CHROMIUM_FLAGS = [
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what a fixture needs; long files first, each in its own order."""
     for item in items:
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in FIXTURES:
                 item.add_marker(FIXTURES[fixture])
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in slow, item.path.parent.name not in LONG))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

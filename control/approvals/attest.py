@@ -26,7 +26,9 @@ _TOLD = ("approval.asked", "approval.voted", "approval.changed", "approval.close
 _LOOKS = 3
 """What differs may only have been read in the middle of a decision: it must differ each time."""
 _SHOWN = ("server", "tool", "digest", "args", "approved_args")
-_ROWS = sa.select(approvals, *(tool_calls.c[name].label(f"call_{name}") for name in _SHOWN)).outerjoin(
+_ITS = ("id", "session_id", "execution_id", "call_id", "status", "expires_at", "decided_at", "decided_by", "reason")
+_CALL = [tool_calls.c[name].label(f"call_{name}") for name in _SHOWN]
+_ROWS = sa.select(*(approvals.c[name] for name in _ITS), *_CALL).outerjoin(
     tool_calls, tool_calls.c.id == approvals.c.call_id
 )
 

@@ -56,8 +56,21 @@ accounts = sa.Table(
     _id(),
     _word("name"),
     _word("plan", "pro"),
-    sa.Column("slots", sa.Integer, nullable=False, server_default="20"),
+    sa.Column("slots", sa.Integer, server_default="20"),  # of its plan, as are the next two; NULL is no limit
+    sa.Column("storage_bytes", sa.BigInteger),
+    sa.Column("timeout_s", sa.Integer),  # the longest that a flow may ask for
+    _word("time_zone", "UTC", length=64),  # IANA; where its days begin
+    sa.Column("retention", sa.Text),  # what an admin set instead of the settings', as JSON
     _time("created_at", required=True),
+)
+
+storage_use = sa.Table(  # what an account's content takes, by class; a chore counts
+    "storage_use",
+    metadata,
+    sa.Column("account_id", sa.String(40), primary_key=True),
+    sa.Column("kind", sa.String(20), primary_key=True),  # logs | payloads | results | bodies
+    _count("bytes"),
+    _time("counted_at", required=True),
 )
 
 users = sa.Table(
@@ -128,8 +141,34 @@ flows = sa.Table(
     _word("name"),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("hook_secret", sa.Text, nullable=False),  # sealed
+    sa.Column("hook_before", sa.Text),  # the one before it, good until then
+    _time("hook_before_until"),
     _time("created_at", required=True),
     sa.UniqueConstraint("account_id", "name"),
+)
+
+senders = sa.Table(  # the secrets of senders with schemes of their own, one for the account
+    "senders",
+    metadata,
+    sa.Column("account_id", sa.String(40), primary_key=True),
+    sa.Column("kind", sa.String(20), primary_key=True),  # github | gitlab
+    sa.Column("secret", sa.Text, nullable=False),  # sealed
+    sa.Column("before", sa.Text),  # the one before it, good until then
+    _time("before_until"),
+    _time("created_at", required=True),
+)
+
+schedules = sa.Table(  # when the schedule triggers of each flow's newest version fire next
+    "schedules",
+    metadata,
+    sa.Column("flow_id", sa.String(40), sa.ForeignKey("flows.id"), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),  # of the trigger in its file
+    _account(),
+    _word("cron"),
+    _word("zone", length=64),
+    _time("next_at"),
+    _time("last_at"),
+    sa.Index("ix_schedules_next", "next_at"),
 )
 
 flow_versions = sa.Table(
@@ -162,6 +201,11 @@ executions = sa.Table(
     sa.Column("trigger_event", sa.Text, nullable=False),
     _text("source_url", length=2000),
     _text("reruns"),  # the execution this one repeats
+    _text("resends"),  # the one that the same delivery made before, which was final by then
+    _text("retry_of"),  # the one that failed and made this one by its flow's rule
+    sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),  # 0 first, then retries
+    _text("budget_of"),  # the first of its retries, whose budget it spends
+    _time("not_before"),  # a retry waits so long
     sa.Column("prompt", sa.Text, nullable=False),
     sa.Column("unresolved", sa.Text, nullable=False, server_default="[]"),
     sa.Column("concurrency", sa.Integer, nullable=False, server_default="1"),  # of its flow, at that version
@@ -184,6 +228,11 @@ executions = sa.Table(
     _time("stopping_at"),
     _time("ended_at"),
     _time("cleaned_at"),
+    _count("log_bytes"),
+    _time("log_cut_at"),  # from then on the account's storage was full, or the flow's log
+    _time("logs_deleted_at"),  # retention took them; the row, its events and its costs stay
+    _time("payload_deleted_at"),
+    _time("results_deleted_at"),
     sa.Index("ix_executions_pending", "account_id", "created_at", sqlite_where=sa.text("state = 'PENDING'"),
              postgresql_where=sa.text("state = 'PENDING'")),
     sa.Index("ix_executions_running", "lease_until", sqlite_where=sa.text("state = 'RUNNING'"),
@@ -191,6 +240,9 @@ executions = sa.Table(
     sa.Index("ix_executions_uncleaned", "ended_at", sqlite_where=sa.text("cleaned_at IS NULL AND job IS NOT NULL"),
              postgresql_where=sa.text("cleaned_at IS NULL AND job IS NOT NULL")),
     sa.Index("ix_executions_flow", "flow_id", "created_at"),
+    sa.Index("ix_executions_queue", "account_id", "flow_id", "created_at", sqlite_where=sa.text("state = 'PENDING'"),
+             postgresql_where=sa.text("state = 'PENDING'")),
+    sa.Index("ix_executions_ended", "account_id", "ended_at"),
 )  # fmt: skip
 
 deliveries = sa.Table(  # a sender's delivery id, while the execution it made is not final and a little longer
@@ -237,6 +289,7 @@ tool_calls = sa.Table(
     sa.Column("result", sa.Text),
     sa.Column("is_error", sa.Boolean),
     sa.Column("error", sa.Text),
+    sa.Column("late", sa.Boolean, nullable=False, server_default=sa.false()),  # it came after the run's end
     _time("asked_at", required=True),
     _time("sent_at"),
     _time("send_until"),  # the upstream's answer is due; later it is unknown what happened

@@ -19,8 +19,16 @@ from kit.mail import MailServer
 from kit.outbound import Answer, Outbound
 from preloop import apprised
 from preloop.house import House
+from preloop.notify_settings import (
+    CONSOLE,
+    AppriseChannel,
+    Channel,
+    NtfyChannel,
+    SlackChannel,
+    SmtpChannel,
+    WebhookChannel,
+)
 from preloop.sending import Send
-from preloop.settings import CONSOLE, AppriseChannel, Channel, NtfyChannel, SlackChannel, SmtpChannel, WebhookChannel
 from preloop.show import clean
 
 JSON = {"content-type": "application/json"}

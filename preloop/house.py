@@ -2,7 +2,7 @@
 `preloop/serve`."""
 
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from control.approvals.notices import Notice
 from control.executions.lifecycle import Lifecycle
 from control.executions.states import Cause
 from control.identity import accounts, sessions
+from control.identity.plans import Plan
 from kit.blobs import Blobs
 from kit.bus import Bus
 from kit.db import Database, Tx
@@ -70,7 +71,7 @@ async def open_house(settings: Settings, say: Say, console: Console) -> AsyncIte
         stack.push_async_callback(outbound.close)
         signer = Signer.open(settings.data / "keys" / "signing.pem")
         lifecycle = Lifecycle([desks.withdraw, _revoke])
-        admin_id = await db.write(lambda tx: _settle_in(tx, signer))
+        admin_id = await db.write(lambda tx: _settle_in(tx, signer, settings.plan_list()))
         yield House(
             settings=settings,
             db=db,
@@ -88,9 +89,10 @@ async def open_house(settings: Settings, say: Say, console: Console) -> AsyncIte
         )
 
 
-def _settle_in(tx: Tx, signer: Signer) -> str:
+def _settle_in(tx: Tx, signer: Signer, plans: Mapping[str, Plan]) -> str:
     """What a fresh database needs; returns the first admin's id."""
     accounts.ensure_default(tx)
+    accounts.follow_plan(tx, accounts.DEFAULT, plans)
     sessions.publish_key(tx, accounts.DEFAULT, signer)
     return accounts.first_admin(tx, accounts.DEFAULT)
 

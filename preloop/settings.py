@@ -8,36 +8,39 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from control.approvals import rules
 from control.approvals.directory import Approver, Directory
 from control.flows.catalog import Known
+from control.flows.flow import mebibytes, seconds
+from control.identity.plans import PRESETS, Plan
 from gateway.settings import BudgetSettings, ModelAlias, different
 from kit.errors import Invalid
 from mcp_server.settings import ServerName, UpstreamServer
+from preloop.notify_settings import CONSOLE, NotifySettings
 from runner.settings import RunnerSettings
 from web.settings import WebSettings
 
-CONSOLE = "console"
-NOT_YET = ("plans", "retention")
+NOT_YET = ("retention",)
 """Sections that are named already and whose work is not done yet."""
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
-
-
-HttpUrl = Annotated[str, Field(pattern=r"^https?://")]
-
-
-def _is_http(url: SecretStr) -> SecretStr:
-    if not url.get_secret_value().startswith(("http://", "https://")):
-        raise ValueError("not an http address")
-    return url
 
 
 class ServerSettings(WebSettings):
@@ -65,61 +68,24 @@ class ApproverSettings(Strict):
     notify: tuple[str, ...] = (CONSOLE,)
 
 
-class WebhookChannel(Strict):
-    """`[notify.channels.<name>] type = "webhook"`: a signed webhook (Standard Webhooks)."""
+class PlanSettings(Strict):
+    """`[plans.<id>]`: what is set here replaces that part of a preset; a plan of another name has no limits but these.
+    0 is no limit."""
 
-    type: Literal["webhook"]
-    url: HttpUrl
-    secret: SecretStr
-
-
-class SlackChannel(Strict):
-    """`type = "slack"`: an incoming webhook of Slack, Mattermost or whatever takes their messages; the address is the
-    secret."""
-
-    type: Literal["slack"]
-    url: Annotated[SecretStr, AfterValidator(_is_http)]
+    slots: int | None = Field(default=None, ge=0, le=100_000)
+    storage: Annotated[int, BeforeValidator(mebibytes), Field(ge=0)] | None = None
+    timeout: Annotated[int, BeforeValidator(seconds), Field(ge=0)] | None = None
 
 
-class NtfyChannel(Strict):
-    """`type = "ntfy"`: `url` is the server's address and the topic, https://ntfy.example.com/approvals."""
+class RetentionSettings(Strict):
+    """`[retention]`: how many days each kind of content is kept after its execution's end, and how much of it there may
+    be at most, the oldest going first. Without a number it stays for ever."""
 
-    type: Literal["ntfy"]
-    url: Annotated[SecretStr, AfterValidator(_is_http)]
-    token: SecretStr | None = None
-
-
-class SmtpChannel(Strict):
-    """`type = "smtp"`: mail to an approver's own address."""
-
-    type: Literal["smtp"]
-    host: str
-    port: int = Field(default=587, ge=1, le=65535)
-    security: Literal["starttls", "tls", "none"] = "starttls"
-    """`none` sends in clear, for a relay on this machine."""
-    sender: str = Field(pattern=r"^[^@\s]+@[^@\s]+$")
-    username: str | None = None
-    password: SecretStr | None = None
-
-
-class AppriseChannel(Strict):
-    """`type = "apprise"`: whatever else apprise can reach, by its addresses; needs the extra `apprise`."""
-
-    type: Literal["apprise"]
-    urls: Annotated[tuple[SecretStr, ...], Field(min_length=1, max_length=20)]
-
-
-Channel = Annotated[
-    WebhookChannel | SlackChannel | NtfyChannel | SmtpChannel | AppriseChannel, Field(discriminator="type")
-]
-
-
-class NotifySettings(Strict):
-    """`[notify]`: the channels approvers may name beside `console`."""
-
-    channels: dict[str, Channel] = {}
-    private_hosts: tuple[str, ...] = ()
-    """Hosts at private addresses that messages may go to."""
+    logs_days: int | None = Field(default=None, ge=1)
+    payloads_days: int | None = Field(default=None, ge=1)
+    results_days: int | None = Field(default=None, ge=1)
+    bodies_days: int | None = Field(default=None, ge=1)
+    keep: Annotated[int, BeforeValidator(mebibytes), Field(gt=0)] | None = None
 
 
 class Settings(BaseSettings):
@@ -145,6 +111,8 @@ class Settings(BaseSettings):
     servers: dict[ServerName, UpstreamServer] = {}
     approvers: dict[str, ApproverSettings] = {}
     groups: dict[str, tuple[str, ...]] = {}
+    plans: dict[str, PlanSettings] = {}
+    retention: RetentionSettings = RetentionSettings()
     notify: NotifySettings = NotifySettings()
     runner: RunnerSettings = RunnerSettings()
 
@@ -198,6 +166,15 @@ class Settings(BaseSettings):
             )
             for name, server in self.servers.items()
         }
+
+    def plan_list(self) -> dict[str, Plan]:
+        """Every plan by its name: the presets as the file changes them, and the file's own."""
+        found = dict(PRESETS)
+        for name, given in self.plans.items():
+            own = {"slots": given.slots, "storage_bytes": given.storage, "timeout_s": given.timeout}
+            said = {key: value or None for key, value in own.items() if value is not None}
+            found[name] = replace(found.get(name, Plan()), **said)
+        return found
 
     def known(self) -> Known:
         """What a flow may name."""

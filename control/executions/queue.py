@@ -41,7 +41,7 @@ def _claim_of(tx: Tx, account_id: str, owner: str) -> Row[Any] | None:
     mine = executions.c.account_id == account_id
     running = sa.select(executions.c.flow_id).where(mine, executions.c.state == Stored.RUNNING)
     busy = Counter(tx.execute(running).scalars())
-    if busy.total() >= slots:
+    if slots is not None and busy.total() >= slots:
         return None
     pending = sa.select(executions.c.id, executions.c.flow_id, executions.c.concurrency).where(
         mine, executions.c.state == Stored.PENDING, executions.c.stop_intent.is_(None)

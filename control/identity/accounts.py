@@ -3,6 +3,8 @@
 Opaque secrets are kept as hashes, passwords as argon2. Agents' sessions are next door in `sessions`.
 """
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
@@ -11,6 +13,7 @@ import argon2
 import sqlalchemy as sa
 
 from control import events
+from control.identity.plans import FRESH, Plan
 from control.identity.principals import Person, Role
 from control.tables import accounts, tokens, users
 from kit import tokens as mechanics
@@ -28,9 +31,17 @@ def ensure_default(tx: Tx) -> bool:
     """Make the one account of a fresh instance; True when it was made now."""
     if tx.one(sa.select(accounts.c.id).where(accounts.c.id == DEFAULT)):
         return False
-    row = {"id": DEFAULT, "name": "Default", "plan": "pro", "slots": 20, "created_at": tx.now()}
-    tx.execute(sa.insert(accounts).values(row))
+    tx.execute(sa.insert(accounts).values(id=DEFAULT, name="Default", plan=FRESH, created_at=tx.now()))
     return True
+
+
+def follow_plan(tx: Tx, account_id: str, plans: Mapping[str, Plan], plan: str | None = None) -> None:
+    """Give an account the limits of its plan, or of another one from now on."""
+    mine = accounts.c.id == account_id
+    named = plan or tx.execute(sa.select(accounts.c.plan).where(mine)).scalar_one()
+    if named not in plans:
+        raise Invalid("plan_unknown", f"There is no plan {named!r}.", f"There are {', '.join(sorted(plans))}.")
+    tx.execute(sa.update(accounts).where(mine).values(plan=named, **asdict(plans[named])))
 
 
 def add_user(tx: Tx, account_id: str, *, email: str, name: str, role: Role, password: str | None = None) -> str:

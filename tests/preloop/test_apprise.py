@@ -14,8 +14,9 @@ from starlette.routing import Route
 from kit.errors import Invalid, Refused, Unavailable
 from kit.outbound import Outbound
 from preloop.channels import sender
+from preloop.notify_settings import AppriseChannel
 from preloop.sending import Send
-from preloop.settings import AppriseChannel, load
+from preloop.settings import load
 from tests.fakes.sink import Sink, sink
 from tests.preloop.test_channels import LINK, PEOPLE, notice, outbound  # noqa: F401 - a fixture
 from tests.web.world import serving

@@ -22,8 +22,9 @@ from kit.clock import Clock
 from kit.errors import Fault, Invalid, Refused, Unavailable
 from kit.outbound import Outbound
 from preloop.channels import sender
+from preloop.notify_settings import Channel, NtfyChannel, SlackChannel, SmtpChannel, WebhookChannel
 from preloop.sending import Send, Sender
-from preloop.settings import Channel, NtfyChannel, SlackChannel, SmtpChannel, WebhookChannel, load
+from preloop.settings import load
 from tests.control.house import House
 from tests.fakes.sink import Sink, sink
 from tests.fakes.smtp import MailBox, mail_server

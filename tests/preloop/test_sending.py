@@ -20,8 +20,8 @@ from control.tables import outbox
 from kit.errors import Unavailable
 from kit.outbound import Outbound
 from preloop.channels import sender
+from preloop.notify_settings import SlackChannel
 from preloop.sending import ABREAST, Send, Sender
-from preloop.settings import SlackChannel
 from tests.control.house import ACCOUNT, House
 from tests.fakes.sink import sink
 from tests.web.world import World, open_world

@@ -143,6 +143,7 @@ flows = sa.Table(
     sa.Column("hook_secret", sa.Text, nullable=False),  # sealed
     sa.Column("hook_before", sa.Text),  # the one before it, good until then
     _time("hook_before_until"),
+    _time("served_at"),  # when one of its executions was claimed last: whose turn it is
     _time("created_at", required=True),
     sa.UniqueConstraint("account_id", "name"),
 )
@@ -233,17 +234,29 @@ executions = sa.Table(
     _time("logs_deleted_at"),  # retention took them; the row, its events and its costs stay
     _time("payload_deleted_at"),
     _time("results_deleted_at"),
-    sa.Index("ix_executions_pending", "account_id", "created_at", sqlite_where=sa.text("state = 'PENDING'"),
-             postgresql_where=sa.text("state = 'PENDING'")),
     sa.Index("ix_executions_running", "lease_until", sqlite_where=sa.text("state = 'RUNNING'"),
              postgresql_where=sa.text("state = 'RUNNING'")),
     sa.Index("ix_executions_uncleaned", "ended_at", sqlite_where=sa.text("cleaned_at IS NULL AND job IS NOT NULL"),
              postgresql_where=sa.text("cleaned_at IS NULL AND job IS NOT NULL")),
     sa.Index("ix_executions_flow", "flow_id", "created_at"),
-    sa.Index("ix_executions_queue", "account_id", "flow_id", "created_at", sqlite_where=sa.text("state = 'PENDING'"),
-             postgresql_where=sa.text("state = 'PENDING'")),
+    sa.Index("ix_executions_queue", "account_id", "flow_id", "created_at", "id",
+             sqlite_where=sa.text("state = 'PENDING'"), postgresql_where=sa.text("state = 'PENDING'")),
+    sa.Index("ix_executions_unwanted", "created_at",
+             sqlite_where=sa.text("state = 'PENDING' AND stop_intent IS NOT NULL"),
+             postgresql_where=sa.text("state = 'PENDING' AND stop_intent IS NOT NULL")),
     sa.Index("ix_executions_ended", "account_id", "ended_at"),
 )  # fmt: skip
+
+runners = sa.Table(  # the workers that claim, while they live; `problem` is why one has no engine
+    "runners",
+    metadata,
+    sa.Column("id", sa.String(120), primary_key=True),  # what its leases name as their owner
+    _account(),
+    _word("engine"),
+    sa.Column("parallel", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("problem", sa.Text),
+    _time("seen_at", required=True),
+)
 
 deliveries = sa.Table(  # a sender's delivery id, while the execution it made is not final and a little longer
     "deliveries",

@@ -12,6 +12,8 @@ depends_on = None
 
 TEXTS = ("resends", "retry_of", "budget_of")
 TIMES = ("not_before", "log_cut_at", "logs_deleted_at", "payload_deleted_at", "results_deleted_at")
+UNWANTED_ROWS = sa.text("state = 'PENDING' AND stop_intent IS NOT NULL")
+UNWANTED = {"sqlite_where": UNWANTED_ROWS, "postgresql_where": UNWANTED_ROWS}
 PENDING = {"sqlite_where": sa.text("state = 'PENDING'"), "postgresql_where": sa.text("state = 'PENDING'")}
 
 
@@ -24,13 +26,16 @@ def upgrade() -> None:
         accounts.add_column(sa.Column("retention", sa.Text(), nullable=True))
     op.add_column("flows", sa.Column("hook_before", sa.Text(), nullable=True))
     op.add_column("flows", sa.Column("hook_before_until", UtcTime(), nullable=True))
+    op.add_column("flows", sa.Column("served_at", UtcTime(), nullable=True))
     for name in TEXTS:
         op.add_column("executions", sa.Column(name, sa.String(length=200), nullable=True))
     for name in TIMES:
         op.add_column("executions", sa.Column(name, UtcTime(), nullable=True))
     op.add_column("executions", sa.Column("attempt", sa.Integer(), server_default="0", nullable=False))
     op.add_column("executions", sa.Column("log_bytes", sa.BigInteger(), server_default="0", nullable=False))
-    op.create_index("ix_executions_queue", "executions", ["account_id", "flow_id", "created_at"], **PENDING)
+    op.drop_index("ix_executions_pending", "executions")
+    op.create_index("ix_executions_queue", "executions", ["account_id", "flow_id", "created_at", "id"], **PENDING)
+    op.create_index("ix_executions_unwanted", "executions", ["created_at"], **UNWANTED)
     op.create_index("ix_executions_ended", "executions", ["account_id", "ended_at"])
     op.add_column("tool_calls", sa.Column("late", sa.Boolean(), server_default=sa.false(), nullable=False))
     _tables()
@@ -68,18 +73,31 @@ def _tables() -> None:
         sa.PrimaryKeyConstraint("flow_id", "position", name=op.f("pk_schedules")),
     )
     op.create_index("ix_schedules_next", "schedules", ["next_at"])
+    op.create_table(
+        "runners",
+        sa.Column("id", sa.String(length=120), nullable=False),
+        sa.Column("account_id", sa.String(length=40), nullable=False),
+        sa.Column("engine", sa.String(length=200), nullable=False),
+        sa.Column("parallel", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("problem", sa.Text(), nullable=True),
+        sa.Column("seen_at", UtcTime(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_runners")),
+    )
 
 
 def downgrade() -> None:
-    for name in ("schedules", "senders", "storage_use"):
+    for name in ("runners", "schedules", "senders", "storage_use"):
         op.drop_table(name)
     op.drop_column("tool_calls", "late")
     op.drop_index("ix_executions_ended", "executions")
+    op.drop_index("ix_executions_unwanted", "executions")
     op.drop_index("ix_executions_queue", "executions")
+    op.create_index("ix_executions_pending", "executions", ["account_id", "created_at"], **PENDING)
     for name in (*TEXTS, *TIMES, "attempt", "log_bytes"):
         op.drop_column("executions", name)
     op.drop_column("flows", "hook_before")
     op.drop_column("flows", "hook_before_until")
+    op.drop_column("flows", "served_at")
     with op.batch_alter_table("accounts") as accounts:
         for name in ("storage_bytes", "timeout_s", "time_zone", "retention"):
             accounts.drop_column(name)

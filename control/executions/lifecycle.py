@@ -1,12 +1,12 @@
 """Every change of an execution's state: one compare-and-set, its event, its wake-up, in one unit.
 
-Intent and end: cancel, deadlines and budgets only set `stop_intent`; whoever holds the lease ends the execution,
-fenced by
-its epoch. A declined approval ends it at once. `Endings` are units that `preloop/house` hands in (withdraw approvals,
-revoke the session, …): they run in the ending transaction, and this file imports none of them.
+Intent and end: cancel, deadlines and budgets only set `stop_intent`; whoever holds the lease ends the execution, fenced
+by its epoch. A declined approval ends it at once. `Endings` are units that `preloop/house` hands in (withdraw
+approvals, revoke the session, …): they run in the ending transaction, and this file imports none of them.
 """
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -65,26 +65,19 @@ class Lifecycle:
         exit_code: int | None = None,
     ) -> bool:
         """End an execution, once. `epoch` fences a worker that lost its lease; without it the state alone decides."""
-        target = states.verdict(cause)
-        sources = [s.value for s in Stored if states.may_move(s, target)]
-        row = (executions.c.id == execution_id) & executions.c.state.in_(sources)
-        if epoch is not None:
-            row &= executions.c.epoch == epoch
+        target, now = states.verdict(cause), tx.now()
+        still = [executions.c.epoch == epoch] if epoch is not None else []
         if target is Stored.SUCCEEDED:
-            row &= (executions.c.open_approvals == 0) & executions.c.stop_intent.is_(None)
-        now = tx.now()
-        values: dict[str, Any] = {"state": target.value, "ended_at": now, "message": message, "hint": hint}
-        values |= {"cause": cause.value if cause else None, "lease_until": None}
+            still += [executions.c.open_approvals == 0, executions.c.stop_intent.is_(None)]
+        values: dict[str, Any] = {"ended_at": now, "message": message, "hint": hint, "lease_until": None}
+        values["cause"] = cause.value if cause else None
         if exit_code is not None:
             values["exit_code"] = exit_code
-        ended = tx.execute(sa.update(executions).where(row).values(values).returning(executions)).first()
+        ended = _move(tx, execution_id, target, *still, **values)
         if ended is None:
             return False
         if ended.open_approvals:
-            since = ended.waiting_since or now
-            waited = ended.waited_ms + int((now - since).total_seconds() * 1000)
-            closed = {"open_approvals": 0, "waiting_since": None, "waited_ms": waited}
-            tx.execute(sa.update(executions).where(executions.c.id == execution_id).values(closed))
+            _leave(tx, ended, now, open_approvals=0)
         for ending in self._endings:
             ending(tx, ended, cause)
         data = {"state": target.value, "cause": values["cause"], "message": message, "hint": hint}
@@ -92,6 +85,35 @@ class Lifecycle:
         tx.wake(WORK)
         tx.wake(stop_topic(execution_id))
         return True
+
+
+def claimed(tx: Tx, execution_id: str, *, owner: str, until: datetime) -> Row[Any] | None:
+    """PENDING to RUNNING with a lease and the next epoch; None when somebody was faster or wants its end."""
+    lease = {"lease_owner": owner, "lease_until": until, "epoch": executions.c.epoch + 1}
+    wanted = executions.c.stop_intent.is_(None)
+    row = _move(tx, execution_id, Stored.RUNNING, wanted, claimed_at=tx.now(), **lease)
+    if row:
+        events.append(tx, row.account_id, row.id, "execution.claimed", owner=owner, epoch=row.epoch)
+        tx.wake(WORK)
+    return row
+
+
+def _move(
+    tx: Tx, execution_id: str, target: Stored, *still: sa.ColumnElement[bool], **values: object
+) -> Row[Any] | None:
+    """The one compare-and-set of a state: from wherever the table allows it, if `still` holds; the row as it became."""
+    sources = [source.value for source in Stored if states.may_move(source, target)]
+    mine = (executions.c.id == execution_id) & executions.c.state.in_(sources)
+    moved = sa.update(executions).where(mine, *still).values(state=target.value, **values)
+    return tx.execute(moved.returning(executions)).first()
+
+
+def _leave(tx: Tx, row: Row[Any], now: datetime, **values: object) -> int:
+    """The wait for people is over; how long all of them took, in ms."""
+    waited = int(row.waited_ms + (now - (row.waiting_since or now)).total_seconds() * 1000)
+    left = sa.update(executions).where(executions.c.id == row.id).values(waited_ms=waited, waiting_since=None, **values)
+    tx.execute(left)
+    return waited
 
 
 def stop_topic(execution_id: str) -> str:
@@ -130,8 +152,7 @@ def waiting(tx: Tx, execution_id: str, account_id: str, *, opened: bool) -> bool
     """
     step = 1 if opened else -1
     running = (executions.c.id == execution_id) & (executions.c.state == Stored.RUNNING)
-    if opened:
-        running &= executions.c.stop_intent.is_(None)
+    running &= executions.c.stop_intent.is_(None) if opened else executions.c.open_approvals > 0
     change = sa.update(executions).where(running).values(open_approvals=executions.c.open_approvals + step)
     row = tx.execute(change.returning(executions)).first()
     if row is None:
@@ -140,10 +161,7 @@ def waiting(tx: Tx, execution_id: str, account_id: str, *, opened: bool) -> bool
         tx.execute(sa.update(executions).where(executions.c.id == execution_id).values(waiting_since=tx.now()))
         events.append(tx, account_id, execution_id, "wait.entered")
     elif not opened and row.open_approvals == 0:
-        since = row.waiting_since or tx.now()
-        waited = row.waited_ms + int((tx.now() - since).total_seconds() * 1000)
-        mine = executions.c.id == execution_id
-        tx.execute(sa.update(executions).where(mine).values(waited_ms=waited, waiting_since=None))
+        waited = _leave(tx, row, tx.now())
         events.append(tx, account_id, execution_id, "wait.left", waited_ms=waited)
     tx.wake(WORK)
     return True

@@ -1,84 +1,124 @@
-"""The executions table is the queue: claim, heartbeat, adopt, and what the clock ends.
+"""The executions table is the queue: who is next, heartbeat, adopt, and what the clock ends.
 
-A claim is a lease with an epoch; whoever lost the lease can't write any more. Times are the database's. A lost worker's
-execution is first offered for adoption and ends as `runner_lost` only when nobody took it for two minutes.
+Within a flow the oldest comes first; between flows the next slot goes to the one with the fewest running, then to the
+one that was served longest ago. A claim is a lease with an epoch; whoever lost the lease can't write any more. Times
+are the database's. A lost worker's execution is first offered for adoption and ends as `runner_lost` only when nobody
+took it for two minutes. Nothing leaves the queue but by a claim or somebody's wish.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from control import events
-from control.executions.lifecycle import WORK, Lifecycle, intend
-from control.executions.states import Cause, Stored
+from control.executions.lifecycle import Lifecycle, claimed, intend
+from control.executions.states import Cause
 from control.identity import sessions
-from control.tables import accounts, executions
+from control.tables import accounts, executions, flows
 from kit.db import Tx
 
 LEASE = timedelta(seconds=30)
 HEARTBEAT_S = 10.0
 UNADOPTED = timedelta(seconds=120)
 """How long after its lease a lost execution may still be adopted; its session lives as long."""
-CANDIDATES = 200
+NEVER = datetime.min.replace(tzinfo=UTC)
+SWEPT = 500
+"""Executions that one sweep ends."""
+
+# words, not parameters: only so can a database tell that the index of just these rows is enough
+PENDING = executions.c.state == sa.literal_column("'PENDING'")
+RUNNING = executions.c.state == sa.literal_column("'RUNNING'")
+WANTED = executions.c.stop_intent.is_(None)
+_NOW = sa.bindparam("now", type_=executions.c.not_before.type)
+_READY = PENDING & WANTED & (executions.c.not_before.is_(None) | (executions.c.not_before <= _NOW))
+
+_OLDEST = (
+    sa.select(executions.c.id)
+    .where(_READY, executions.c.account_id == flows.c.account_id, executions.c.flow_id == flows.c.id)
+    .order_by(executions.c.created_at, executions.c.id)
+    .limit(1)
+    .correlate(flows)
+    .scalar_subquery()
+)
+_ACCOUNTS_FLOWS = flows.c.account_id == sa.bindparam("account")
+_OLDEST_OF_EACH = sa.select(flows.c.served_at, _OLDEST.label("head")).where(_ACCOUNTS_FLOWS)
+"""The oldest execution of each flow that may start, one seek a flow: its cost knows neither how many wait nor how many
+are over."""
+_HEADS = sa.select(executions.c.id, executions.c.flow_id, executions.c.concurrency, executions.c.created_at).where(
+    executions.c.id.in_(sa.bindparam("heads", expanding=True))
+)
+_BUSY = (
+    sa.select(executions.c.flow_id, sa.func.count().label("running"))
+    .where(RUNNING, executions.c.account_id == sa.bindparam("account"))
+    .group_by(executions.c.flow_id)
+)
+_ANYTHING = (
+    sa.select(executions.c.id)
+    .where(PENDING, executions.c.account_id == accounts.c.id)
+    .limit(1)
+    .correlate(accounts)
+    .exists()
+)
+_LAST = sa.select(sa.func.max(flows.c.served_at)).where(flows.c.account_id == accounts.c.id).scalar_subquery()
+_ACCOUNTS = sa.select(accounts.c.id).where(_ANYTHING).order_by(_LAST.asc().nulls_first(), accounts.c.id)
 
 
 def claim(tx: Tx, owner: str) -> Row[Any] | None:
-    """The oldest PENDING execution that has a free slot in its account and its flow, or None."""
-    waiting = sa.select(executions.c.account_id).where(executions.c.state == Stored.PENDING)
-    for account_id in tx.execute(waiting.distinct()).scalars().all():
+    """The execution whose turn it is, RUNNING from now on, or None when none has a free slot."""
+    for account_id in tx.execute(_ACCOUNTS).scalars().all():
         if row := _claim_of(tx, account_id, owner):
             return row
     return None
 
 
 def _claim_of(tx: Tx, account_id: str, owner: str) -> Row[Any] | None:
+    """The account's row is taken first: until we are done nobody else counts its slots."""
     lock = sa.update(accounts).where(accounts.c.id == account_id).values(slots=accounts.c.slots)
     slots = tx.execute(lock.returning(accounts.c.slots)).scalar_one()
-    mine = executions.c.account_id == account_id
-    running = sa.select(executions.c.flow_id).where(mine, executions.c.state == Stored.RUNNING)
-    busy = Counter(tx.execute(running).scalars())
+    now, mine = tx.now(), {"account": account_id}
+    busy = Counter({row.flow_id: row.running for row in tx.execute(_BUSY, mine)})
     if slots is not None and busy.total() >= slots:
         return None
-    pending = sa.select(executions.c.id, executions.c.flow_id, executions.c.concurrency).where(
-        mine, executions.c.state == Stored.PENDING, executions.c.stop_intent.is_(None)
-    )
-    for row in tx.execute(pending.order_by(executions.c.created_at, executions.c.id).limit(CANDIDATES)).all():
-        if busy[row.flow_id] < row.concurrency:
-            return _take(tx, row.id, owner)
+    for head in _turns(tx, account_id, now, busy):
+        if row := claimed(tx, head.id, owner=owner, until=now + LEASE):
+            tx.execute(sa.update(flows).where(flows.c.id == head.flow_id).values(served_at=now))
+            return row
     return None
 
 
-def _take(tx: Tx, execution_id: str, owner: str) -> Row[Any] | None:
-    now = tx.now()
-    pending = (executions.c.id == execution_id) & (executions.c.state == Stored.PENDING)
-    lease = {"lease_owner": owner, "lease_until": now + LEASE, "epoch": executions.c.epoch + 1}
-    taken = sa.update(executions).where(pending).values(state=Stored.RUNNING.value, claimed_at=now, **lease)
-    row = tx.execute(taken.returning(executions)).first()
-    if row:
-        events.append(tx, row.account_id, row.id, "execution.claimed", owner=owner, epoch=row.epoch)
-        tx.wake(WORK)
-    return row
+def _turns(tx: Tx, account_id: str, now: datetime, busy: Counter[str]) -> list[Row[Any]]:
+    """The head of each flow that has a free slot: the fewest running first, then who was served longest ago."""
+    found = tx.execute(_OLDEST_OF_EACH, {"account": account_id, "now": now}).all()
+    served = {row.head: row.served_at for row in found if row.head is not None}
+    heads = tx.execute(_HEADS, {"heads": list(served)}).all()
+    free = [head for head in heads if busy[head.flow_id] < head.concurrency]
+    return sorted(free, key=lambda head: (busy[head.flow_id], served[head.id] or NEVER, head.created_at, head.id))
 
 
 def heartbeat(tx: Tx, execution_id: str, owner: str, epoch: int) -> Row[Any] | None:
     """Renew a lease and with it the session; the row as it is, or None when the lease is somebody else's."""
     until = tx.now() + LEASE
     mine = (executions.c.id == execution_id) & (executions.c.epoch == epoch) & (executions.c.lease_owner == owner)
-    mine &= executions.c.state == Stored.RUNNING
-    row = tx.execute(sa.update(executions).where(mine).values(lease_until=until).returning(executions)).first()
+    row = tx.execute(sa.update(executions).where(mine, RUNNING).values(lease_until=until).returning(executions)).first()
     if row and row.session_id:
         sessions.extend(tx, row.session_id, until + UNADOPTED)
     return row
 
 
+def held(tx: Tx, execution_id: str, epoch: int) -> bool:
+    """Is this still the newest epoch? Nobody adopts before the unit that asks is over."""
+    mine = (executions.c.id == execution_id) & (executions.c.epoch == epoch)
+    return tx.one(sa.select(executions.c.id).where(mine).with_for_update(read=True)) is not None
+
+
 def adopt(tx: Tx, owner: str, engines: Sequence[str]) -> Row[Any] | None:
     """Take over one execution whose lease ran out and whose engine this worker reaches, with the next epoch."""
     now = tx.now()
-    lost = (executions.c.state == Stored.RUNNING) & (executions.c.lease_until < now)
+    lost = RUNNING & (executions.c.lease_until < now)
     lost &= executions.c.engine.in_(engines) | executions.c.engine.is_(None)
     found = tx.one(sa.select(executions.c.id, executions.c.epoch).where(lost).limit(1))
     if found is None:
@@ -96,19 +136,19 @@ def release(tx: Tx, owner: str) -> int:
 
     `owner` may end in `%`: all workers of one instance.
     """
-    mine = executions.c.lease_owner.like(owner) & (executions.c.state == Stored.RUNNING)
+    mine = executions.c.lease_owner.like(owner) & RUNNING
     return tx.execute(sa.update(executions).where(mine).values(lease_until=tx.now())).rowcount
 
 
 def sweep(tx: Tx, lifecycle: Lifecycle) -> int:
     """End what nobody holds: stop intents of PENDING rows, and RUNNING rows that stayed unadopted. Returns how many."""
     now = tx.now()
-    cancelled = sa.select(executions).where(executions.c.state == Stored.PENDING, executions.c.stop_intent.is_not(None))
+    unwanted = sa.select(executions).where(PENDING, executions.c.stop_intent.is_not(None))
     ended = 0
-    for row in tx.execute(cancelled.limit(100)).all():
+    for row in tx.execute(unwanted.order_by(executions.c.created_at).limit(SWEPT)).all():
         ended += lifecycle.end(tx, row.id, Cause(row.stop_intent), message="Cancelled before it began.")
-    lost = sa.select(executions).where(executions.c.state == Stored.RUNNING, executions.c.lease_until < now - UNADOPTED)
-    for row in tx.execute(lost.limit(100)).all():
+    lost = sa.select(executions).where(RUNNING, executions.c.lease_until < now - UNADOPTED)
+    for row in tx.execute(lost.limit(SWEPT).with_for_update(skip_locked=True)).all():  # who renews it now is not lost
         ended += lifecycle.end(
             tx,
             row.id,
@@ -123,12 +163,16 @@ def sweep(tx: Tx, lifecycle: Lifecycle) -> int:
 def overdue(tx: Tx) -> int:
     """Set the stop intent of RUNNING executions whose active time or wall time is over. Returns how many."""
     now = tx.now()
-    running = sa.select(executions).where(executions.c.state == Stored.RUNNING, executions.c.stop_intent.is_(None))
-    late = 0
-    for row in tx.execute(running.limit(500)).all():
+    return sum(intend(tx, row.account_id, row.id, Cause.TIMEOUT, by="clock") for row in _late(tx, now))
+
+
+_TIMES = ("id", "account_id", "claimed_at", "ended_at", "waiting_since", "waited_ms", "timeout_s", "wall_s")
+
+
+def _late(tx: Tx, now: datetime) -> Iterator[Row[Any]]:
+    for row in tx.execute(sa.select(*(executions.c[name] for name in _TIMES)).where(RUNNING, WANTED)).all():
         if active(row, now) >= row.timeout_s or (now - row.claimed_at).total_seconds() >= row.wall_s:
-            late += intend(tx, row.account_id, row.id, Cause.TIMEOUT, by="clock")
-    return late
+            yield row
 
 
 def active(row: Row[Any], now: datetime) -> float:

@@ -23,7 +23,7 @@ from control.approvals.notices import Notice
 from control.events import Event
 from control.executions import lifecycle, toolcalls
 from control.executions.states import Cause, Stored
-from control.flows import catalog
+from control.flows import catalog, source
 from control.identity.accounts import DEFAULT
 from control.tables import executions
 from kit import webhooks
@@ -101,9 +101,9 @@ class Demo:
         show.out.print()
 
     async def _prepare(self, running: Plane) -> None:
-        source = (EXAMPLES / "flows" / "process-payment.yaml").read_text()
+        written = source.read((EXAMPLES / "flows" / "process-payment.yaml").read_text())
         house = running.house
-        await house.db.write(lambda tx: catalog.apply(tx, DEFAULT, source, sealer=house.sealer, by="demo"))
+        await house.db.write(lambda tx: catalog.apply(tx, DEFAULT, written, sealer=house.sealer, by="demo"))
         await house.db.write(lambda tx: _give_up(tx, running))  # a demo that was broken off holds the flow's one slot
 
     # live lines ---------------------------------------------------------------------------------------------------

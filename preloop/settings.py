@@ -28,8 +28,8 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from control.approvals import rules
 from control.approvals.directory import Approver, Directory
-from control.flows.catalog import Known
-from control.flows.flow import mebibytes, seconds
+from control.flows.quantities import mebibytes, seconds
+from control.flows.review import Known
 from control.identity.plans import PRESETS, Plan
 from gateway.settings import BudgetSettings, ModelAlias, different
 from kit.errors import Invalid

@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from control.approvals.desk import Desk
-from control.flows.catalog import Known
+from control.flows.review import Known
 from kit import asgi
 from kit.bus import Bus
 from kit.db import Database

@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from control.executions import intake
-from control.flows import catalog
+from control.flows import catalog, source
 from control.flows.flow import Flow, loads
 from control.identity.principals import Person, Role
 from control.tables import flows as stored
@@ -57,10 +57,12 @@ async def put_flow(request: Request, person: Person) -> shapes.Applied:
     """Apply a flow file, YAML or JSON; `If-Match: "3"` applies it only onto version 3."""
     given, name = parts(request), request.path_params["name"]
     try:
-        source = (await request.body()).decode()
+        text = (await request.body()).decode()
     except UnicodeDecodeError as error:
         raise Invalid("flow_invalid", "The flow file is not UTF-8.", "Save it as UTF-8.") from error
-    flow = catalog.check(source, given.known)
+    written = source.read(text)
+    given.known.check(written)
+    flow = written.flow
     if flow.name != name:
         raise Invalid(
             "flow_invalid", f"The file is of flow {flow.name!r}, the address of {name!r}.", "Use the file's own name."
@@ -70,7 +72,7 @@ async def put_flow(request: Request, person: Person) -> shapes.Applied:
     def apply(tx: Tx) -> tuple[str, int, bool]:
         if expected and (now := str(catalog.find(tx, person.account_id, name)[0].version)) != expected:
             raise Conflict("flow_changed", f"The flow is at version {now}, not {expected}.", "Read it again.")
-        return catalog.apply(tx, person.account_id, source, sealer=given.sealer, by=person.email)
+        return catalog.apply(tx, person.account_id, written, sealer=given.sealer, by=person.email)
 
     applied = await given.db.write(apply)
     return shapes.Applied(name=applied[0], version=applied[1], changed=applied[2])

@@ -7,7 +7,7 @@ from typing import Protocol, cast
 from starlette.requests import HTTPConnection
 
 from control.approvals.desk import Desk
-from control.flows.catalog import Known
+from control.flows.review import Known
 from control.identity.accounts import DEFAULT
 from kit.bus import Bus
 from kit.clock import Clock

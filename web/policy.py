@@ -14,7 +14,7 @@ from control.approvals import replay, rules
 from control.approvals.policy import is_undecided
 from control.approvals.replay import Past, Ruling
 from control.executions.toolcalls import Status
-from control.flows import catalog
+from control.flows import catalog, source
 from control.identity.principals import Person
 from control.tables import approvals, tool_calls
 from kit import canonical
@@ -123,7 +123,9 @@ async def explain_policy(request: Request, person: Person) -> Explanation:
 
 async def replay_policy(request: Request, person: Person) -> Replayed:
     given, asked = parts(request), await inputs.body(request, FlowFile)
-    flow = catalog.check(asked.source, given.known)
+    written = source.read(asked.source)
+    given.known.check(written)
+    flow = written.flow
     rows = {row.id: row for row in await _calls(given.db, person.account_id, flow.name, asked.limit)}
     past = [_past(row) for row in rows.values()]
     found = replay.replay(flow.charter().tools, past, rules.evaluate)

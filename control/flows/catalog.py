@@ -2,69 +2,24 @@
 
 import base64
 import secrets as random
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from control import events
-from control.flows import template
-from control.flows.flow import Flow, dumps, loads, parse
+from control.flows.flow import Flow, loads
+from control.flows.source import Written
 from control.tables import flow_versions, flows
 from kit.db import Database, Tx
-from kit.errors import Invalid, Missing
+from kit.errors import Missing
 from kit.ids import new_id
 from kit.secrets import Sealer
 
 
-class Known:
-    """What a flow may name and say: checked when it is saved, so that a typo isn't found in the middle of a run.
-
-    `rule` refuses an expression that can't be read; rules live above flows, so it is handed in.
-    """
-
-    def __init__(
-        self,
-        *,
-        models: Sequence[str],
-        servers: Sequence[str],
-        groups: Sequence[str],
-        rule: Callable[[str], None] = lambda expression: None,
-    ) -> None:
-        self._named = {"model": set(models), "server": set(servers), "group": set(groups)}
-        self._rule = rule
-
-    def check(self, flow: Flow) -> None:
-        self._one("model", flow.agent.model)
-        for tool in flow.tools:
-            if "*" not in tool.server:
-                self._one("server", tool.server)
-            if tool.approval:
-                self._one("group", tool.approval.group)
-                if tool.approval.escalate:
-                    self._one("group", tool.approval.escalate)
-            for expression in (tool.deny, tool.approval and tool.approval.when):
-                if expression:
-                    self._rule(expression)
-
-    def _one(self, kind: str, name: str) -> None:
-        if name not in self._named[kind]:
-            known = ", ".join(sorted(self._named[kind])) or "none"
-            raise Invalid("flow_invalid", f"The {kind} {name!r} is not in preloop.toml.", f"Known: {known}.")
-
-
-def check(source: str, known: Known) -> Flow:
-    """Read a flow file and everything it names."""
-    flow = parse(source)
-    known.check(flow)
-    template.names(flow.prompt)
-    return flow
-
-
-def apply(tx: Tx, account_id: str, source: str, *, sealer: Sealer, by: str) -> tuple[str, int, bool]:
+def apply(tx: Tx, account_id: str, written: Written, *, sealer: Sealer, by: str) -> tuple[str, int, bool]:
     """Store a checked file as the newest version: (name, version, changed). The same content again changes nothing."""
-    flow, body, now = parse(source), dumps(source), tx.now()
+    flow, body, now = written.flow, written.stored, tx.now()
     row = tx.one(_named(account_id, flow.name))
     if row is not None:
         newest = sa.select(flow_versions.c.body).where(

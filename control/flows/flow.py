@@ -1,7 +1,7 @@
-"""A flow file: what starts it, who works, with which tools, models and limits. Pure; reading is strict.
+"""A flow file: what starts it, who works, with which tools, models and limits. Pure.
 
-Unknown keys are errors that name their line. A known key whose behaviour isn't built yet is refused as
-`not_supported_yet`: `UNSUPPORTED` is the whole list.
+Each key's docstring is its description in `/api/flow.schema.json`. Reading and writing files is next door in `source`.
+A known key whose behaviour isn't built yet is refused as `not_supported_yet`: `UNSUPPORTED` is the whole list.
 """
 
 import json
@@ -9,75 +9,48 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from control.flows.quantities import Bytes, Nano, Pause, Seconds, mebibytes, seconds, usually
+from control.flows.triggers import Trigger
 from control.identity.charter import Charter, Confirm, Gate, Justification, OnDecline, OnToolError, ToolGrant
-from kit import canonical
-from kit.errors import Invalid
 
-NANO = 1_000_000_000
 _SLOT = re.compile(r"\{\{\s*args\.[^\s{}]+\s*\}\}")
-_DURATION = re.compile(r"(\d+)(s|m|h|d)")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def seconds(text: str | int) -> int:
-    """'10m' → 600; a bare number is seconds."""
-    if isinstance(text, int) and not isinstance(text, bool):
-        return text
-    found = _DURATION.fullmatch(str(text))
-    if not found:
-        raise ValueError(f"{text!r} is not a duration; write 90s, 10m, 2h or 1d")
-    return int(found[1]) * _UNITS[found[2]]
-
-
-def mebibytes(text: str | int) -> int:
-    """'2g' → bytes."""
-    found = re.fullmatch(r"(\d+)(m|g)", str(text))
-    if not found:
-        raise ValueError(f"{text!r} is not a size; write 512m or 2g")
-    return int(found[1]) << (20 if found[2] == "m" else 30)
-
-
-def dollars(text: object) -> int:
-    """'2.00' → nano-dollars. A float would not be exact, so only text is taken."""
-    if not isinstance(text, str) or not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text):
-        raise ValueError(f'{text!r} is not an amount; write it in quotes: "2.00"')
-    whole, _, part = text.partition(".")
-    return int(whole) * NANO + int(part.ljust(9, "0"))
-
-
-Seconds = Annotated[int, BeforeValidator(seconds), Field(gt=0)]
-Bytes = Annotated[int, BeforeValidator(mebibytes), Field(gt=0)]
-Nano = Annotated[int, BeforeValidator(dollars), Field(ge=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Agent(Strict):
     runtime: Literal["codex", "gemini", "opencode", "claude", "command", "scripted"]
+    """Which agent works."""
     model: str = "default"
+    """An alias of preloop.toml's [models]."""
     gateway: bool | Literal["prefer"] = True
-
-
-class Trigger(Strict):
-    type: Literal["webhook", "github", "gitlab", "schedule", "manual"]
+    """Do its model calls go through the gateway?"""
 
 
 class Approval(Strict):
     group: str
+    """Who is asked: a group of preloop.toml."""
     when: str | None = None
-    timeout: Seconds = 600
+    """CEL over the call; without it every call is asked about, false runs without asking, one that errs asks."""
+    timeout: Seconds = usually(seconds, "10m")
+    """How long people have; then it counts as declined."""
     quorum: int = Field(default=1, ge=1, le=20)
+    """How many must say yes."""
     escalate: str | None = None
+    """A group that is asked too when three quarters of the time are over."""
     four_eyes: bool = False
+    """Whoever started the run can't be the only vote."""
     confirm: Confirm = "press"
+    """`typed`: approvers write what they agree to."""
     sign_in: bool = False
+    """A link can look, not decide."""
     summary: str | None = Field(default=None, min_length=1, max_length=300)
+    """The request in a sentence, with {{args.name}} in it."""
 
     @field_validator("summary")
     @classmethod
@@ -89,50 +62,76 @@ class Approval(Strict):
 
 class Tool(Strict):
     server: str
+    """A tool server of preloop.toml; `*` is all of them, `pay*` those that begin so."""
     tool: str
+    """As the server names it; `*` works here too. All entries that fit a call apply, strictest wins."""
     approval: Approval | None = None
+    """Whose yes a call needs."""
     justification: Justification = "none"
+    """Does the agent say why it calls?"""
     deny: str | None = None
+    """CEL over the call; true refuses it, one that errs refuses it too."""
 
 
 class Limits(Strict):
-    timeout: Seconds = 1800
-    wall: Seconds = 86400
+    timeout: Seconds = usually(seconds, "30m")
+    """The agent's active time; the account's plan has a maximum. Waiting for people is not in it."""
+    wall: Seconds = usually(seconds, "24h")
+    """From the claim to the end, waiting for people included, the queue not."""
     concurrency: int = Field(default=1, ge=1, le=1000)
+    """Executions of this flow at a time; the others wait in the queue."""
     budget_usd: Nano | None = None
-    max_log_mb: int = Field(default=50, ge=1)
+    """What the models of one execution may cost."""
+    max_log_mb: int = Field(default=50, ge=1, le=100_000)
+    """How much log of one execution is kept."""
 
 
 class Retries(Strict):
     attempts: int = Field(default=0, ge=0, le=10)
+    """How often a run that failed is started again by itself."""
     on: tuple[str, ...] = ()
+    """The causes it is done for."""
     after_tools: bool = False
+    """Also when a tool that writes was called already?"""
 
 
 class Resources(Strict):
-    memory: Bytes = 2 << 30
-    cpus: float = Field(default=1.0, gt=0)
-    pids: int = Field(default=256, ge=16)
+    memory: Bytes = usually(mebibytes, "2g")
+    cpus: float = Field(default=1.0, gt=0, le=1024)
+    pids: int = Field(default=256, ge=16, le=1_000_000)
+    """Processes and threads."""
 
 
 class Flow(Strict):
     version: Literal[1]
+    """Of this file format."""
     name: Name
+    """Small letters, digits and hyphens; its address."""
     description: str = ""
     agent: Agent
-    triggers: tuple[Trigger, ...] = (Trigger(type="manual"),)
+    triggers: tuple[Trigger, ...] = Field(default_factory=lambda: (Trigger(type="manual"),))
+    """What starts it; without any, people by hand."""
     prompt: str
+    """What the agent is told, with {{trigger_event.payload.…}} in it."""
     tools: tuple[Tool, ...] = ()
-    limits: Limits = Limits()
-    retries: Retries = Retries()
+    """The tools it may call, and nothing else."""
+    limits: Limits = Field(default_factory=Limits)
+    retries: Retries = Field(default_factory=Retries)
     on_decline: OnDecline = "fail"
+    """A refused approval ends the run, or the agent reads the refusal and goes on."""
     on_tool_error: OnToolError = "report"
+    """`report`: the run fails when a tool's last call failed; `fail`: at the first; `ignore`: the agent's verdict."""
     on_undefined: Literal["render", "fail"] = "render"
+    """A variable that the event does not have becomes `undefined`, or the event is refused."""
     egress: tuple[str, ...] | Literal["open"] = ()
+    """Hosts that the container may reach."""
     init: tuple[str, ...] = ()
-    resources: Resources = Resources()
-    post_exec_sleep: Annotated[int, BeforeValidator(seconds), Field(ge=0, le=3600)] = 0
-    result_schema: dict[str, Any] = {}
+    """Shell lines before the agent; nothing is filled into them."""
+    resources: Resources = Field(default_factory=Resources)
+    post_exec_sleep: Pause = 0
+    """Keep the container after the agent ended, to look into it."""
+    result_schema: dict[str, Any] = Field(default_factory=dict)
+    """JSON Schema of the result."""
 
     def charter(self) -> Charter:
         """What a session of this flow may do."""
@@ -162,40 +161,12 @@ class Flow(Strict):
 UNSUPPORTED: tuple[tuple[str, Callable[[Flow], bool]], ...] = (
     ("agent.runtime", lambda f: f.agent.runtime not in ("codex", "scripted")),
     ("agent.gateway", lambda f: f.agent.gateway is not True),
-    ("triggers.type", lambda f: any(t.type not in ("webhook", "manual") for t in f.triggers)),
     ("limits.max_log_mb", lambda f: f.limits.max_log_mb != 50),
     ("retries", lambda f: f.retries != Retries()),
     ("egress", lambda f: bool(f.egress)),
     ("result_schema", lambda f: bool(f.result_schema)),
 )
 """Known keys whose behaviour is not built yet, each with the test that finds them used."""
-
-
-def parse(text: str) -> Flow:
-    """A flow from YAML (JSON is YAML too). Errors name the line and the key."""
-    try:
-        node = yaml.compose(text, Loader=yaml.CSafeLoader)
-        body = yaml.load(text, Loader=yaml.CSafeLoader)
-    except yaml.YAMLError as error:
-        raise Invalid("flow_invalid", f"The flow file is not YAML: {error}.", "Check indents and quotes.") from error
-    if not isinstance(body, dict):
-        raise Invalid("flow_invalid", "The flow file is empty or not a mapping.", "It begins with `version: 1`.")
-    try:
-        flow = Flow.model_validate(body)
-    except ValidationError as error:
-        raise _explain(error, node) from error
-    for key, used in UNSUPPORTED:
-        if used(flow):
-            where = f"line {_line(node, tuple(key.split('.')))}, {key}"
-            raise Invalid("not_supported_yet", f"{where}: this is known but not built yet.", "Leave it out for now.")
-    return flow
-
-
-def dumps(source: str) -> str:
-    """What is stored of a flow: the file's own values as canonical JSON, so that it can be exported as it was
-    written."""
-    parse(source)
-    return canonical.dumps(yaml.load(source, Loader=yaml.CSafeLoader))
 
 
 def loads(stored: str) -> Flow:
@@ -216,29 +187,3 @@ def _gate(approval: Approval | None) -> Gate | None:
         sign_in=approval.sign_in,
         summary=approval.summary,
     )
-
-
-def _explain(error: ValidationError, node: yaml.Node | None) -> Invalid:
-    first = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
-    path = tuple(part for part in first["loc"] if not str(part).startswith(("literal[", "function-")))
-    key = ".".join(str(part) for part in path)
-    known = "an unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
-    more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return Invalid(
-        "flow_invalid", f"line {_line(node, path)}, {key}: {known}{more}.", "`preloop flows export` shows a whole file."
-    )
-
-
-def _line(node: yaml.Node | None, path: tuple[str | int, ...]) -> int:
-    """The line of the deepest node on a path that the file has, counted from 1."""
-    line = node.start_mark.line + 1 if node else 1
-    for part in path:
-        if isinstance(node, yaml.MappingNode):
-            pair = next(((k, v) for k, v in node.value if k.value == part), None)
-            if pair is None:
-                return line
-            line, node = pair[0].start_mark.line + 1, pair[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-    return line

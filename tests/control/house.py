@@ -18,7 +18,7 @@ from control.executions import intake, queue, toolcalls
 from control.executions.lifecycle import Lifecycle
 from control.executions.states import Cause
 from control.executions.toolcalls import Call
-from control.flows import catalog
+from control.flows import catalog, source
 from control.identity import accounts, sessions
 from control.identity.charter import Charter, Gate, ToolGrant
 from control.identity.principals import Principal, Role
@@ -83,8 +83,9 @@ class House:
         await house.apply(flow)
         return house
 
-    async def apply(self, source: str) -> None:
-        await self.db.write(lambda tx: catalog.apply(tx, ACCOUNT, source, sealer=self.sealer, by="test"))
+    async def apply(self, flow: str) -> None:
+        written = source.read(flow)
+        await self.db.write(lambda tx: catalog.apply(tx, ACCOUNT, written, sealer=self.sealer, by="test"))
 
     async def start(self, flow: str = "process-payment", **more: Any) -> str:
         given = {"trigger": "manual", "by": "test"} | more

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from control.approvals import confirming, policy
-from control.flows import flow as flows
+from control.flows import source as flows
 from control.identity.charter import Gate, ToolGrant
 from kit.errors import Invalid
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from control.approvals import policy, rules
-from control.flows import flow
+from control.flows import source
 from tests.house.plan import ROOT
 
 SOURCE = (ROOT / "examples" / "flows" / "process-payment.yaml").read_text()
@@ -24,5 +24,5 @@ SOURCE = (ROOT / "examples" / "flows" / "process-payment.yaml").read_text()
 def test_a_payment_without_a_currency_is_in_the_tool_s_own_and_others_are_refused(
     args: dict[str, Any], verdict: type
 ) -> None:
-    grants = policy.matching(flow.parse(SOURCE).charter().tools, "payments", "pay")
+    grants = policy.matching(source.parse(SOURCE).charter().tools, "payments", "pay")
     assert isinstance(policy.decide(grants, {"args": args}, rules.evaluate), verdict)

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from control import events
 from control.executions import toolcalls
-from control.flows import catalog
+from control.flows import source
+from control.flows.review import Known
 from control.identity.charter import Gate, ToolGrant
 from control.tables import outbox
 from kit.errors import Fault, Invalid, Refused
@@ -82,13 +83,16 @@ tools:
 
 
 def test_a_flow_file_names_the_next_group_and_four_eyes_and_a_group_nobody_knows_is_refused() -> None:
-    def known(*groups: str) -> catalog.Known:
-        return catalog.Known(models=["default"], servers=["payments"], groups=groups)
+    written = source.read(FLOW_KEYS)
 
-    gate = catalog.check(FLOW_KEYS, known("finance", "directors")).charter().tools[0].approval
+    def known(*groups: str) -> Known:
+        return Known(models=["default"], servers=["payments"], groups=groups)
+
+    known("finance", "directors").check(written)
+    gate = written.flow.charter().tools[0].approval
     assert gate == Gate(group="finance", escalate="directors", four_eyes=True)
     with pytest.raises(Invalid, match="directors"):
-        catalog.check(FLOW_KEYS, known("finance"))
+        known("finance").check(written)
 
 
 # changed arguments ----------------------------------------------------------------------------------------------------

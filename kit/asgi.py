@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from kit.errors import Fault, Invalid, Refused
+from kit.errors import Fault, Invalid, Refused, Throttled
 from kit.ids import new_id
 from kit.observe import log
 
@@ -51,7 +51,9 @@ def problem(fault: Fault, request_id: str = "") -> Response:
     body |= {"detail": fault.message, "code": fault.code, "hint": fault.hint}
     if fault.status >= 500 and request_id:
         body["request_id"] = request_id
-    headers = {"www-authenticate": "Bearer"} if fault.status == 401 else None
+    headers = {"www-authenticate": "Bearer"} if fault.status == 401 else {}
+    if isinstance(fault, Throttled):
+        headers["retry-after"] = str(fault.retry_after_s)
     return JSONResponse(body, fault.status, headers, media_type="application/problem+json")
 
 

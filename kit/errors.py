@@ -6,6 +6,7 @@
     ├── Invalid                         the input is wrong                            422, exit 2
     ├── Conflict                        somebody else was first, or it is final       409, exit 1
     ├── Unauthorized                    who are you                                   401, exit 3
+    ├── Throttled                       more than is taken now, try again             429, exit 3
     ├── Unavailable                     a part we need does not answer, try again     503, exit 4
     └── Unsuitable                      this machine can't run it                     500, exit 5
 
@@ -58,6 +59,17 @@ class Unauthorized(Fault):
 
     status = 401
     exit_code = 3
+
+
+class Throttled(Fault):
+    """That is more than is taken now."""
+
+    status = 429
+    exit_code = 3
+
+    def __init__(self, code: str, message: str = "", hint: str = "", *, retry_after_s: int = 60) -> None:
+        super().__init__(code, message, hint)
+        self.retry_after_s = retry_after_s
 
 
 class Unavailable(Fault):

@@ -19,7 +19,11 @@ class Pace:
 
     def spent(self, key: str) -> bool:
         """Is there nothing left for this key now?"""
-        return self._full_at.get(key, 0.0) - self._now() > (self._burst - 1) * self._every_s
+        return self.wait_s(key) > 0
+
+    def wait_s(self, key: str) -> float:
+        """Seconds until there is one again; 0 when there is."""
+        return max(0.0, self._full_at.get(key, 0.0) - self._now() - (self._burst - 1) * self._every_s)
 
     def take(self, key: str) -> bool:
         """Use one; False when there is none."""

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import httpx
 
-from kit.errors import Conflict, Fault, Invalid, Missing, Refused, Unauthorized, Unavailable
+from kit.errors import Conflict, Fault, Invalid, Missing, Refused, Throttled, Unauthorized, Unavailable
 from preloop.settings import ClientSettings
 
 _KINDS: dict[int, type[Fault]] = {
@@ -20,6 +20,7 @@ _KINDS: dict[int, type[Fault]] = {
     409: Conflict,
     413: Invalid,
     422: Invalid,
+    429: Throttled,
     501: Invalid,
     502: Unavailable,
     503: Unavailable,

@@ -1,11 +1,14 @@
 """An event in, an execution out. A delivery that comes again while its execution lives makes no second one."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Row
 
 from control import events
 from control.executions.lifecycle import LISTED, WORK
@@ -15,7 +18,7 @@ from control.flows.flow import Flow
 from control.tables import deliveries, executions
 from kit import canonical
 from kit.db import Tx
-from kit.errors import Invalid, Missing
+from kit.errors import Conflict, Invalid, Missing, Throttled
 from kit.ids import new_id
 
 REMEMBERED = timedelta(minutes=10)
@@ -38,32 +41,68 @@ def start(
     *,
     trigger: str,
     by: str,
+    about: Mapping[str, Any] = MappingProxyType({}),
     delivery_id: str | None = None,
     source_url: str | None = None,
-    reruns: str | None = None,
+    most_pending: int | None = None,
 ) -> Started:
-    """Make a PENDING execution of the flow's newest version for an event."""
+    """Make a PENDING execution of the flow's newest version for an event.
+
+    `about` is what is known of the event beside its payload. Throttled when `most_pending` of this trigger wait.
+    """
     row, flow = catalog.find(tx, account_id, flow_name)
     if trigger == "webhook" and not flow.starts_by("webhook"):
         raise Invalid(
             "trigger_missing", f"The flow {flow_name!r} has no webhook trigger.", "Add {type: webhook} to its triggers."
         )
+    event = {**about, "type": trigger, "payload": payload}
+    origin = {"trigger_type": trigger, "source_url": source_url}
+    return _make(tx, row, flow, event, origin, by=by, delivery_id=delivery_id, most_pending=most_pending)
+
+
+def _make(
+    tx: Tx,
+    row: Row[Any],
+    flow: Flow,
+    event: dict[str, Any],
+    origin: dict[str, str | None],
+    *,
+    by: str,
+    delivery_id: str | None = None,
+    most_pending: int | None = None,
+) -> Started:
     execution_id = new_id("exe")
     if delivery_id is not None:
-        before = _deliver(tx, account_id, row.id, delivery_id, execution_id)
-        if before is not None:
-            return Started(execution_id=before, repeated=True)
-    event = {"type": trigger, "payload": payload}
+        same, before = _deliver(tx, row.account_id, row.id, delivery_id, execution_id)
+        if same is not None:
+            return Started(execution_id=same, repeated=True)
+        origin = origin | {"resends": before}
+    trigger = origin["trigger_type"]
+    if most_pending is not None:
+        _check_room(tx, row, trigger, most_pending)
     prompt = _prompt(flow, event)
-    values = {"id": execution_id, "account_id": account_id, "flow_id": row.id, "flow_name": flow.name}
-    values |= {"flow_version": row.version, "state": Stored.PENDING.value, "trigger_type": trigger}
-    values |= {"trigger_event": canonical.dumps(event), "source_url": source_url, "reruns": reruns}
+    values = {"id": execution_id, "account_id": row.account_id, "flow_id": row.id, "flow_name": flow.name}
+    values |= {"flow_version": row.version, "state": Stored.PENDING.value, "trigger_event": canonical.dumps(event)}
     limits = {"concurrency": flow.limits.concurrency, "timeout_s": flow.limits.timeout, "wall_s": flow.limits.wall}
-    tx.execute(sa.insert(executions).values(values | limits | prompt | {"created_at": tx.now()}))
+    tx.execute(sa.insert(executions).values(values | limits | prompt | origin | {"created_at": tx.now()}))
     data = {"flow": flow.name, "version": row.version, "trigger": trigger, "by": by}
-    events.append(tx, account_id, execution_id, "execution.created", **data)
+    events.append(tx, row.account_id, execution_id, "execution.created", **data)
     tx.wake(WORK)
     return Started(execution_id=execution_id)
+
+
+def _check_room(tx: Tx, row: Row[Any], trigger: str | None, most: int) -> None:
+    """Throttled when so many of this trigger wait already. Senders that come at the same moment may be a few more."""
+    waits = (executions.c.state == Stored.PENDING) & (executions.c.trigger_type == trigger)
+    mine = (executions.c.account_id == row.account_id) & (executions.c.flow_id == row.id)
+    some = sa.select(executions.c.id).where(mine, waits).limit(most).subquery()
+    if tx.execute(sa.select(sa.func.count()).select_from(some)).scalar_one() >= most:
+        raise Throttled(
+            "queue_full",
+            f"{most} executions of the flow {row.name!r} that a {trigger} made are waiting already.",
+            "Send it again later, with the same delivery id. `limits.concurrency` and the plan's slots say how "
+            "many run at once, server.max_pending how many may wait.",
+        )
 
 
 def _prompt(flow: Flow, event: dict[str, Any]) -> dict[str, str]:
@@ -76,30 +115,35 @@ def _prompt(flow: Flow, event: dict[str, Any]) -> dict[str, str]:
     return {"prompt": rendered.text, "unresolved": json.dumps(unresolved)}
 
 
-def rerun(tx: Tx, account_id: str, execution_id: str, *, by: str) -> Started:
-    """A new execution from the event of an old one; the old one stays as it is."""
+def rerun(tx: Tx, account_id: str, execution_id: str, *, by: str, delivery_id: str | None = None) -> Started:
+    """A new execution from the event of an old one, as it was; the old one stays as it is."""
     mine = (executions.c.id == execution_id) & (executions.c.account_id == account_id)
-    row = tx.one(sa.select(executions).where(mine))
-    if row is None:
+    old = tx.one(sa.select(executions).where(mine))
+    if old is None:
         raise Missing("execution_unknown", f"There is no execution {execution_id}.", LISTED)
-    payload = json.loads(row.trigger_event)["payload"]
-    return start(tx, account_id, row.flow_name, payload, trigger="manual", by=by, reruns=execution_id)
+    if old.payload_deleted_at is not None:
+        raise Conflict("payload_deleted", "Its event was deleted: it was older than [retention] keeps it.")
+    row, flow = catalog.find(tx, account_id, old.flow_name)
+    origin = {"trigger_type": old.trigger_type, "source_url": old.source_url, "reruns": old.id}
+    return _make(tx, row, flow, json.loads(old.trigger_event), origin, by=by, delivery_id=delivery_id)
 
 
-def _deliver(tx: Tx, account_id: str, flow_id: str, delivery_id: str, execution_id: str) -> str | None:
-    """Keep a delivery for this execution; the id of the one it made before, if that still counts."""
+def _deliver(
+    tx: Tx, account_id: str, flow_id: str, delivery_id: str, execution_id: str
+) -> tuple[str | None, str | None]:
+    """Keep a delivery for this execution: (the one it made before, when that still counts, the first it made)."""
     key = {"account_id": account_id, "flow_id": flow_id, "delivery_id": delivery_id}
     now = tx.now()
     fresh = tx.insert(deliveries).values(key | {"execution_id": execution_id, "created_at": now})
     if tx.changed(fresh.on_conflict_do_nothing()):
-        return None
+        return None, None
     mine = sa.and_(*(deliveries.c[name] == value for name, value in key.items()))
-    known = tx.execute(sa.select(deliveries.c.execution_id).where(mine)).scalar_one()
-    before = tx.one(sa.select(executions).where(executions.c.id == known))
-    if before and (before.state not in FINAL or before.ended_at > now - REMEMBERED):
-        return str(known)
+    known = tx.execute(sa.select(deliveries.c.execution_id).where(mine).with_for_update()).scalar_one()
+    before = tx.execute(sa.select(executions).where(executions.c.id == known)).one()
+    if before.state not in FINAL or before.ended_at > now - REMEMBERED:
+        return str(known), None
     tx.execute(sa.update(deliveries).where(mine).values(execution_id=execution_id, created_at=now))
-    return None
+    return None, str(before.resends or before.id)
 
 
 def _near(unresolved: tuple[template.Unresolved, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Deliveries of GitHub's webhooks as events. Pure. Fields and headers: docs.github.com/en/webhooks/webhook-events-and-payloads"""
+"""Deliveries of GitHub's webhooks as events. Pure. Fields: docs.github.com/en/webhooks/webhook-events-and-payloads"""
 
 from typing import Any
 

@@ -1,8 +1,8 @@
 """When a cron line fires, in a zone of the IANA database. Pure: it is told what time it is.
 
-Five fields, as in crontab(5). A line with a fixed hour and minute fires once on every day it names, as Debian's cron has
-it: a time that the clocks skip in spring comes right after the gap, one that comes twice in autumn counts the first time.
-Lines with a star in hour or minute follow the time that really passes.
+Five fields, as in crontab(5). A line with a fixed hour and minute fires once on every day it names, as Debian's cron
+has it: a time that the clocks skip in spring comes right after the gap, one that comes twice in autumn counts the first
+time. Lines with a star in hour or minute follow the time that really passes.
 """
 
 from collections.abc import Iterator

@@ -47,7 +47,7 @@ class Trigger(BaseModel):
     events: tuple[Kind, ...] = ()
     """github, gitlab: of which kind; a merge request is a pull_request, a label one put on or taken off either."""
     actions: Words | None = None
-    """github, gitlab: what happened to it; without it what is new: opened, reopened, updated, created, pushed, labeled."""
+    """github, gitlab: what happened to it; without it opened, reopened, updated, created, pushed and labeled."""
     labels: Words | None = None
     """github, gitlab: one of these is on it; for a label event, it is one of these."""
     branches: Words | None = None

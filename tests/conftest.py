@@ -66,6 +66,12 @@ def postgres_database(postgres_cluster: Cluster) -> str:
     return postgres_cluster.make_database(f"test_{uuid.uuid4().hex[:12]}")
 
 
+@pytest.fixture
+def postgres_tables(postgres_cluster: Cluster) -> str:
+    """A database with our tables and no rows, for this test alone."""
+    return postgres_cluster.make_database(f"test_{uuid.uuid4().hex[:12]}", like=postgres_cluster.newest)
+
+
 @pytest.fixture(scope="session")
 async def browser(anyio_backend: str) -> AsyncIterator[Browser]:
     """Debian's Chromium through Playwright's async API; open a context of your own for each test."""

@@ -3,14 +3,21 @@
 PostgreSQL refuses to run as root: then the folder is handed to `postgres` (or `nobody`), and it runs as that user.
 """
 
+import asyncio
 import os
 import pwd
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
+
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from preloop.migrating import migrate
 
 SETTINGS = "-c listen_addresses='' -c fsync=off -c full_page_writes=off -c max_connections=200 -k {folder}"
 
@@ -51,9 +58,25 @@ class Cluster:
     def url(self, database: str = "postgres") -> str:
         return f"postgresql+asyncpg://preloop@/{database}?host={self.folder}"
 
-    def make_database(self, name: str) -> str:
-        self.run("psql", "-h", str(self.folder), "-U", "preloop", "-d", "postgres", "-qc", f'CREATE DATABASE "{name}"')
+    def make_database(self, name: str, like: str = "template1") -> str:
+        statement = f'CREATE DATABASE "{name}" TEMPLATE "{like}"'
+        self.run("psql", "-h", str(self.folder), "-U", "preloop", "-d", "postgres", "-qc", statement)
         return self.url(name)
+
+    @cached_property
+    def newest(self) -> str:
+        """The name of a database with our tables and no rows, to be copied: copying takes a tenth of migrating."""
+        url = self.make_database("newest")
+        with ThreadPoolExecutor(1) as aside:  # whoever asks may have a loop that runs
+            aside.submit(asyncio.run, _migrated(url)).result()
+        return "newest"
+
+
+async def _migrated(url: str) -> None:
+    engine = create_async_engine(url)
+    async with engine.begin() as connection:
+        await connection.run_sync(migrate)
+    await engine.dispose()
 
 
 @contextmanager

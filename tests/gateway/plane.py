@@ -1,9 +1,7 @@
 """A gateway with its two listeners on loopback ports, a database of its own, and sessions to speak with."""
 
-import functools
 import json
 import socket
-import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -34,8 +32,8 @@ from kit.db_postgres import PostgresDatabase
 from kit.db_sqlite import SqliteDatabase
 from kit.tokens import Signer
 from ledger import reports
-from ledger import tables as ledger_tables
 from ledger.limits import budget
+from tests.databases import lay
 
 PAYMENT = "Use the pay tool to send 250.00 USD to contractor@example.com for contract-7."
 PRICES = {"input_usd_per_mtok": "2.50", "output_usd_per_mtok": "10.00", "cached_input_usd_per_mtok": "0.25"}
@@ -95,7 +93,7 @@ class Plane:
 
     async def spend(self, session_id: str, *, calls: int = 1) -> reports.Spend:
         """The session's spend once so many of its calls are in the ledger."""
-        with anyio.fail_after(10), self.bus.watch(events.topic(session_id)) as watch:
+        with anyio.fail_after(30), self.bus.watch(events.topic(session_id)) as watch:
             while (spend := await reports.of_session(self.db, DEFAULT, session_id)).calls < calls:
                 await watch.changed(1)
         return spend
@@ -122,22 +120,9 @@ class Plane:
         return [(event.type, event.data) for event in await events.read(self.db, DEFAULT, session_id)]
 
 
-@functools.cache
-def _tables() -> bytes:
-    """A database file with empty tables; made once, since that is what takes the time."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "empty.db"
-        engine = sa.create_engine(f"sqlite:///{path}")
-        control_tables.metadata.create_all(engine)
-        ledger_tables.metadata.create_all(engine)
-        engine.dispose()
-        return path.read_bytes()
-
-
 def prepare(path: Path, signer: Signer) -> None:
     """Tables, the account and the public key."""
-    path.write_bytes(_tables())
-    engine = sa.create_engine(f"sqlite:///{path}")
+    engine = sa.create_engine(f"sqlite:///{lay(path)}")
     now = datetime.now(UTC)
     with engine.begin() as connection:
         connection.execute(sa.insert(accounts).values(id=DEFAULT, name="Default", plan="pro", created_at=now))
@@ -147,11 +132,9 @@ def prepare(path: Path, signer: Signer) -> None:
 
 
 async def prepare_postgres(url: str, signer: Signer) -> None:
-    """The same in an empty database of a PostgreSQL server."""
+    """The same in a database of a PostgreSQL server that has the tables."""
     engine, now = create_async_engine(url), datetime.now(UTC)
     async with engine.begin() as connection:
-        await connection.run_sync(control_tables.metadata.create_all)
-        await connection.run_sync(ledger_tables.metadata.create_all)
         account = {"id": DEFAULT, "name": "Default", "plan": "pro", "created_at": now}
         await connection.execute(sa.insert(accounts).values(account))
         key = {"kid": signer.kid, "account_id": DEFAULT, "public_pem": signer.public_pem, "created_at": now}

@@ -140,7 +140,7 @@ async def test_strict_has_the_intent_in_the_database_before_the_call(tmp_path: P
 async def test_clients_that_race_on_two_processes_never_pass_a_budget(
     request: pytest.FixtureRequest, tmp_path: Path, kind: str
 ) -> None:
-    url = request.getfixturevalue("postgres_database") if kind == "postgres" else None
+    url = request.getfixturevalue("postgres_tables") if kind == "postgres" else None
     outcome = await race(tmp_path, url=url, rounds=5)
     assert outcome.admitted
     assert outcome.refused

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from kit.bus import Bus
 from kit.db import Database
@@ -16,7 +15,7 @@ from kit.db_postgres import PostgresDatabase
 from kit.db_sqlite import SqliteDatabase
 from ledger.book import Entry, Status
 from ledger.prices import Usage
-from ledger.tables import metadata
+from tests.databases import lay
 
 ACCOUNT = "default"
 AT = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
@@ -25,12 +24,12 @@ AT = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 @asynccontextmanager
 async def sqlite(folder: Path) -> AsyncIterator[tuple[Database, Database]]:
     """Two processes' worth of doors to one file."""
-    engine = sa.create_engine(f"sqlite:///{folder / 'ledger.db'}")
-    metadata.create_all(engine)
+    path = lay(folder / "ledger.db")
+    engine = sa.create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA journal_mode=WAL")  # as a first start leaves it: two can't switch it at once
     engine.dispose()
-    one, two = (SqliteDatabase(folder / "ledger.db", Bus()) for _ in range(2))
+    one, two = (SqliteDatabase(path, Bus()) for _ in range(2))
     yield one, two
     await one.close()
     await two.close()
@@ -38,10 +37,6 @@ async def sqlite(folder: Path) -> AsyncIterator[tuple[Database, Database]]:
 
 @asynccontextmanager
 async def postgres(url: str) -> AsyncIterator[tuple[Database, Database]]:
-    engine = create_async_engine(url)
-    async with engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
-    await engine.dispose()
     one, two = PostgresDatabase(url, Bus()), PostgresDatabase(url, Bus())
     yield one, two
     await one.close()
@@ -55,7 +50,7 @@ async def either(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[
         async with sqlite(folder) as doors:
             yield doors
     else:
-        async with postgres(request.getfixturevalue("postgres_database")) as doors:
+        async with postgres(request.getfixturevalue("postgres_tables")) as doors:
             yield doors
 
 

@@ -27,7 +27,7 @@ async def doors(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         async with sqlite(tmp_path) as two:
             yield two
     else:
-        async with postgres(request.getfixturevalue("postgres_database")) as two:
+        async with postgres(request.getfixturevalue("postgres_tables")) as two:
             yield two
 
 

@@ -21,7 +21,6 @@ from mcp_types import CallToolResult, TextContent
 from sqlalchemy.engine import Row
 from starlette.types import ASGIApp
 
-import ledger.tables
 from control import tables
 from control.approvals import desk as desks
 from control.approvals.desk import Desk, Verdict
@@ -40,6 +39,7 @@ from kit.tokens import Signer
 from mcp_server.app import McpEndpoint
 from mcp_server.catalog import complain
 from mcp_server.settings import McpSettings, UpstreamServer
+from tests.databases import lay
 
 ACCOUNT = "default"
 PUBLIC = "http://preloop.example"
@@ -140,11 +140,7 @@ class Plane:
 @asynccontextmanager
 async def plane(folder: Path, **servers: UpstreamServer) -> AsyncIterator[Plane]:
     """A plane in front of some tool servers, up until the end of the block."""
-    path = folder / "preloop.db"
-    engine = sa.create_engine(f"sqlite:///{path}")
-    tables.metadata.create_all(engine)
-    ledger.tables.metadata.create_all(engine)
-    engine.dispose()
+    path = lay(folder / "preloop.db")
     bus = Bus()
     db = SqliteDatabase(path, bus)
     signer = Signer.open(folder / "token.pem")

@@ -83,8 +83,8 @@ async def test_pages_give_everything_once_in_the_order_of_the_whole(world: World
     assert await wrong(world, http) == []
 
 
-async def test_postgres_pages_as_sqlite_does(tmp_path: Path, postgres_database: str) -> None:
-    async with open_world(tmp_path, url=postgres_database) as world:
+async def test_postgres_pages_as_sqlite_does(tmp_path: Path, postgres_tables: str) -> None:
+    async with open_world(tmp_path, url=postgres_tables) as world:
         assert await wrong(world, world.program(await world.token(Role.ADMIN, "api"))) == []
 
 

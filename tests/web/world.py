@@ -18,7 +18,7 @@ from control.approvals import links, rules
 from control.approvals.desk import Desk
 from control.approvals.directory import Approver, Directory
 from control.executions.lifecycle import Lifecycle
-from control.flows.catalog import Known
+from control.flows.review import Known
 from control.identity import accounts
 from control.identity.principals import Role
 from control.tables import executions, flows, users
@@ -31,6 +31,7 @@ from ledger.book import Entry, Status
 from ledger.prices import Usage
 from preloop.database import open_database
 from tests.control.house import ACCOUNT, House, fits, learn, revoke_session
+from tests.databases import lay
 from tests.waiting import until
 from web import app as web
 from web.parts import Check, Upstreams
@@ -146,6 +147,8 @@ async def open_world(
 ) -> AsyncIterator[World]:
     """Everything real but the agents; the database is a file in `folder`, or PostgreSQL at `url`."""
     bus = Bus()
+    if url is None:
+        lay(folder / "preloop.db")
     db = await open_database(folder, url, bus)
     lifecycle = Lifecycle([desks.withdraw, revoke_session])
     people = {

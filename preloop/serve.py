@@ -27,7 +27,7 @@ from preloop.settings import Settings
 from runner import images
 from runner.docker import DockerEngine
 from runner.run import Parts
-from runner.worker import Worker
+from runner.worker import Worker, attend
 
 LOCAL = "local command line"
 
@@ -125,6 +125,7 @@ def _start_work(tasks: TaskGroup, house: House, place: Place | str, port: int) -
         tasks.start_soon(worker.work)
     else:
         adopted.set()
+        tasks.start_soon(partial(attend, house.db, f"{house.instance}:none", problem=place))
     sender = Sender(
         house.db, house.bus, desk=house.desk, channels=open_channels(house), public_url=house.settings.server.url
     )

@@ -5,12 +5,14 @@ quota.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from sqlalchemy.engine import Row
 
-from control.executions import logs
-from kit.db import Database, Lane
+from control.executions import logs, queue
+from kit.db import Database, Lane, Tx
 from runner.engine import LogLine
 
 SLICE_S = 0.1
@@ -24,12 +26,11 @@ Sort = Callable[[str], tuple[str, str] | None]
 
 
 class Follower:
-    """Writes one execution's lines, in order, until told that there are no more."""
+    """Writes one execution's lines, in order, until told that there are no more. `claim` is its row, with the epoch."""
 
-    def __init__(self, db: Database, account_id: str, execution_id: str, sort: Sort) -> None:
+    def __init__(self, db: Database, claim: Row[Any], sort: Sort) -> None:
         self._db = db
-        self._account_id = account_id
-        self._execution_id = execution_id
+        self._claim = claim
         self._sort = sort
         self._size = 0
         self._send: MemoryObjectSendStream[LogLine]
@@ -71,7 +72,9 @@ class Follower:
             if self._size > QUOTA_BYTES:
                 kept.append((line.at, "preloop", "warning", "The log reached its quota; further lines are not stored."))
         if kept:
-            cursor = lines[-1].cursor
-            await self._db.write(
-                lambda tx: logs.append(tx, self._account_id, self._execution_id, kept, cursor=cursor), lane=Lane.BULK
-            )
+            await self._db.write(lambda tx: self._append(tx, kept, lines[-1].cursor), lane=Lane.BULK)
+
+    def _append(self, tx: Tx, kept: list[Stored], cursor: str) -> None:
+        """Whoever adopted the execution reads on where we stopped: what we still have is theirs to store."""
+        if queue.held(tx, self._claim.id, self._claim.epoch):
+            logs.append(tx, self._claim.account_id, self._claim.id, kept, cursor=cursor)

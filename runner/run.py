@@ -76,6 +76,7 @@ class Run:
         self._exit = Exit(gone=True)
         self._written = self._phase
         self._judged = False
+        self._lost = False
 
     async def drive(self) -> None:
         """To the end of the execution and its container, or until somebody else holds the lease."""
@@ -87,11 +88,13 @@ class Run:
                 tasks.start_soon(self._hold, tasks.cancel_scope)
                 tasks.start_soon(self._read)
                 await self._agent_over.wait()
-                await self._judge(flow)
+                if not await self._judge(flow):
+                    tasks.cancel_scope.cancel()
                 with anyio.move_on_after(flow.post_exec_sleep + AFTER_END_S):
                     await self._job_over.wait()
                 tasks.cancel_scope.cancel()
-            await clean(self._parts, self._row.id, self._handle)
+            if not self._lost:
+                await clean(self._parts, self._row.id, self._handle)
         except* Fault as faults:
             await self._failed(faults)
 
@@ -158,7 +161,7 @@ class Run:
     async def _read(self) -> None:
         """Store the output until the job has ended; the agent's own end is told by its marker or by the exit."""
         after = await self._parts.db.write(lambda tx: logs.cursor(tx, self._row.id))
-        follower = Follower(self._parts.db, self._row.account_id, self._row.id, self._sort)
+        follower = Follower(self._parts.db, self._row, self._sort)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follower.write)
             async for line in self._parts.engine.logs(self._handle, after=after):
@@ -191,7 +194,7 @@ class Run:
                 row = await self._parts.db.write(
                     lambda tx: queue.heartbeat(tx, self._row.id, self._owner, self._row.epoch)
                 )
-                if row is None and not await self._ended_by_others():
+                if row is None and await self._taken():
                     scope.cancel()
                     return
                 if row is None or row.stop_intent:
@@ -199,9 +202,11 @@ class Run:
                     return
                 await stop.changed(queue.HEARTBEAT_S)
 
-    async def _ended_by_others(self) -> bool:
+    async def _taken(self) -> bool:
+        """Does somebody else hold the lease now? Then the agent is theirs: it is not stopped, nor cleaned up after."""
         rows = await self._parts.db.read(sa.select(executions.c.state).where(executions.c.id == self._row.id))
-        return Stored(rows[0].state) in FINAL
+        self._lost = Stored(rows[0].state) not in FINAL
+        return self._lost
 
     async def _stop(self, *, at_once: bool) -> None:
         if not at_once:
@@ -211,16 +216,18 @@ class Run:
 
     # end ----------------------------------------------------------------------------------------------------------
 
-    async def _judge(self, flow: Flow) -> None:
+    async def _judge(self, flow: Flow) -> bool:
+        """The verdict, if it is still ours to give; False when somebody else holds the lease."""
         code = self._phase.code if self._phase.ended else self._exit.code
 
-        def unit(tx: Tx) -> None:
+        def unit(tx: Tx) -> bool:
             self._parts.lifecycle.agent_ended(tx, self._row.id, self._row.epoch, code)
             seen = gather(tx, self._row.id, flow, self._phase, self._exit)
-            self._write_end(tx, judge(seen), code)
+            return self._write_end(tx, judge(seen), code)
 
-        await self._parts.db.write(unit)
+        mine = await self._parts.db.write(unit) or not await self._taken()
         self._judged = True
+        return mine
 
     async def _end(self, verdict: Verdict) -> None:
         await self._parts.db.write(lambda tx: self._write_end(tx, verdict, None))
@@ -244,7 +251,8 @@ async def clean(parts: Parts, execution_id: str, handle: str) -> None:
     await parts.engine.remove(handle)
 
     def cleaned(tx: Tx) -> None:
-        tx.execute(sa.update(executions).where(executions.c.id == execution_id).values(cleaned_at=tx.now()))
+        final = (executions.c.id == execution_id) & executions.c.state.in_(FINAL)
+        tx.execute(sa.update(executions).where(final).values(cleaned_at=tx.now()))
         tx.wake(lifecycle.stop_topic(execution_id))
 
     await parts.db.write(cleaned)

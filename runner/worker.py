@@ -1,9 +1,10 @@
-"""Adopt, claim, run: the loop of a runner. Without an engine it claims nothing and says why.
+"""Adopt, claim, run: the loop of a runner. Without an engine nothing is claimed, and `attend` says why.
 
 A stop on purpose gives the leases back; the agents go on and the next worker adopts them. After a crash the next one of
 this instance need not wait for the lease either: the data folder's lock says that the one before is dead.
 """
 
+from functools import partial
 from typing import Any
 
 import anyio
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 from anyio.abc import TaskGroup
 from sqlalchemy.engine import Row
 
-from control.executions import lifecycle, queue
+from control.executions import lifecycle, queue, runners
 from control.executions.states import FINAL
 from control.tables import executions
 from kit.db import Database
@@ -33,33 +34,41 @@ class Worker:
         self.owner = f"{parts.instance}:{new_id('wrk')}"
         self.adopted = anyio.Event()
         """Set when everything that could be adopted at the start was."""
-        self._running: set[str] = set()
+        self._running: set[tuple[str, int]] = set()
+        """Execution and epoch: it may have lost one and hold its next."""
+        self._work = parts.bus.watch(lifecycle.WORK)
 
     async def work(self) -> None:
         """Until cancelled."""
-        await self._parts.db.write(lambda tx: queue.release(tx, f"{self._parts.instance}:%"))
+        parts = self._parts
+        await parts.db.write(lambda tx: queue.release(tx, f"{parts.instance}:%"))
+        await parts.db.write(lambda tx: runners.leave(tx, f"{parts.instance}:%"))
         try:
             async with anyio.create_task_group() as tasks:
+                room = parts.settings.parallel
+                tasks.start_soon(partial(attend, parts.db, self.owner, engine=parts.engine_id, parallel=room))
                 tasks.start_soon(self._reap)
                 await self._take_forever(tasks)
         finally:
+            self._work.close()
             with anyio.CancelScope(shield=True), anyio.move_on_after(5):
-                await self._parts.db.write(lambda tx: queue.release(tx, self.owner))
+                await parts.db.write(lambda tx: queue.release(tx, self.owner))
 
     async def _take_forever(self, tasks: TaskGroup) -> None:
-        with self._parts.bus.watch(lifecycle.WORK) as work:
-            while True:
-                while len(self._running) < self._parts.settings.parallel and (row := await self._next()):
-                    self._running.add(row.id)
-                    tasks.start_soon(self._drive, row)
-                self.adopted.set()
-                await work.changed(POLL_S)
+        while True:
+            while row := await self._next():
+                self._running.add((row.id, row.epoch))
+                tasks.start_soon(self._drive, row)
+            self.adopted.set()
+            await self._work.changed(POLL_S)
 
     async def _next(self) -> Row[Any] | None:
-        """What was lost comes before what is new."""
+        """What was lost comes before what is new, and beyond `parallel` too: its agent runs here already."""
         db = self._parts.db
         lost = await db.write(lambda tx: queue.adopt(tx, self.owner, [self._parts.engine_id]))
-        return lost or await db.write(lambda tx: queue.claim(tx, self.owner))
+        if lost or len(self._running) >= self._parts.settings.parallel:
+            return lost
+        return await db.write(lambda tx: queue.claim(tx, self.owner))
 
     async def _drive(self, row: Row[Any]) -> None:
         try:
@@ -67,18 +76,30 @@ class Worker:
         except Exception:
             log.exception("a run broke", execution=row.id)
         finally:
-            self._running.discard(row.id)
+            self._running.discard((row.id, row.epoch))
+            self._work.poke()  # its place is free now, which may be long after its end
 
     async def _reap(self) -> None:
         """Remove what executions that are final left on the engine, because their worker died before it could."""
         while True:
             for row in await uncleaned(self._parts.db, self._parts.engine_id):
-                if row.id not in self._running:
+                if (row.id, row.epoch) not in self._running:
                     try:
                         await clean(self._parts, row.id, row.job)
                     except Fault as fault:
                         log.warning("could not clean up", execution=row.id, error=fault.message)
             await anyio.sleep(REAP_S)
+
+
+async def attend(db: Database, owner: str, *, engine: str = "", parallel: int = 0, problem: str | None = None) -> None:
+    """Let everybody know that a worker lives, until cancelled; or, with a `problem`, why here is none."""
+    try:
+        while True:
+            await db.write(lambda tx: runners.announce(tx, owner, engine=engine, parallel=parallel, problem=problem))
+            await anyio.sleep(runners.RENEWED_S)
+    finally:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(5):
+            await db.write(lambda tx: runners.leave(tx, owner))
 
 
 async def uncleaned(db: Database, engine_id: str) -> list[Row[Any]]:

@@ -1,7 +1,8 @@
 """The questions behind pages and REST: rows in, shapes out. It never writes; every question names its account."""
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,8 +11,9 @@ from pydantic import BaseModel
 from sqlalchemy.engine import Row
 
 from control.approvals import requests
-from control.executions import states, toolcalls
+from control.executions import pending, states, toolcalls
 from control.executions.states import Shown, Stored
+from control.executions.waiting import Waiting
 from control.flows import flow as flows
 from control.tables import approvals, executions, flow_versions, sessions, tool_calls, votes
 from kit.db import Database
@@ -38,8 +40,7 @@ async def executions_listed(
     """Newest first."""
     asked = sa.select(executions).where(executions.c.account_id == account_id, *_filters(wanted))
     rows, further = await paging.read(db, asked, wanted.page, executions.c.id, newest_first=True)
-    paid = await costs.of_executions(db, account_id, [row.id for row in rows])
-    items = [shapes.Execution(**_execution(row, now, paid.get(row.id, costs.NOTHING))) for row in rows]
+    items = [shapes.Execution(**told) for told in await _executions(db, account_id, rows, now)]
     return shapes.Listed(items=items, next=further)
 
 
@@ -71,9 +72,9 @@ async def execution(db: Database, account_id: str, execution_id: str, now: datet
             "`preloop executions list` and /executions have them.",
         )
     row, flow = rows[0], flows.loads(rows[0].body) if rows[0].body else None
-    paid = await costs.of_executions(db, account_id, [row.id])
+    [told] = await _executions(db, account_id, [row], now)
     return shapes.ExecutionDetail(
-        **_execution(row, now, paid.get(row.id, costs.NOTHING)),
+        **told,
         runtime=flow.agent.runtime if flow else "",
         model=flow.agent.model if flow else "",
         engine=row.engine,
@@ -98,16 +99,23 @@ def tools(flow: flows.Flow) -> list[shapes.Tool]:
     ]
 
 
-def _execution(row: Row[Any], now: datetime, cost: costs.Cost) -> dict[str, Any]:
+async def _executions(db: Database, account_id: str, rows: Sequence[Row[Any]], now: datetime) -> list[dict[str, Any]]:
+    paid = await costs.of_executions(db, account_id, [row.id for row in rows])
+    waits = await pending.reasons(db, account_id, rows, now)
+    return [_execution(row, now, paid.get(row.id, costs.NOTHING), waits.get(row.id)) for row in rows]
+
+
+def _execution(row: Row[Any], now: datetime, cost: costs.Cost, why: Waiting | None) -> dict[str, Any]:
     end = row.ended_at or now
     waiting = _ms(end - row.waiting_since) if row.waiting_since else 0
     wall, queued = _ms(end - row.created_at), _ms((row.claimed_at or end) - row.created_at)
     waited = min(row.waited_ms + waiting, wall - queued)
-    derived = {"url", "flow", "state", "duration_ms", "queued_ms", "active_ms", "cost_usd"}
+    derived = {"url", "flow", "state", "waiting_for", "duration_ms", "queued_ms", "active_ms", "cost_usd"}
     return _same(row, shapes.Execution, without=derived | {"waited_ms", "unpriced_calls"}) | {
         "url": f"/executions/{row.id}",
         "flow": row.flow_name,
         "state": states.shown(row.state, row.open_approvals),
+        "waiting_for": asdict(why) if why else None,
         "duration_ms": wall,
         "queued_ms": queued,
         "active_ms": wall - queued - waited,

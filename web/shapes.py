@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, Field
 
 from control.executions.states import Shown
+from control.executions.waiting import Reason
 from web.approval_shapes import Approval
 
 T = TypeVar("T")
@@ -21,12 +22,21 @@ class Listed(BaseModel, Generic[T]):
     next: str | None = None
 
 
+class WaitingFor(BaseModel):
+    """Why an execution is PENDING; `position` is its place among the waiting ones of its flow."""
+
+    reason: Reason
+    text: str
+    position: int
+
+
 class Execution(BaseModel):
     id: str
     url: str
     flow: str
     flow_version: int
     state: Shown
+    waiting_for: WaitingFor | None
     cause: str | None
     message: str | None
     hint: str | None
@@ -104,6 +114,8 @@ class ToolCall(BaseModel):
     result: Any
     is_error: bool | None
     error: str | None
+    late: bool
+    """It came after the execution's end."""
     approval_id: str | None
     asked_at: datetime
     settled_at: datetime | None
@@ -123,6 +135,8 @@ class ModelCall(BaseModel):
     attempt: int
     input_tokens: int
     output_tokens: int
+    hosted_calls: int
+    """Uses of tools that ran at the provider; they are in the cost."""
     cost_usd: str | None
     cost_source: str
     corrects: str | None
@@ -182,13 +196,6 @@ class Started(BaseModel):
     execution_id: str
     url: str
     repeated: bool = False
-
-
-class HookSecret(BaseModel):
-    """Shown once; the one before is worth nothing from now on."""
-
-    url: str
-    secret: str
 
 
 class Session(BaseModel):

@@ -51,11 +51,12 @@ are over."""
 _HEADS = sa.select(executions.c.id, executions.c.flow_id, executions.c.concurrency, executions.c.created_at).where(
     executions.c.id.in_(sa.bindparam("heads", expanding=True))
 )
-_BUSY = (
+BUSY = (
     sa.select(executions.c.flow_id, sa.func.count().label("running"))
     .where(RUNNING, executions.c.account_id == sa.bindparam("account"))
     .group_by(executions.c.flow_id)
 )
+"""How many of each flow of an account run."""
 _ANYTHING = (
     sa.select(executions.c.id)
     .where(PENDING, executions.c.account_id == accounts.c.id)
@@ -80,7 +81,7 @@ def _claim_of(tx: Tx, account_id: str, owner: str) -> Row[Any] | None:
     lock = sa.update(accounts).where(accounts.c.id == account_id).values(slots=accounts.c.slots)
     slots = tx.execute(lock.returning(accounts.c.slots)).scalar_one()
     now, mine = tx.now(), {"account": account_id}
-    busy = Counter({row.flow_id: row.running for row in tx.execute(_BUSY, mine)})
+    busy = Counter({row.flow_id: row.running for row in tx.execute(BUSY, mine)})
     if slots is not None and busy.total() >= slots:
         return None
     for head in _turns(tx, account_id, now, busy):

@@ -204,10 +204,12 @@ def settle(tx: Tx, call_id: str, *, result: dict[str, Any] | None, is_error: boo
     if row is None:
         return 0
     late = bool(row.execution_id) and tx.run(_RUNS, {"execution": row.execution_id}).first() is None
+    if late:
+        tx.execute(sa.update(tool_calls).where(tool_calls.c.id == call_id).values(late=True))
     data = {"call": call_id, "tool": row.tool, "status": status.value, "error": error, "late": late}
     seq = _ended(tx, row, "tool.settled", **data)
     _, hash_ = events.head(tx, row.account_id, events.stream_of(row))
-    tx.memo[_Row, call_id] = values | {"receipt_seq": seq, "receipt_hash": hash_}
+    tx.memo[_Row, call_id] = values | {"late": late, "receipt_seq": seq, "receipt_hash": hash_}
     return seq
 
 

@@ -44,14 +44,20 @@ def list_newest(
     """Executions, newest first."""
     show.items(
         Client.find().items("executions", most=limit, flow=flow, state=state),
-        ("STATUS", "FLOW", "TRIGGER", "STARTED", "DURATION", "ID"),
+        ("STATUS", "FLOW", "TRIGGER", "STARTED", "DURATION", "WHY", "ID"),
         lambda e: (
             *(e["state"], e["flow"], e["trigger_type"]),
-            *(show.ago(e["created_at"]), show.span(e["duration_ms"]), e["id"]),
+            *(show.ago(e["created_at"]), show.span(e["duration_ms"]), _why(e), e["id"]),
         ),
         empty="No execution matches." if flow or state else "Nothing ran yet: `preloop run FLOW`.",
         json_wanted=json_,
     )
+
+
+def _why(execution: dict[str, Any]) -> str:
+    """What a waiting one waits for, or why a final one did not succeed."""
+    waits = execution["waiting_for"]
+    return f"{waits['text']} (#{waits['position']})" if waits else execution["cause"] or ""
 
 
 @app.command("show")

@@ -12,9 +12,8 @@ depends_on = None
 
 TEXTS = ("resends", "retry_of", "budget_of")
 TIMES = ("not_before", "log_cut_at", "logs_deleted_at", "payload_deleted_at", "results_deleted_at")
-UNWANTED_ROWS = sa.text("state = 'PENDING' AND stop_intent IS NOT NULL")
-UNWANTED = {"sqlite_where": UNWANTED_ROWS, "postgresql_where": UNWANTED_ROWS}
-PENDING = {"sqlite_where": sa.text("state = 'PENDING'"), "postgresql_where": sa.text("state = 'PENDING'")}
+PENDING = sa.text("state = 'PENDING'")
+UNWANTED = sa.text("state = 'PENDING' AND stop_intent IS NOT NULL")
 
 
 def upgrade() -> None:
@@ -34,11 +33,15 @@ def upgrade() -> None:
     op.add_column("executions", sa.Column("attempt", sa.Integer(), server_default="0", nullable=False))
     op.add_column("executions", sa.Column("log_bytes", sa.BigInteger(), server_default="0", nullable=False))
     op.drop_index("ix_executions_pending", "executions")
-    op.create_index("ix_executions_queue", "executions", ["account_id", "flow_id", "created_at", "id"], **PENDING)
-    op.create_index("ix_executions_unwanted", "executions", ["created_at"], **UNWANTED)
+    _index("ix_executions_queue", ["account_id", "flow_id", "created_at", "id"], PENDING)
+    _index("ix_executions_unwanted", ["created_at"], UNWANTED)
     op.create_index("ix_executions_ended", "executions", ["account_id", "ended_at"])
     op.add_column("tool_calls", sa.Column("late", sa.Boolean(), server_default=sa.false(), nullable=False))
     _tables()
+
+
+def _index(name: str, columns: list[str], rows: sa.TextClause) -> None:
+    op.create_index(name, "executions", columns, sqlite_where=rows, postgresql_where=rows)
 
 
 def _tables() -> None:
@@ -92,7 +95,7 @@ def downgrade() -> None:
     op.drop_index("ix_executions_ended", "executions")
     op.drop_index("ix_executions_unwanted", "executions")
     op.drop_index("ix_executions_queue", "executions")
-    op.create_index("ix_executions_pending", "executions", ["account_id", "created_at"], **PENDING)
+    _index("ix_executions_pending", ["account_id", "created_at"], PENDING)
     for name in (*TEXTS, *TIMES, "attempt", "log_bytes"):
         op.drop_column("executions", name)
     op.drop_column("flows", "hook_before")

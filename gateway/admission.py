@@ -7,10 +7,12 @@ import math
 from typing import NoReturn
 
 from gateway import figures
-from gateway.attempt import Attempt, intent_of, requested
+from gateway.attempt import Attempt, requested
 from gateway.call import Call
+from gateway.dialects import hosted
 from gateway.flush import Flush, Happened
 from gateway.holds import Holds
+from gateway.intent import intent_of
 from gateway.models import Models
 from gateway.refusals import Limited
 from gateway.upstream import Route, Target
@@ -104,10 +106,8 @@ class Admission:
             self._refuse(call, Limited(f"This agent may ask {route.alias!r} {most} times a minute.", wait_s))
 
     def _check_hosted(self, call: Call, route: Route) -> None:
-        """Tools that run at the provider: each listed by the flow without a condition, and priced at every upstream.
-
-        Until their calls are counted they are refused even then: what can't be billed does not run.
-        """
+        """Tools that run at the provider: each listed by the flow without a condition, counted by the wire's provider,
+        and priced at every upstream. What can't be billed does not run."""
         listed = {
             grant.tool
             for grant in call.principal.charter.tools
@@ -123,16 +123,17 @@ class Admission:
                         f"List it in the flow: {{server: {PROVIDER}, tool: {name}}}.",
                     ),
                 )
-            if any(name not in target.settings.hosted_usd for target in route.targets):
+            if not hosted.counted(call.wire.name, name):
+                self._refuse(call, unsupported(f"Counting the uses of {name!r}, which runs at the provider,"))
+            if any(target.hosted_nano(name) is None for target in route.targets):
                 self._refuse(
                     call,
                     Refused(
                         "hosted_tool_unpriced",
                         f"The tool {name!r} has no price at the model {route.alias!r}.",
-                        f"Set models.{route.alias}.hosted_usd.",
+                        f'Set models.{route.alias}.hosted_usd: {{"{name}" = "0.01"}}, dollars for one use.',
                     ),
                 )
-        self._refuse(call, unsupported(f"Billing the tool {call.request.hosted[0]!r}, which runs at the provider,"))
 
     def _refuse(self, call: Call, fault: Fault) -> NoReturn:
         self._note(call, fault, "routing")

@@ -1,117 +1,24 @@
-"""One attempt at a model: what it may cost, what was seen of it, and what it comes to.
+"""One attempt at a model: what was seen of it, and what it comes to.
 
 Values and sums only; the clock is passed in. `admission` makes it, `relay` feeds it, `flush` commits what it became.
 """
 
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-import msgspec
-
-from control.identity.principals import Principal
-from gateway.bounds import MEDIA_TOKENS, bound, estimate, hosted_bound
+from gateway.bounds import estimate
 from gateway.dialects.dialect import Meter
 from gateway.flush import Happened
+from gateway.intent import Intent
 from gateway.routing import Step
-from gateway.upstream import Target, UpstreamFailed
-from gateway.wires.neutral import CallArguments, CallBegun, Counted, Delta, Reasoning, Request, Stop, Text
-from kit.clock import Clock, rfc3339
+from gateway.upstream import UpstreamFailed
+from gateway.wires.neutral import CallArguments, CallBegun, Counted, Delta, Reasoning, Stop, Text
+from kit.clock import Clock
 from kit.errors import Fault
 from ledger import prices
 from ledger.book import Entry, Status
-from ledger.limits import Budget
-from ledger.prices import CLASSES, Bill, Price, Usage
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
-    """What is written into the journal before the call: enough to settle it if this process dies."""
-
-    id: str
-    account_id: str
-    session_id: str
-    execution_id: str | None
-    stream: str
-    flow: str | None
-    principal: str
-    alias: str
-    provider: str
-    model: str
-    wire: str
-    at: str
-    attempt: int = 0  # of this call: retries and fallbacks count up
-    input_estimate: int  # what it probably reads
-    input_bound: int  # what it can't exceed: held for, and billed if this process dies
-    max_output: int
-    hosted_nano: int = 0  # for tools that run at the provider
-    price: Price | None
-
-    def entry(self, status: Status, usage: Usage, bill: Bill, **more: Any) -> Entry:  # noqa: ANN401 - Entry's fields
-        return Entry(
-            id=self.id,
-            account_id=self.account_id,
-            session_id=self.session_id,
-            execution_id=self.execution_id,
-            flow=self.flow,
-            principal=self.principal,
-            alias=self.alias,
-            provider=self.provider,
-            model=self.model,
-            wire=self.wire,
-            status=status,
-            usage=usage,
-            cost_nano=bill.cost_nano,
-            cost_source=bill.source,
-            price_version=bill.version,
-            at=datetime.fromisoformat(self.at),
-            attempt=self.attempt,
-            **more,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """What the journal is told of an attempt that begins: the intent, and the budgets it counts against."""
-
-    intent: Intent
-    budgets: tuple[Budget, ...]
-
-    def text(self) -> str:
-        return msgspec.json.encode(self).decode()
-
-
-def intent_of(
-    id_: str,
-    principal: Principal,
-    target: Target,
-    wire: str,
-    *,
-    at: datetime,
-    attempt: int,
-    request: Request,
-    size: int,
-) -> Intent:
-    return Intent(
-        id=id_,
-        account_id=principal.account_id,
-        session_id=principal.session_id,
-        execution_id=principal.execution_id,
-        stream=principal.stream,
-        flow=principal.charter.flow,
-        principal=principal.name,
-        alias=target.alias,
-        provider=target.provider,
-        model=target.model,
-        wire=wire,
-        at=rfc3339(at),
-        attempt=attempt,
-        input_estimate=estimate(max(0, size - request.media_bytes)) + request.media * MEDIA_TOKENS // 2,
-        input_bound=bound(request, size),
-        max_output=target.max_output(request) * request.choices,
-        hosted_nano=hosted_bound(request, target),
-        price=target.price_at(at),
-    )
+from ledger.prices import CLASSES, Usage
 
 
 class Attempt:
@@ -128,6 +35,7 @@ class Attempt:
         self._first_ms: int | None = None
         self._heard = 0
         self._usage: Usage | None = None
+        self._hosted: Mapping[str, int] = {}  # uses of tools at the provider
         self._charged_nano: int | None = None  # what the provider says it charges, if it does
         self.upstream_id: str | None = None
 
@@ -145,6 +53,7 @@ class Attempt:
         self._heard, self.stopped = meter.heard, meter.stopped
         if meter.counted is not None:
             self._usage, self._charged_nano = meter.counted.usage, meter.counted.cost_nano
+            self._hosted = meter.counted.hosted or {}
             self.upstream_id = meter.counted.upstream_id or self.upstream_id
         if self._first_ms is None:
             self._first_ms = self._elapsed()
@@ -186,10 +95,15 @@ class Attempt:
 
     def _entry(self) -> Entry:
         usage, exact = self._used()
+        calls, hosted_nano = self._ran(exact=exact) if self.intent.hosted else (0, 0)
         return self.intent.entry(
             self._status(),
             usage,
-            prices.bill(usage, self.intent.price, exact=exact, charged_nano=self._charged_nano),
+            prices.bill(
+                usage, self.intent.price, exact=exact, charged_nano=self._charged_nano, hosted_nano=hosted_nano
+            ),
+            hosted_calls=calls,
+            hosted_nano=hosted_nano,
             error_class=self.fault.code if self.fault else None if self.stopped else "cancelled",
             first_token_ms=self._first_ms,
             total_ms=self._elapsed(),
@@ -210,6 +124,14 @@ class Attempt:
         used = self._usage or Usage(input=self.intent.input_estimate)
         more = estimate(self._heard) - used.total_output if self._heard else 0
         return replace(used, output=used.output + max(0, more)), False
+
+    def _ran(self, *, exact: bool) -> tuple[int, int]:
+        """Uses of the provider's tools, and what they cost. Where nobody counted to the end, each ran once at least."""
+        if self._free():
+            return 0, 0
+        least = 0 if exact else 1
+        ran = {name: max(least, self._hosted.get(name, 0)) for name in self.intent.hosted}
+        return sum(ran.values()), sum(count * self.intent.hosted[name] for name, count in ran.items())
 
     def _free(self) -> bool:
         """The provider refused before a word, or was never reached: nobody bills that."""
@@ -257,6 +179,7 @@ def facts(intent: Intent, entry: Entry) -> dict[str, Any]:
         "status": entry.status.value,
         "error": entry.error_class,
         "tokens": {name: count for name in CLASSES if (count := getattr(entry.usage, name))},
+        "hosted_calls": entry.hosted_calls,
         "cost_nano": entry.cost_nano,
         "cost_source": entry.cost_source,
         "first_token_ms": entry.first_token_ms,

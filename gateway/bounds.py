@@ -3,9 +3,9 @@
 Values and sums only. What is reserved of a budget is the most; what was used when nobody says so is what is probable.
 """
 
+from gateway.dialects import hosted
 from gateway.upstream import Target
 from gateway.wires.neutral import Request
-from ledger import money
 
 BYTES_PER_TOKEN = 3
 """For estimates of what was used when nobody counted. English is nearer 4."""
@@ -13,8 +13,6 @@ MEDIA_TOKENS = 3_000
 """More than any provider counts for one picture."""
 TOOLS_TOKENS = 1_000
 """More than the instructions that a provider puts before a request with tools; Anthropic tells of up to 804."""
-HOSTED_CALLS = 10
-"""How often one request is taken to call each tool that runs at the provider."""
 
 
 def estimate(size: int) -> int:
@@ -29,7 +27,24 @@ def bound(request: Request, size: int) -> int:
     return max(0, size - request.media_bytes) + request.media * MEDIA_TOKENS + hidden
 
 
-def hosted_bound(request: Request, target: Target) -> int:
-    """Nano-dollars for the tools a request lets run at the provider."""
-    listed = target.settings.hosted_usd
-    return sum(HOSTED_CALLS * money.parse(listed[name]) for name in request.hosted if name in listed)
+def read_bound(request: Request, size: int, target: Target) -> int:
+    """The same where the provider's own tools put more before the model: it may read all it can, once more for each
+    use."""
+    told = bound(request, size)
+    return max(told, (target.max_input or 0) * (uses(request) + 1)) if request.hosted else told
+
+
+def uses(request: Request) -> int:
+    """How often a request may use each of the provider's tools."""
+    return hosted.most(request)
+
+
+def unbounded(wire: str, request: Request, target: Target) -> str | None:
+    """Why nobody can say what a request costs at most, as a hint for whoever wants it under a hard limit."""
+    if not request.hosted:
+        return None
+    if name := hosted.unbounded(wire, request):
+        return f"This wire has no bound for the uses of {name!r}: leave it out, or ask a model of another provider."
+    if target.max_input is None:
+        return f"Set models.{target.alias}.max_input_tokens: what the model reads at most."
+    return None

@@ -10,8 +10,8 @@ from dataclasses import replace
 import anyio
 
 from control.identity.principals import Principal
-from gateway.attempt import Intent, Opened
 from gateway.flush import Flush, Happened
+from gateway.intent import Intent, Opened
 from gateway.lender import Lender
 from kit.clock import Clock
 from kit.errors import Refused
@@ -87,6 +87,14 @@ class Holds:
                 "model_unpriced",
                 f"The model {intent.alias!r} has no price, and {_name(against[0])} counts against a budget.",
                 f"Set models.{intent.alias}.input_usd_per_mtok and output_usd_per_mtok.",
+            )
+        hard = next((one for one in against if one.hard), None)
+        if intent.unbounded and hard:
+            raise Refused(
+                "hosted_tool_unbounded",
+                f"What the tools that run at the provider cost at most can't be said, and {_name(hard)} has a hard"
+                " limit.",
+                intent.unbounded,
             )
         return prices.ceiling(intent.input_bound, intent.max_output, intent.price) + intent.hosted_nano
 

@@ -10,12 +10,13 @@ from gateway.dialects.gemini import GEMINI
 from gateway.dialects.messages import MESSAGES
 from gateway.dialects.responses import RESPONSES
 from gateway.keys import Keys
-from gateway.pricing import List, prices_of
+from gateway.pricing import prices_of
 from gateway.provider import LiteLLM
 from gateway.scripted import Script, Scripted, load
-from gateway.settings import GatewaySettings, ModelAlias
+from gateway.settings import GatewaySettings, ModelAlias, Upstream
 from gateway.upstream import Provider, Route, Target
 from ledger import price_list
+from ledger.price_list import PriceList
 
 DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in (CHAT, RESPONSES, MESSAGES, GEMINI, EMBEDDINGS)}
 SCRIPTS = Path(__file__).parents[1] / "examples" / "scripts"
@@ -25,7 +26,7 @@ class Models:
     """The aliases of this plane."""
 
     def __init__(self, settings: GatewaySettings, keys: Keys | None = None) -> None:
-        listed = price_list.read().price  # let go of when all are priced
+        listed = price_list.read()  # let go of when all are priced
         self._routes = {
             alias: Route(alias=alias, settings=entry, targets=_targets(alias, entry, listed))
             for alias, entry in settings.models.items()
@@ -54,8 +55,17 @@ def _scripts(models: Mapping[str, ModelAlias]) -> dict[str, Script]:
     return found
 
 
-def _targets(alias: str, entry: ModelAlias, listed: List) -> tuple[Target, ...]:
-    return tuple(
-        Target(alias=alias, place=place, settings=upstream, prices=prices_of(upstream, listed))
-        for place, upstream in enumerate(entry.upstreams)
+def _targets(alias: str, entry: ModelAlias, listed: PriceList) -> tuple[Target, ...]:
+    return tuple(_target(alias, place, upstream, listed) for place, upstream in enumerate(entry.upstreams))
+
+
+def _target(alias: str, place: int, upstream: Upstream, listed: PriceList) -> Target:
+    search_nano, window = listed.search(upstream.provider, upstream.model)
+    return Target(
+        alias=alias,
+        place=place,
+        settings=upstream,
+        prices=prices_of(upstream, listed.price),
+        search_nano=search_nano,
+        window=window,
     )

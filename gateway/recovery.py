@@ -12,8 +12,9 @@ from typing import Any
 
 import anyio
 
-from gateway.attempt import Intent, Opened, facts
+from gateway.attempt import facts
 from gateway.flush import BATCH, Happened, unit
+from gateway.intent import Intent, Opened
 from kit.db import Database, Lane
 from kit.errors import Unavailable
 from kit.journal import Remains, remains
@@ -89,8 +90,16 @@ def _lost(opened: Opened) -> Happened:
     """What a worker that died left open: billed at what was reserved for it, and marked."""
     intent = opened.intent
     usage = Usage(input=intent.input_bound, output=intent.max_output)
-    bill = prices.bill(usage, intent.price, exact=False)
-    entry = intent.entry(Status.LOST, usage, bill, error_class="worker_lost")
+    bill = prices.bill(usage, intent.price, exact=False, hosted_nano=intent.hosted_nano)
+    calls = intent.hosted_most * len(intent.hosted)
+    entry = intent.entry(
+        Status.LOST,
+        usage,
+        bill,
+        error_class="worker_lost",
+        hosted_calls=calls,
+        hosted_nano=intent.hosted_nano,
+    )
     cost = entry.cost_nano or 0
     charges = (Charge(budget=one, spent_nano=cost, held_nano=-cost if one.hard else 0) for one in opened.budgets)
     return Happened(

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from gateway.play import Lines, Script, Turn, lines
 from gateway.upstream import Target, UpstreamFailed
-from gateway.wires.neutral import CallArguments, CallBegun, Counted, Delta, Reasoning, Request, Stop, Text
+from gateway.wires.neutral import CallArguments, CallBegun, Counted, Delta, Reasoning, Request, Stop, Text, unsupported
 from kit.errors import Invalid
 from kit.ids import new_id
 from ledger.prices import Usage
@@ -44,6 +44,8 @@ class Scripted:
         self._scripts = scripts
 
     async def dropped(self, target: Target, request: Request) -> tuple[str, ...]:
+        if request.hosted:
+            raise unsupported(f"The provider's own tool {request.hosted[0]!r} at a scripted model")
         return request.dropped
 
     async def stream(self, target: Target, request: Request) -> AsyncGenerator[Delta, None]:

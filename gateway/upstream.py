@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from gateway.dialects.hosted import SEARCHES
 from gateway.settings import ModelAlias, Upstream
 from gateway.wires.neutral import Delta, Request
 from kit.errors import Fault
+from ledger import money
 from ledger.prices import Dated, Price, in_force
 
 OWN: Mapping[str, tuple[str, ...]] = {
@@ -34,6 +36,19 @@ class Target:
     place: int
     settings: Upstream
     prices: tuple[Dated, ...]
+    search_nano: int | None = None  # the list price of a search that the provider does
+    window: int | None = None  # tokens it reads at most, as listed
+
+    def hosted_nano(self, name: str) -> int | None:
+        """Nano-dollars for a use of a tool that runs at the provider, None when nobody said."""
+        if name in self.settings.hosted_usd:
+            return money.parse(self.settings.hosted_usd[name])
+        return self.search_nano if name in SEARCHES else None
+
+    @property
+    def max_input(self) -> int | None:
+        """Tokens it reads at most, if anybody said."""
+        return self.settings.max_input_tokens or self.window
 
     def price_at(self, at: datetime) -> Price | None:
         """What it costs at a moment, None when nobody said."""

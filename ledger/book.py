@@ -44,6 +44,8 @@ class Entry:
     at: datetime
     error_class: str | None = None
     attempt: int = 0
+    hosted_calls: int = 0  # uses of tools that ran at the provider
+    hosted_nano: int = 0  # what of the cost is for them
     price_version: str | None = None
     first_token_ms: int | None = None
     total_ms: int | None = None

@@ -61,7 +61,7 @@ def _correction(row: Row[Any], before: tuple[int, int], price: Price) -> Entry |
     should = prices.cost(Usage(**{name: getattr(row, name) for name in CLASSES}), price)
     times, amount = before
     stands = None if row.cost_nano is None and not times else (row.cost_nano or 0) + amount
-    if should is None or should == stands:
+    if should is None or (should := should + row.hosted_nano) == stands:
         return None
     return Entry(
         id=_id(row.id, times),

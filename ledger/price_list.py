@@ -14,10 +14,13 @@ FILE = "price_table.json"
 
 
 class _Row(msgspec.Struct):
-    """Nano-dollars per million tokens by class; `above`: the same for calls with a longer input, by its length."""
+    """Nano-dollars per million tokens by class; `above`: the same for calls with a longer input, by its length.
+    `search`: nano-dollars of one search that the provider does, `window`: tokens that such a model reads at most."""
 
     rates: dict[str, int]
     above: dict[str, dict[str, int]] = {}
+    search: int | None = None
+    window: int | None = None
 
 
 class PriceList(msgspec.Struct):
@@ -30,15 +33,23 @@ class PriceList(msgspec.Struct):
 
     def price(self, provider: str, model: str) -> Price | None:
         """The list price of a model, None when it isn't listed."""
-        found = self.models.get(f"{provider}/{model}")
-        if found is None:
+        row = self._row(provider, model)
+        if row is None:
             return None
-        row = msgspec.json.decode(found, type=_Row)
         tiers = tuple(
             Tier(above=int(above), rates=rates_of(rates))
             for above, rates in sorted(row.above.items(), key=lambda one: int(one[0]))
         )
         return Price(rates=rates_of(row.rates), version=self.version, source="list", tiers=tiers)
+
+    def search(self, provider: str, model: str) -> tuple[int | None, int | None]:
+        """Nano-dollars of a search at the provider, and the tokens that the model reads at most; None is not listed."""
+        row = self._row(provider, model)
+        return (row.search, row.window) if row else (None, None)
+
+    def _row(self, provider: str, model: str) -> _Row | None:
+        found = self.models.get(f"{provider}/{model}")
+        return None if found is None else msgspec.json.decode(found, type=_Row)
 
 
 def read() -> PriceList:

@@ -182,8 +182,11 @@ def cost(usage: Usage, price: Price | None) -> int | None:
 _RARE = tuple(name for name in CLASSES if name not in ("input", "output"))
 
 
-def bill(usage: Usage, price: Price | None, *, exact: bool = True, charged_nano: int | None = None) -> Bill:
-    """What goes into the book. `charged_nano` is what the provider says it charges: only an override is above that.
+def bill(
+    usage: Usage, price: Price | None, *, exact: bool = True, charged_nano: int | None = None, hosted_nano: int = 0
+) -> Bill:
+    """What goes into the book. `charged_nano` is what the provider says it charges for all of it: only an override is
+    above that. `hosted_nano` is for tools that ran at the provider.
 
     Not `exact`: nobody counted, the usage is an estimate.
     """
@@ -191,7 +194,10 @@ def bill(usage: Usage, price: Price | None, *, exact: bool = True, charged_nano:
         return Bill(cost_nano=charged_nano, source="provider", version=None)
     if price is None:
         return Bill(cost_nano=None, source="unpriced", version=None)
-    return Bill(cost_nano=cost(usage, price), source=price.source if exact else "estimated", version=price.version)
+    tokens_nano = cost(usage, price) or 0
+    return Bill(
+        cost_nano=tokens_nano + hosted_nano, source=price.source if exact else "estimated", version=price.version
+    )
 
 
 def ceiling(total_input: int, total_output: int, price: Price) -> int:

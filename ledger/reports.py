@@ -21,7 +21,7 @@ class Spend(Usage):
     """A sum over entries: tokens by class, nano-dollars, calls.
 
     `unpriced` of its `calls` have no price and are missing from `cost_nano`; `estimated` ones are in it, with
-    `estimated_nano` together.
+    `estimated_nano` together. `hosted_calls` are uses of tools that ran at the provider, `hosted_nano` is their part.
     """
 
     cost_nano: int
@@ -29,6 +29,8 @@ class Spend(Usage):
     unpriced: int
     estimated: int
     estimated_nano: int
+    hosted_calls: int = 0
+    hosted_nano: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,7 @@ def sums() -> list[sa.Label[Any]]:
         _count(_A_CALL & entries.c.cost_nano.is_(None) & ~_PRICED_LATER).label("unpriced"),
         _count(_A_CALL & estimated).label("estimated"),
         _total(sa.case((estimated, entries.c.cost_nano), else_=0)).label("estimated_nano"),
+        *(_total(entries.c[name]).label(name) for name in _HOSTED),
         *(_total(entries.c[name]).label(f"{name}_tokens") for name in CLASSES),
     ]
 
@@ -93,7 +96,7 @@ def cost_sum() -> sa.ColumnElement[int]:
 def spend(row: Row[Any]) -> Spend:
     """A row of `sums`."""
     tokens = {name: int(getattr(row, f"{name}_tokens")) for name in CLASSES}
-    names = ("cost_nano", "calls", "unpriced", "estimated", "estimated_nano")
+    names = ("cost_nano", "calls", "unpriced", "estimated", "estimated_nano", *_HOSTED)
     return Spend(**tokens, **{name: int(getattr(row, name)) for name in names})
 
 
@@ -105,6 +108,7 @@ def _count(which: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
     return _total(sa.case((which, 1), else_=0))
 
 
+_HOSTED = ("hosted_calls", "hosted_nano")
 _A_CALL = entries.c.corrects.is_(None)
 _LATER = entries.alias("later")
 _PRICED_LATER = sa.exists().where(_LATER.c.corrects == entries.c.id).correlate(entries)

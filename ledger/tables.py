@@ -49,6 +49,8 @@ entries = sa.Table(
     _word("error_class", length=60, required=False),
     sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),  # 0 first, then retries and fallbacks
     *map(_count, CLASSES),
+    _count("hosted_calls"),  # uses of tools that ran at the provider, and what of the cost is for them
+    _count("hosted_nano"),
     sa.Column("cost_nano", sa.BigInteger),  # NULL: unpriced, never 0
     _word("cost_source", length=20),  # list | override | provider | estimated | unpriced
     _word("price_version", length=60, required=False),

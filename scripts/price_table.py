@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger import price_list
+from ledger.money import MILLION
 from ledger.prices import CLASSES, KIN
 
 TABLE = Path(__file__).parents[1] / "ledger" / price_list.FILE
@@ -85,7 +86,16 @@ def _row(key: str, entry: Entry) -> dict[str, object] | None:
     above |= {str(int(step["range"][0])): _rates(step) for step in steps[1:]}
     own = {name: rate for name, rate in rates.items() if rate != rates.get(dict(KIN).get(name, ""))}
     rates, further = own, {limit: own | more for limit, more in above.items() if more}
-    return {"rates": rates, "above": further} if further else {"rates": rates}
+    return {"rates": rates} | ({"above": further} if further else {}) | _search(entry)
+
+
+def _search(entry: Entry) -> dict[str, object]:
+    """What a search at the provider costs and how much the model reads, if all sizes of a search cost the same."""
+    costs = set((entry.get("search_context_cost_per_query") or {}).values())
+    if len(costs) != 1:
+        return {}
+    found: dict[str, object] = {"search": _nano(costs.pop()) // MILLION}
+    return found | ({"window": window} if isinstance(window := entry.get("max_input_tokens"), int) else {})
 
 
 def _whole(key: str, entry: Entry, rates: Mapping[str, int]) -> bool:

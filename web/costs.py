@@ -48,6 +48,8 @@ def counted(spend: reports.Spend) -> dict[str, Any]:
         "unpriced_calls": spend.unpriced,
         "estimated_calls": spend.estimated,
         "estimated_usd": money.usd(spend.estimated_nano),
+        "hosted_calls": spend.hosted_calls,
+        "hosted_usd": money.usd(spend.hosted_nano),
         "input_tokens": spend.total_input,
         "output_tokens": spend.total_output,
     }
@@ -68,6 +70,7 @@ async def model_calls(db: Database, account_id: str, execution_id: str, page: Pa
             attempt=row.attempt,
             input_tokens=sum(getattr(row, name) for name in INPUT),
             output_tokens=sum(getattr(row, name) for name in OUTPUT),
+            hosted_calls=row.hosted_calls,
             cost_usd=None if row.cost_nano is None else money.usd(row.cost_nano),
             cost_source=row.cost_source,
             corrects=row.corrects,

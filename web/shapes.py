@@ -44,6 +44,8 @@ class Execution(BaseModel):
     trigger_type: str
     source_url: str | None
     reruns: str | None
+    resends: str | None
+    """What the same delivery had made, which was over by then."""
     session_id: str | None
     created_at: datetime
     claimed_at: datetime | None

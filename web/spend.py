@@ -30,12 +30,15 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Counted(BaseModel):
-    """Beside a cost: `unpriced_calls` are missing from it, `estimated_calls` are in it, with `estimated_usd`."""
+    """Beside a cost: `unpriced_calls` are missing from it, `estimated_calls` are in it, with `estimated_usd`.
+    `hosted_calls` are uses of tools that ran at the provider (a web search), `hosted_usd` is their part of it."""
 
     calls: int
     unpriced_calls: int
     estimated_calls: int
     estimated_usd: str
+    hosted_calls: int
+    hosted_usd: str
     input_tokens: int
     output_tokens: int
 
@@ -146,7 +149,7 @@ async def _csv(request: Request, person: Person) -> Response:
 def _written(asked: Asked, lines: list[SpendLine]) -> str:
     out = io.StringIO()
     rows: Any = csv.writer(out)
-    counts = ("calls", "unpriced_calls", "estimated_calls")
+    counts = ("calls", "unpriced_calls", "estimated_calls", "hosted_calls", "hosted_usd")
     rows.writerow([*asked.by, *counts, *(f"{name}_tokens" for name in CLASSES), "estimated_usd", "cost_usd"])
     for line in lines:
         keys = [_plain(line.keys[name] or "") for name in asked.by]

@@ -6,6 +6,7 @@ of a call in `extra_content` (Google), a charge in `usage.cost` (OpenRouter). Ne
 
 from collections.abc import Mapping, Sequence
 
+from gateway.dialects import hosted
 from gateway.dialects.chat_asked import asked, passed
 from gateway.dialects.counts import counted
 from gateway.dialects.dialect import Dialect
@@ -15,6 +16,7 @@ from gateway.dialects.told import objects
 from gateway.wires.neutral import (
     CallArguments,
     CallBegun,
+    Counted,
     Delta,
     Json,
     Reasoning,
@@ -43,6 +45,7 @@ class ChatMeter(EventMeter):
 
     def __init__(self, request: Request) -> None:
         super().__init__()
+        self._request = request
         self._wanted = request.wants_usage
         self._choices = request.choices
 
@@ -64,7 +67,7 @@ class ChatMeter(EventMeter):
         self._choices -= sum(1 for choice in choices if choice.get("finish_reason"))
         self.stopped = self.stopped or self._choices <= 0
         if isinstance(usage := chunk.get("usage"), dict):
-            self.counted = counted(usage, chunk.get("id"), payload)
+            self.counted = self._counted(usage, chunk.get("id"), payload)
             return bool(choices) or self._wanted
         return True
 
@@ -74,11 +77,15 @@ class ChatMeter(EventMeter):
         self.stopped = bool(objects(answer.get("choices")))
         self.heard = len(body)
         if isinstance(usage := answer.get("usage"), dict):
-            self.counted = counted(usage, answer.get("id"), body)
+            self.counted = self._counted(usage, answer.get("id"), body)
         return body
 
     def fail(self, fault: Fault) -> bytes:
         return sse(error(fault)) + b"data: [DONE]\n\n"
+
+    def _counted(self, usage: Json, upstream_id: object, raw: bytes) -> Counted:
+        used = hosted.in_chat(usage, self._request) if self._request.hosted else None
+        return counted(usage, upstream_id, raw, used)
 
 
 class ChatReader(EventReader):

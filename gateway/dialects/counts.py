@@ -4,6 +4,7 @@ Pure. Their totals include the cached and the reasoning tokens (platform.openai.
 …/responses/object); servers that leave the reasoning out of the output show it in `total_tokens` (xAI).
 """
 
+from collections.abc import Mapping
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 
 import msgspec
@@ -29,12 +30,14 @@ class _Responded(msgspec.Struct):
     response: _Charged | None = None
 
 
-def counted(usage: Json, upstream_id: object, raw: bytes) -> Counted:
-    """A `usage` object of Chat, Responses or Embeddings. `raw` is the JSON around it, for the digits of a charge."""
+def counted(usage: Json, upstream_id: object, raw: bytes, hosted: Mapping[str, int] | None = None) -> Counted:
+    """A `usage` object of Chat, Responses or Embeddings. `raw` is the JSON around it, for the digits of a charge;
+    `hosted` are uses of tools that ran at the provider."""
     return Counted(
         usage=tokens(usage),
         upstream_id=upstream_id if isinstance(upstream_id, str) else None,
         cost_nano=_charge(raw) if usage.get("cost") is not None else None,
+        hosted=hosted,
     )
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
-from gateway.dialects import failures
+from gateway.dialects import failures, hosted
 from gateway.dialects.dialect import Broken, Dialect
 from gateway.dialects.events import EventMeter, EventReader, decoded
 from gateway.dialects.told import count, inner, objects
@@ -224,6 +224,8 @@ class GeminiMeter(EventMeter):
     def __init__(self, request: Request) -> None:
         super().__init__()
         self._open = request.choices
+        self._hosted = bool(request.hosted)
+        self._uses: Counter[str] = Counter()
 
     def marked(self, events: bytes) -> bool:
         return True
@@ -242,6 +244,8 @@ class GeminiMeter(EventMeter):
 
     def _read(self, chunk: Json) -> None:
         broken_by(chunk)
+        if self._hosted:  # told once or again: the most is what it was
+            self._uses |= Counter(hosted.in_gemini(objects(chunk.get("candidates")), chunk.get("modelVersion")))
         for candidate in objects(chunk.get("candidates")):
             self.heard += sum(map(_size, objects(inner(candidate, "content").get("parts"))))
             self._open -= bool(candidate.get("finishReason"))
@@ -250,7 +254,8 @@ class GeminiMeter(EventMeter):
         self.stopped = self._open <= 0
         if told := inner(chunk, "usageMetadata"):
             id_ = chunk.get("responseId")
-            self.counted = Counted(usage=usage_of(told), upstream_id=id_ if isinstance(id_, str) else None)
+            id_ = id_ if isinstance(id_, str) else None
+            self.counted = Counted(usage=usage_of(told), upstream_id=id_, hosted=dict(self._uses) or None)
 
     def _hear(self, whole: bytes) -> None:
         """Counted when it is read."""

@@ -7,7 +7,7 @@ what was read from or written to the cache, `output_tokens` includes thinking (p
 import re
 from collections.abc import Mapping, Sequence
 
-from gateway.dialects import failures
+from gateway.dialects import failures, hosted
 from gateway.dialects.dialect import Broken, Dialect
 from gateway.dialects.events import EventMeter, EventReader, decoded, opens
 from gateway.dialects.told import count, inner
@@ -62,11 +62,19 @@ def passed(request: Request, model: str, max_output: int) -> Json:
     """The body as it came, for this model and with this bound; thoughts that this provider didn't sign are left out."""
     body = {name: value for name, value in request.body.items() if name in messages.FIELDS}
     body |= {"model": model, "max_tokens": max_output, "messages": [_own(item) for item in request.body["messages"]]}
+    if request.hosted:
+        body["tools"] = [_bounded(item, hosted.most(request)) for item in body["tools"]]
     thinking = body.get("thinking") or {}
     if (thinking.get("budget_tokens") or 0) >= max_output:
         fits = max_output - 1 >= LEAST_THINKING
         body["thinking"] = thinking | {"budget_tokens": max_output - 1} if fits else {"type": "disabled"}
     return body
+
+
+def _bounded(tool: Json, most: int) -> Json:
+    """A tool that Anthropic runs, this often at most."""
+    own = tool.get("type") in (None, "custom")
+    return tool if own else tool | {"max_uses": min(most, tool.get("max_uses") or most)}
 
 
 def counted(request: Request, model: str) -> Json:
@@ -124,7 +132,8 @@ class Told:
 
     @property
     def counted(self) -> Counted:
-        return Counted(usage=usage_of(self._usage), upstream_id=self._id)
+        used = hosted.in_messages(self._usage) or None
+        return Counted(usage=usage_of(self._usage), upstream_id=self._id, hosted=used)
 
 
 class MessagesReader(EventReader):

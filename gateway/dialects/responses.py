@@ -6,6 +6,7 @@ writes requests.
 
 from collections.abc import Sequence
 
+from gateway.dialects import hosted
 from gateway.dialects.counts import counted
 from gateway.dialects.dialect import Dialect
 from gateway.dialects.events import EventMeter, EventReader, decoded
@@ -76,7 +77,8 @@ class ResponsesMeter(EventMeter):
     def _finished(self, answer: Json, payload: bytes) -> None:
         self.stopped = answer.get("status") in ("completed", "incomplete")
         if isinstance(usage := answer.get("usage"), dict):
-            self.counted = counted(usage, answer.get("id"), payload)
+            used = hosted.in_responses(answer.get("output"), self._request) if self._request.hosted else None
+            self.counted = counted(usage, answer.get("id"), payload, used)
 
 
 class ResponsesReader(EventReader):

@@ -5,6 +5,7 @@ Pure. Nothing is stored and nothing stored is referred to: items lose the ids un
 
 from collections.abc import Iterator
 
+from gateway.dialects import hosted
 from gateway.dialects.chat_asked import address, lost, translatable
 from gateway.wires.neutral import Call, Image, Json, Message, Part, Request, Result, Said, Thought, Tool
 from gateway.wires.responses import ENCRYPTED, KEPT_HERE
@@ -17,6 +18,8 @@ def passed(request: Request, model: str, max_output: int) -> Json:
     """The body that the client sent, for a provider of the same dialect."""
     body = {name: value for name, value in request.body.items() if name not in KEPT_HERE and value is not None}
     body |= {"model": model, "max_output_tokens": max_output, "store": False}
+    if request.hosted:
+        body["max_tool_calls"] = hosted.most(request)
     if isinstance(body.get("input"), list):
         body["input"] = [sent for item in body["input"] if (sent := _item(item))]
     return body

@@ -68,7 +68,7 @@ def parse(body: Json, address: Address = HERE) -> Request:
     """An inbound body as a neutral request; Invalid names the field that is wrong."""
     only(body, FIELDS)
     messages, native = turns(body)
-    tools, hosted = _tools(objects(body, "tools"))
+    tools, hosted, uses = _tools(objects(body, "tools"))
     choice, parallel = _choice(typed(body, "tool_choice", dict))
     effort, format_ = _output(typed(body, "output_config", dict))
     betas, unknown = _betas(address.headers.get("anthropic-beta", ""))
@@ -88,6 +88,7 @@ def parse(body: Json, address: Address = HERE) -> Request:
         thinking=_thinking(typed(body, "thinking", dict)),
         format=format_,
         hosted=hosted,
+        hosted_most=uses,
         betas=betas,
         media=media,
         media_bytes=media_bytes,
@@ -96,9 +97,9 @@ def parse(body: Json, address: Address = HERE) -> Request:
     )
 
 
-def _tools(items: list[Json]) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
-    """The client's own tools, and the kinds of those that Anthropic defines or runs."""
-    own, hosted = [], []
+def _tools(items: list[Json]) -> tuple[tuple[Tool, ...], tuple[str, ...], int | None]:
+    """The client's own tools, the kinds of those that Anthropic defines or runs, and how often they may run at most."""
+    own, hosted, uses = [], [], []
     for item in items:
         kind = typed(item, "type", str)
         if kind in (None, "custom"):
@@ -110,10 +111,11 @@ def _tools(items: list[Json]) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
             only(where, frozenset(["type", "city", "region", "country", "timezone"]))
         for name in ("allowed_domains", "blocked_domains"):
             words(item, name)
+        uses.append(positive(item, "max_uses"))
         hosted.append(_DATED.sub("", kind))
     if len({tool.name for tool in own}) != len(own):
         raise Invalid("field_invalid", "Two tools have the same name.")
-    return tuple(own), tuple(hosted)
+    return tuple(own), tuple(hosted), max((use for use in uses if use), default=None) if all(uses) else None
 
 
 def _tool(item: Json) -> Tool:

@@ -139,6 +139,7 @@ class Request:
     thinking: int | None = None  # tokens it may think, where the wire says it so (Anthropic, Gemini)
     format: Mapping[str, Any] | None = None  # as Chat's response_format
     hosted: tuple[str, ...] = ()  # tools that run at the provider
+    hosted_most: int | None = None  # uses of them all that the client wants at most
     betas: tuple[str, ...] = ()  # Anthropic's, from a list of those that change no price and reach nothing
     media: int = 0
     media_bytes: int = 0
@@ -180,11 +181,13 @@ class CallArguments(Struct, frozen=True, kw_only=True):
 
 
 class Counted(Struct, frozen=True, kw_only=True):
-    """What the provider says the call used; the last one counts. `cost_nano` is what it says it charges, if it does."""
+    """What the provider says the call used; the last one counts. `cost_nano` is what it says it charges, if it does;
+    `hosted` are uses of the tools that ran there, by name."""
 
     usage: Usage
     upstream_id: str | None = None
     cost_nano: int | None = None
+    hosted: Mapping[str, int] | None = None
 
 
 class Stop(Struct, frozen=True, kw_only=True):

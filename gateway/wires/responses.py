@@ -77,6 +77,7 @@ def parse(body: Json, address: Address = HERE) -> Request:
         sampling=sampling(body),
         effort=_inside(body, "reasoning", _REASONING, *_REASONING).get("effort"),
         format=format_of(typed(text, "format", dict), "text.format"),
+        hosted_most=positive(body, "max_tool_calls"),
         hosted=hosted if chosen is None or chosen in hosted else (*hosted, chosen),
         media=media,
         media_bytes=media_bytes,
@@ -108,7 +109,6 @@ def _plain(body: Json) -> None:
         typed(body, name, dict)
     typed(body, "store", bool)
     typed(body, "top_logprobs", int)
-    positive(body, "max_tool_calls")
     typed(_inside(body, "stream_options", _OPTIONS), "include_obfuscation", bool)
     for name in typed(body, "include", list) or ():
         if not isinstance(name, str) or name not in INCLUDED:

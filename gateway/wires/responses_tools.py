@@ -40,6 +40,8 @@ _INSIDE: Mapping[str, frozenset[str]] = {
     "filters": frozenset({"allowed_domains", "blocked_domains"}),
     "container": frozenset({"type", "memory_limit"}),
 }
+REMOTE = "mcp:"
+"""Before the host of a remote MCP server: each is a tool of its own, which a flow lists by it."""
 _DATED = re.compile(r"(web_search(?:_preview)?)_[0-9_]+", re.ASCII)
 
 
@@ -52,7 +54,7 @@ def tools_of(items: list[Json]) -> tuple[tuple[Tool, ...], tuple[str, ...], set[
         kind = required(item, "type", str)
         if name := _hosted(kind):
             _settings(item, name)
-            hosted.append(name)
+            hosted.append(remote(item) if name == "mcp" else name)
             continue
         if kind not in _OWN:
             raise unsupported(f"A tool of type {kind!r}")
@@ -89,6 +91,14 @@ def _tool(item: Json, namespace: str | None, dropped: set[str]) -> Tool:
         strict=typed(item, "strict", bool),
         custom=custom,
     )
+
+
+def remote(item: Json) -> str:
+    """The name of a remote MCP server's tool: `mcp:` and the host in its address."""
+    url: str = required(item, "server_url", str)
+    if not url.startswith("https://"):
+        raise Invalid("field_invalid", "A `server_url` must begin with https://.")
+    return REMOTE + url.removeprefix("https://").partition("/")[0].lower()
 
 
 def flat(namespace: str | None, own: str) -> str:
@@ -143,6 +153,8 @@ def _settings(item: Json, name: str) -> None:
     if name == "file_search":
         raise unsupported("A search in stored files: nothing is stored on the server, so it")
     only(item, _HOSTED[name], f"in the tool {name!r}")
+    if name == "code_interpreter" and required(item, "container", dict).get("memory_limit") not in (None, "1g"):
+        raise unsupported("A container with more than 1g: it has another price than the one that is reserved, so it")
     for field, value in item.items():
         if field in _INSIDE and value is not None:
             only(required(item, field, dict), _INSIDE[field], f"in `{field}`")

@@ -83,6 +83,8 @@ def _figures(counted: dict[str, Any], cost: str | None) -> Sequence[object]:
     notes = []
     if counted["estimated_calls"]:
         notes.append(f"{counted['estimated_calls']} estimated, {counted['estimated_usd']} USD of it")
+    if counted["hosted_calls"]:
+        notes.append(f"{counted['hosted_calls']} uses of tools at the provider, {counted['hosted_usd']} USD of it")
     if counted["unpriced_calls"]:
         notes.append(f"{counted['unpriced_calls']} unpriced, not in it")
     tokens = (f"{counted[name]:,}" for name in ("input_tokens", "output_tokens"))

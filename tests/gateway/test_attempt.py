@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.attempt import Attempt, Intent
+from gateway.attempt import Attempt
+from gateway.intent import Intent
 from gateway.upstream import UpstreamFailed
 from gateway.wires.neutral import Counted, Stop, Text
 from kit.clock import Clock

@@ -46,6 +46,18 @@ async def test_what_a_killed_gateway_was_doing_is_settled_at_the_next_start(tmp_
         assert await settle_lost(plane.db, tmp_path / "journals") == 0
 
 
+async def test_tools_at_the_provider_are_settled_at_what_was_held_for_them(tmp_path: Path) -> None:
+    session = stream_and_kill(tmp_path)
+    (left,) = (tmp_path / "journals").iterdir()
+    opened = json.loads(left.read_bytes().splitlines()[0])
+    opened["record"]["intent"] |= {"hosted": {"web_search": 10_000_000}, "hosted_most": 3}
+    left.write_bytes(json.dumps(opened).encode() + b"\n")
+    async with open_plane(tmp_path, {}) as plane:
+        spend = await plane.spend(session)
+        assert (spend.hosted_calls, spend.hosted_nano) == (3, 30_000_000)
+        assert spend.cost_nano == spend.input * 2_500 + 50 * 10_000 + 30_000_000
+
+
 async def test_a_stop_waits_for_the_ledger(tmp_path: Path) -> None:
     models = {"default": {"provider": "scripted", "script": "payment", **PRICES}}
     async with open_plane(tmp_path, models) as plane:

@@ -154,7 +154,7 @@ async def test_what_the_server_would_have_to_fetch_or_store_is_refused(plane: Pl
 
 
 @pytest.mark.parametrize(
-    "tool", [{"type": "web_search"}, {"type": "mcp", "server_url": "http://evil.test", "server_label": "x"}]
+    "tool", [{"type": "web_search"}, {"type": "mcp", "server_url": "https://evil.test", "server_label": "x"}]
 )
 async def test_a_tool_that_runs_at_the_provider_is_refused_unless_the_flow_lists_it(plane: Plane, tool: Any) -> None:
     session, token = await plane.session("default")

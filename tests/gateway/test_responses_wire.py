@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.dialects.chat import CHAT
+from gateway.dialects.hosted import MOST_USES
 from gateway.dialects.responses import RESPONSES as DIALECT
 from gateway.wires.neutral import HERE, Call, Image, Json, Message, Request, Result, Said, Thought, Tool
 from gateway.wires.responses_face import RESPONSES
@@ -165,7 +166,7 @@ def test_what_a_full_request_wants_is_known() -> None:
         ("found__pay", "pay", "found", False),
         ("exec", "exec", None, True),
     ]
-    assert request.hosted == ("web_search", "mcp", "code_interpreter")
+    assert request.hosted == ("web_search", "mcp:example.com", "code_interpreter")
     assert (request.tool_choice, request.max_output, request.effort) == ("mcp__p__pay", 200, "medium")
     assert request.format == {
         "type": "json_schema",
@@ -182,7 +183,8 @@ def test_what_passes_on_is_what_was_sent_but_for_what_is_ours() -> None:
     kept = ("metadata", "client_metadata", "user", "safety_identifier", "background")
     items = [{name: value for name, value in item.items() if name != "id"} for item in FULL["input"]]
     sent = {name: value for name, value in FULL.items() if name not in kept}
-    assert passed == sent | {"model": "gpt-5.5", "max_output_tokens": 100, "store": False, "input": items}
+    ours = {"model": "gpt-5.5", "max_output_tokens": 100, "max_tool_calls": MOST_USES, "store": False}
+    assert passed == sent | ours | {"input": items}
 
 
 def test_a_thought_goes_back_to_its_maker_and_to_nobody_else() -> None:

@@ -1,6 +1,7 @@
 """Repricing adds and never changes: the old entries stay as they are, and the sums are those of the new price."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,15 @@ async def reprice(db: Database, at: Price, *, dry: bool = False) -> list[Reprice
 async def rows(db: Database, *, corrections_too: bool = True) -> list[Any]:
     asked = sa.select(entries).order_by(entries.c.id)
     return list(await db.read(asked if corrections_too else asked.where(entries.c.corrects.is_(None))))
+
+
+async def test_what_tools_at_the_provider_cost_is_not_billed_anew(doors: Doors) -> None:
+    db, _ = doors
+    await write(db, replace(entry("att_1", usage=USED, cost_nano=5_001_000), hosted_calls=2, hosted_nano=5_000_000))
+    (done,) = await reprice(db, DEARER)
+    assert (done.corrected, done.delta_nano) == (1, 1_200)
+    (again,) = await reprice(db, DEARER)
+    assert again.corrected == 0
 
 
 async def test_the_old_entry_stays_and_a_new_one_names_it(doors: Doors) -> None:

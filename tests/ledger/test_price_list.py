@@ -71,6 +71,23 @@ def test_a_model_is_listed_exactly_or_has_no_price(provider: str, model: str) ->
     assert price_list.read().price(provider, model) is None
 
 
+def test_a_search_is_listed_where_all_its_sizes_cost_the_same() -> None:
+    entry = {"litellm_provider": "p", "mode": "chat", "input_cost_per_token": "1e-6", "output_cost_per_token": "2e-6"}
+    more: dict[str, object] = {"max_input_tokens": 9_000}
+    sizes = {"search_context_size_low": 0.01, "search_context_size_high": 0.01}
+    text = json.dumps({"p/m": entry | more | {"search_context_cost_per_query": sizes}})
+    assert [price_table.models(text)["p/m"][name] for name in ("search", "window")] == [10_000_000, 9_000]
+    text = json.dumps({"p/m": entry | {"search_context_cost_per_query": sizes | {"search_context_size_low": 0.005}}})
+    assert price_table.models(text)["p/m"].keys() == {"rates"}
+
+
+def test_searches_and_windows_of_well_known_models_are_listed() -> None:
+    listed = price_list.read()
+    assert listed.search("anthropic", "claude-sonnet-4-5") == (10_000_000, 200_000)
+    assert listed.search("openai", "gpt-5") == (10_000_000, 272_000)
+    assert listed.search("openai", "nobody-knows-it") == (None, None)
+
+
 def test_decimal_text_never_becomes_a_float_on_its_way() -> None:
     figures = '"input_cost_per_token": 1.23456789012e-06, "output_cost_per_token": 3e-7'
     found = price_table.models(f'{{"p/m": {{"litellm_provider": "p", "mode": "chat", {figures}}}}}')

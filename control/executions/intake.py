@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
@@ -110,9 +110,9 @@ def _prompt(flow: Flow, event: dict[str, Any]) -> dict[str, str]:
     rendered = template.render(flow.prompt, {"trigger_event": event})
     if rendered.unresolved and flow.on_undefined == "fail":
         named = ", ".join(found.name for found in rendered.unresolved)
-        raise Invalid("prompt_undefined", f"The event has no {named}.", _near(rendered.unresolved))
-    unresolved = [{"name": found.name, "near": found.near} for found in rendered.unresolved]
-    return {"prompt": rendered.text, "unresolved": json.dumps(unresolved)}
+        hints = ", ".join(dict.fromkeys(found.hint for found in rendered.unresolved))
+        raise Invalid("prompt_undefined", f"The event has no {named}.", f"Here {hints}.")
+    return {"prompt": rendered.text, "unresolved": canonical.dumps(list(map(asdict, rendered.unresolved)))}
 
 
 def rerun(tx: Tx, account_id: str, execution_id: str, *, by: str, delivery_id: str | None = None) -> Started:
@@ -144,8 +144,3 @@ def _deliver(
         return str(known), None
     tx.execute(sa.update(deliveries).where(mine).values(execution_id=execution_id, created_at=now))
     return None, str(before.resends or before.id)
-
-
-def _near(unresolved: tuple[template.Unresolved, ...]) -> str:
-    hints = [f"the payload has {found.near!r}" for found in unresolved if found.near]
-    return f"Perhaps another name is meant: {', '.join(hints)}." if hints else "Look at the event's payload."

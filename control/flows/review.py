@@ -39,7 +39,7 @@ class Known:
             for expression in (tool.deny, tool.approval and tool.approval.when):
                 if expression:
                     self._rule(expression)
-        template.names(flow.prompt)
+        template.slots(flow.prompt)
 
     def _one(self, written: Written, kind: str, name: str, *at: str | int) -> None:
         if name not in self._named[kind]:

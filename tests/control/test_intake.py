@@ -17,17 +17,29 @@ from control.executions.states import Cause
 from control.tables import events as stored
 from control.tables import executions
 from kit.db import Database
-from kit.errors import Conflict, Missing, Throttled
+from kit.errors import Conflict, Invalid, Missing, Throttled
 from tests.control.house import ACCOUNT, PAYLOAD, House
 
 
 async def test_the_prompt_is_rendered_and_what_is_missing_is_named(house: House) -> None:
     await house.apply(
-        "version: 1\nname: odd\nagent: {runtime: scripted}\nprompt: 'Amount: ${{trigger_event.payload.payment}}'\n"
+        "version: 1\nname: odd\nagent: {runtime: scripted}\nprompt: 'Amount: ${{trigger_event.payload.amounts}}'\n"
     )
     row = await house.row(await house.start("odd"))
     assert row.prompt == "Amount: $undefined"
-    assert '"near": ' in row.unresolved
+    assert json.loads(row.unresolved) == [{"name": "trigger_event.payload.amounts", "hint": "payload has `amount`"}]
+
+
+async def test_a_flow_that_wants_every_variable_refuses_an_event_without_one(house: House) -> None:
+    source = "version: 1\nname: odd\nagent: {runtime: scripted}\non_undefined: fail\n"
+    source += "prompt: '{{trigger_event.payload.%s}}'\n"
+    await house.apply(source % "payee")
+    with pytest.raises(Invalid, match=r"The event has no trigger_event\.payload\.payee") as caught:
+        await house.start("odd")
+    assert (caught.value.code, caught.value.hint) == ("prompt_undefined", "Here payload has `amount`, `recipient`.")
+    assert await house.db.read(sa.select(executions)) == []
+    await house.apply(source % "amount")
+    assert (await house.row(await house.start("odd"))).prompt == "1500"
 
 
 async def test_an_unknown_flow_is_missing(house: House) -> None:

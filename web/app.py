@@ -19,6 +19,7 @@ from kit import asgi
 from kit.bus import Bus
 from kit.db import Database
 from kit.errors import Fault, Missing
+from kit.limits import Pace
 from kit.observe import log
 from kit.secrets import Sealer
 from ledger.limits import Limits
@@ -26,11 +27,13 @@ from web import (
     approvals,
     auth,
     budgets,
+    code_hosts,
     dashboard,
     executions,
     figures,
     flows,
     grants,
+    hook_secrets,
     hooks,
     links,
     live,
@@ -53,7 +56,7 @@ READY_S = 2.0
 PROGRAMS = ("/api/", "/hooks/", "/healthz", "/readyz", "/metrics")
 ROOMS = (
     *(dashboard, executions, flows, approvals, grants, policy, budgets, spend, repricing),
-    *(sessions, tools, models, users, tokens),
+    *(sessions, tools, models, users, tokens, hook_secrets),
 )
 
 
@@ -81,6 +84,7 @@ def build(
         bus=bus,
         sealer=sealer,
         decoy=hooks.decoy(sealer),
+        deliveries=Pace(burst=settings.deliveries_per_minute, every_s=60 / settings.deliveries_per_minute),
         desk=desk,
         known=known,
         checks=dict(checks or {}),
@@ -97,6 +101,7 @@ def _routes(settings: WebSettings) -> list[BaseRoute]:
         *auth.routes,
         *links.routes,
         *hooks.routes,
+        *code_hosts.routes,
         *live.routes,
         *openapi.routes(operations),
         openapi.described(operations, settings.url),

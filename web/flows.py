@@ -1,6 +1,5 @@
 """Flows: the list, one flow with its last ten runs, Test Run; applying a flow file through REST."""
 
-import hashlib
 import json
 
 from sqlalchemy.engine import Row
@@ -81,27 +80,18 @@ async def put_flow(request: Request, person: Person) -> shapes.Applied:
 async def start_test_run(request: Request, person: Person) -> shapes.Started:
     """The Test Run. With `Idempotency-Key` the same request again gives the same execution."""
     asked = await inputs.body(request, shapes.TestRun)
-    return await _start(request, person, asked.payload, request.headers.get("idempotency-key"))
+    return await _start(request, person, asked.payload, inputs.once(request, person.user_id))
 
 
-async def _start(request: Request, person: Person, payload: object, key: str | None) -> shapes.Started:
+async def _start(request: Request, person: Person, payload: object, delivery_id: str | None) -> shapes.Started:
     given, name = parts(request), request.path_params["name"]
-    unique = f"key:{hashlib.sha256(f'{person.user_id} {key}'.encode()).hexdigest()}" if key else None
     started = await given.db.write(
         lambda tx: intake.start(
-            tx, person.account_id, name, payload, trigger="manual", by=person.email, delivery_id=unique
+            tx, person.account_id, name, payload, trigger="manual", by=person.email, delivery_id=delivery_id
         )
     )
     url = f"{given.settings.url}/executions/{started.execution_id}"
     return shapes.Started(execution_id=started.execution_id, url=url, repeated=started.repeated)
-
-
-async def rotate_secret(request: Request, person: Person) -> shapes.HookSecret:
-    given, name = parts(request), request.path_params["name"]
-    secret = await given.db.write(
-        lambda tx: catalog.rotate_hook(tx, person.account_id, name, sealer=given.sealer, by=person.email)
-    )
-    return shapes.HookSecret(url=f"{given.settings.url}/hooks/flows/{name}", secret=secret)
 
 
 async def list_runs(request: Request, person: Person) -> shapes.Listed[shapes.Execution]:
@@ -175,15 +165,6 @@ operations = [
         takes="application/yaml",
         answers=shapes.Applied,
         role=Role.OPERATOR,
-    ),
-    Operation(
-        method="POST",
-        path="/flows/{name}/webhook-secret",
-        summary="A new webhook secret",
-        run=rotate_secret,
-        answers=shapes.HookSecret,
-        role=Role.OPERATOR,
-        status=201,
     ),
     Operation(
         method="GET",

@@ -1,89 +1,124 @@
 """Events from outside: a signed webhook, or a bearer secret for senders that can't sign, becomes an execution.
 
 An unknown flow and a wrong signature get the same answer after the same work: nobody learns which flows there are.
+Code hosts have schemes of their own, in `code_hosts`.
 """
 
-import base64
 import hmac
-import secrets
+import math
+from collections.abc import Sequence
 
-import sqlalchemy as sa
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from control.executions import intake
-from control.tables import flows
+from control.flows import hook_secrets
 from kit import asgi, canonical, webhooks
-from kit.errors import Invalid, Unauthorized
+from kit.errors import Invalid, Throttled, Unauthorized
+from kit.limits import Pace
 from kit.secrets import Sealer
 from web.parts import Parts, parts
 
 MAX_ID = 190
 """Characters of a delivery id; its column has 200."""
+VALID = 2
+"""Secrets that a delivery is compared with: the one there is and the one before it, or what stands in for them."""
 
 
 async def receive(request: Request) -> Response:
     """`POST /hooks/flows/{flow}`: 202 {execution_id, url}; the same webhook-id again gives the same execution."""
     given, name = parts(request), request.path_params["flow"]
-    body = await request.body()
-    known, secret = await _secret(given, name)
+    body, now = await request.body(), given.clock.now()
+    known = await hook_secrets.of_flow(given.db, given.account_id, name, now)
     try:
-        delivery_id = _proven(request, secret, body, given.clock.now().timestamp())
+        delivery_id = _proven(request, opened(given, known), body, now.timestamp())
     except Unauthorized:
-        known, delivery_id = False, None
+        known, delivery_id = [], None
     if not known:
-        raise Unauthorized(
-            "webhook_refused",
-            "There is no such flow, or the signature is not right.",
-            "Sign with the flow's secret as Standard Webhooks describes; `preloop webhooks rotate` makes a new one.",
-        )
-    payload = _payload(body)
+        raise refusal(given, f"flow {name}", "There is no such flow, or the signature is not right.")
+    paced(given.deliveries, f"flow {name}", too_many(name))
+    payload = read(body)
     started = await given.db.write(
         lambda tx: intake.start(
-            tx, given.account_id, name, payload, trigger="webhook", by="webhook", delivery_id=delivery_id
+            tx,
+            given.account_id,
+            name,
+            payload,
+            trigger="webhook",
+            by="webhook",
+            delivery_id=delivery_id,
+            most_pending=given.settings.max_pending,
         )
     )
     url = f"{given.settings.url}/executions/{started.execution_id}"
     return JSONResponse({"execution_id": started.execution_id, "url": url}, 202)
 
 
-async def _secret(given: Parts, name: str) -> tuple[bool, str]:
-    """Is there such a flow, and a secret to check against: its own, or one that nobody has."""
-    mine = (flows.c.account_id == given.account_id) & (flows.c.name == name)
-    rows = await given.db.read(sa.select(flows.c.hook_secret).where(mine))
-    sealed = rows[0].hook_secret if rows else given.decoy
-    return bool(rows), given.sealer.unseal(sealed)
+def opened(given: Parts, sealed: Sequence[str]) -> list[str]:
+    """The secrets to compare with, in clear; always as many, so that what isn't there costs the work of what is."""
+    return [given.sealer.unseal(one) for one in (*sealed, given.decoy, given.decoy)[:VALID]]
 
 
 def decoy(sealer: Sealer) -> str:
-    """A sealed secret of the usual size that nobody has: an unknown flow costs the work of a known one."""
-    return sealer.seal("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
+    """A sealed secret of the usual size that nobody has."""
+    return sealer.seal(hook_secrets.fresh())
 
 
-def _proven(request: Request, secret: str, body: bytes, now: float) -> str | None:
-    """The delivery's id once the sender has shown that it knows the secret, else Unauthorized."""
-    headers = request.headers
-    message_id = headers.get("webhook-id", "")[:MAX_ID]
-    token = asgi.bearer(headers)
-    if token is not None and "webhook-signature" not in headers:
-        if not hmac.compare_digest(token.encode(), secret.encode()):
+def refusal(given: Parts, key: str, message: str) -> Exception:
+    """What a sender is told that could not show that it knows the secret; after many of these, to come more slowly."""
+    paced(given.refused, key, "More deliveries were refused than are looked at.")
+    hint = "Sign with the secret as docs/triggers.md describes; `preloop webhooks rotate` makes a new one."
+    return Unauthorized("webhook_refused", message, hint)
+
+
+def too_many(flow: str) -> str:
+    return f"More deliveries for the flow {flow!r} came than are taken at once."
+
+
+def paced(pace: Pace, key: str, message: str) -> None:
+    """One more for this key, or Throttled."""
+    if not pace.take(key):
+        wait = math.ceil(pace.wait_s(key))
+        hint = f"Send it again in {wait} s, with the same id; server.deliveries_per_minute says how many are taken."
+        raise Throttled("too_often", message, hint, retry_after_s=wait)
+
+
+def is_one_of(token: str, secrets: Sequence[str]) -> bool:
+    """Is this one of the secrets? Compared with all of them, each in constant time."""
+    return any([hmac.compare_digest(token.encode(), secret.encode()) for secret in secrets])
+
+
+def is_signed(request: Request, secrets: Sequence[str], body: bytes, now: float) -> bool:
+    """Does a signature of Standard Webhooks hold, by one of the secrets?"""
+    names = {"message_id": "webhook-id", "timestamp": "webhook-timestamp", "signature": "webhook-signature"}
+    said = {name: request.headers.get(header, "") for name, header in names.items()}
+    return any([_holds(secret, said, body, now) for secret in secrets])
+
+
+def _holds(secret: str, said: dict[str, str], body: bytes, now: float) -> bool:
+    try:
+        webhooks.verify(secret, **said, body=body, now=now)
+    except Unauthorized:
+        return False
+    return True
+
+
+def _proven(request: Request, secrets: Sequence[str], body: bytes, now: float) -> str | None:
+    """The delivery's id once the sender has shown that it knows a secret, else Unauthorized."""
+    message_id = request.headers.get("webhook-id", "")[:MAX_ID]
+    token = asgi.bearer(request.headers)
+    if token is not None and "webhook-signature" not in request.headers:
+        if not is_one_of(token, secrets):
             raise Unauthorized("webhook_secret", "The secret is not right.")
         return message_id or None
-    webhooks.verify(
-        secret,
-        message_id=headers.get("webhook-id", ""),
-        timestamp=headers.get("webhook-timestamp", ""),
-        signature=headers.get("webhook-signature", ""),
-        body=body,
-        now=now,
-    )
-    if not message_id:
-        raise Unauthorized("webhook_id", "The webhook has no id.")
+    if not is_signed(request, secrets, body, now) or not message_id:
+        raise Unauthorized("webhook_signature", "The webhook's signature or id is not right.")
     return message_id
 
 
-def _payload(body: bytes) -> object:
+def read(body: bytes) -> object:
+    """A delivery's JSON."""
     try:
         return canonical.parse(body)
     except Invalid as error:
@@ -92,15 +127,4 @@ def _payload(body: bytes) -> object:
         ) from error
 
 
-async def not_yet(request: Request) -> Response:
-    raise asgi.not_yet(
-        f"Events from {request.url.path.rsplit('/', 1)[-1]} can't be received yet.",
-        "Send a Standard Webhook to /hooks/flows/{flow} for now.",
-    )
-
-
-routes = [
-    Route("/hooks/flows/{flow}", receive, methods=["POST"]),
-    Route("/hooks/github", not_yet, methods=["POST"]),
-    Route("/hooks/gitlab", not_yet, methods=["POST"]),
-]
+routes = [Route("/hooks/flows/{flow}", receive, methods=["POST"])]

@@ -1,5 +1,6 @@
 """What a request carries, read strictly: forms, JSON bodies, cursors, numbers and times in the address."""
 
+import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -40,6 +41,12 @@ async def body(request: Request, model: type[M]) -> M:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the body"
         raise Invalid("body_invalid", f"{where}: {first['msg']}.", "/api/openapi.json describes it.") from error
+
+
+def once(request: Request, who: str) -> str | None:
+    """What an `Idempotency-Key` of this person at this address is remembered by; None without one."""
+    key = request.headers.get("idempotency-key")
+    return f"key:{hashlib.sha256(f'{who} {request.url.path} {key}'.encode()).hexdigest()}" if key else None
 
 
 def choice(text: str, words: type[E]) -> E:

@@ -39,6 +39,8 @@ class Parts:
     sealer: Sealer
     decoy: str
     """What webhooks to unknown flows are checked against: sealed, and nobody has it."""
+    deliveries: Pace
+    """How often one trigger may be fired from outside."""
     known: Known
     desk: Desk
     checks: Mapping[str, Check] = field(default_factory=dict)
@@ -53,6 +55,8 @@ class Parts:
     """how often one may come with a link that is none,"""
     decisions: Pace = field(default_factory=lambda: Pace(burst=20, every_s=3.0))
     """and how often a form may be sent for one approval."""
+    refused: Pace = field(default_factory=lambda: Pace(burst=60, every_s=1.0))
+    """How often deliveries to one address may be refused before they are told to come more slowly."""
     account_id: str = DEFAULT
     """Where webhooks and sign-ins belong: there is one account in v1."""
 

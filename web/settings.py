@@ -17,6 +17,10 @@ class WebSettings(BaseModel):
     hosts: tuple[str, ...] = ()
     """More names this listener answers to, without ports."""
     max_body_bytes: int = Field(default=1 << 20, gt=0)
+    max_pending: int = Field(default=1000, gt=0)
+    """Executions of one trigger that may wait; more deliveries are told to come again later."""
+    deliveries_per_minute: int = Field(default=600, gt=0)
+    """Of one trigger, in each process that serves `web`; so many may come at once."""
 
     @field_validator("public_url")
     @classmethod

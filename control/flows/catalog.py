@@ -1,13 +1,12 @@
 """Flows as versioned records: apply a file, find one, read a version. Each flow has a sealed secret for its webhook."""
 
-import base64
-import secrets as random
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from control import events
+from control.flows import hook_secrets
 from control.flows.flow import Flow, loads
 from control.flows.source import Written
 from control.tables import flow_versions, flows
@@ -32,9 +31,8 @@ def apply(tx: Tx, account_id: str, written: Written, *, sealer: Sealer, by: str)
         tx.execute(sa.update(flows).where(mine).values(version=version))
     else:
         flow_id, version = new_id("flo"), 1
-        secret = "whsec_" + base64.b64encode(random.token_bytes(32)).decode()
         values = {"id": flow_id, "account_id": account_id, "name": flow.name, "version": 1, "created_at": now}
-        tx.execute(sa.insert(flows).values(values | {"hook_secret": sealer.seal(secret)}))
+        tx.execute(sa.insert(flows).values(values | {"hook_secret": sealer.seal(hook_secrets.fresh())}))
     stored = {"flow_id": flow_id, "version": version, "account_id": account_id, "body": body, "created_at": now}
     tx.execute(sa.insert(flow_versions).values(stored))
     events.append(tx, account_id, events.ACCOUNT, "flow.applied", flow=flow.name, version=version, by=by)
@@ -65,15 +63,6 @@ def version(tx: Tx, flow_id: str, number: int) -> Flow:
     return loads(tx.execute(stored).scalar_one())
 
 
-def rotate_hook(tx: Tx, account_id: str, name: str, *, sealer: Sealer, by: str) -> str:
-    """A new webhook secret, shown once; the old one is worth nothing from now on."""
-    row, _ = find(tx, account_id, name)
-    secret = "whsec_" + base64.b64encode(random.token_bytes(32)).decode()
-    tx.execute(sa.update(flows).where(flows.c.id == row.id).values(hook_secret=sealer.seal(secret)))
-    events.append(tx, account_id, events.ACCOUNT, "webhook.rotated", flow=name, by=by)
-    return secret
-
-
 def _named(account_id: str, name: str) -> sa.Select[Any]:
     return sa.select(flows).where(flows.c.account_id == account_id, flows.c.name == name)
 
@@ -82,3 +71,12 @@ def newest(account_id: str) -> sa.Select[Any]:
     """The question for all flows of an account, each with the `body` of its newest version."""
     its = (flow_versions.c.flow_id == flows.c.id) & (flow_versions.c.version == flows.c.version)
     return sa.select(flows, flow_versions.c.body).join(flow_versions, its).where(flows.c.account_id == account_id)
+
+
+async def started_by(db: Database, account_id: str, kind: str) -> list[tuple[str, Flow]]:
+    """Every flow with a trigger of this type, by name."""
+    found: list[tuple[str, Flow]] = []
+    its = newest(account_id).where(flow_versions.c.body.contains(f'"type":"{kind}"')).order_by(flows.c.name)
+    while rows := await db.read(its.where(flows.c.name > (found[-1][0] if found else ""))):
+        found += [(row.name, loads(row.body)) for row in rows]
+    return [(name, flow) for name, flow in found if flow.starts_by(kind)]

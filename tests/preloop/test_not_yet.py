@@ -10,16 +10,15 @@ from kit.errors import Invalid
 from preloop import cli, settings
 from tests.house.plan import ROOT
 from tests.preloop.terminal import Terminal
-from web import app, hooks
+from web import app
 
 
 def refused() -> set[str]:
     """As a person would write it: a key of a flow file, a section, an address, a command."""
     keys = {name.rpartition(".")[2] for name, _ in flow.UNSUPPORTED}
     sections = {f"[{name}]" for name in settings.NOT_YET}
-    received = {route.path for route in hooks.routes if route.endpoint is hooks.not_yet}
     commands = {name for _, name in cli.NOT_YET}
-    return keys | sections | set(app.ABSENT) | received | commands
+    return keys | sections | set(app.ABSENT) | commands
 
 
 def test_the_changelog_names_whatever_is_refused_by_name() -> None:

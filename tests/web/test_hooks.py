@@ -1,16 +1,30 @@
 """Webhooks in: proven senders start executions, everybody else learns nothing."""
 
 import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
+from control.executions.states import Cause
+from control.identity.principals import Role
+from control.tables import executions, flows
 from kit import webhooks
-from tests.web.world import World, compact
+from tests.web.world import FLOW, World, compact, open_world
+from web.settings import WebSettings
 
 PAYLOAD = {"amount": 1500, "recipient": "contractor@example.com"}
 PATH = "/hooks/flows/process-payment"
+
+
+async def rotate(world: World, **asked: Any) -> dict[str, Any]:
+    async with world.program(await world.token(Role.OPERATOR, "api")) as http:
+        answer = await http.post("/api/v1/flows/process-payment/webhook-secret", json=asked)
+        assert answer.status_code == 201
+        return dict(answer.json())
 
 
 async def send(
@@ -70,6 +84,82 @@ async def test_an_unknown_flow_and_a_wrong_signature_get_the_same_answer(world: 
     assert len({answer.text for answer in answers}) == 1
 
 
+async def test_two_secrets_are_good_for_a_day_after_a_rotation(world: World) -> None:
+    old = await world.hook_secret()
+    new = await rotate(world)
+    assert new["secret"] != old
+    assert new["before_until"] > "2026"
+    answers = [await send(world, b"{}", secret=secret, message_id=secret[-9:]) for secret in (old, new["secret"])]
+    async with world.program(old) as http:
+        answers.append(await http.post(PATH, json={}))
+    assert [answer.status_code for answer in answers] == [202, 202, 202]
+    newest = await rotate(world)
+    codes = [(await send(world, b"{}", secret=one)).status_code for one in (old, new["secret"], newest["secret"])]
+    assert codes == [401, 202, 202]  # never three
+    a_day = sa.update(flows).values(hook_before_until=datetime.now(UTC))
+    await world.house.db.write(lambda tx: tx.execute(a_day))
+    codes = [(await send(world, b"{}", secret=one)).status_code for one in (new["secret"], newest["secret"])]
+    assert codes == [401, 202]
+
+
+async def test_a_rotation_now_ends_the_old_secret_at_once(world: World) -> None:
+    await rotate(world)
+    old = await world.hook_secret()
+    new = await rotate(world, now=True)
+    assert new["before_until"] is None
+    assert (await send(world, b"{}", secret=old)).status_code == 401
+    assert (await send(world, b"{}", secret=new["secret"])).status_code == 202
+
+
+async def test_a_trigger_takes_so_many_deliveries_and_then_says_when(tmp_path: Path) -> None:
+    async with open_world(tmp_path, WebSettings(deliveries_per_minute=3)) as world:
+        answers = [await send(world, b"{}", message_id=f"msg_{number}") for number in range(4)]
+        assert [answer.status_code for answer in answers] == [202, 202, 202, 429]
+        assert (answers[3].json()["code"], answers[3].headers["retry-after"]) == ("too_often", "20")
+        await world.house.apply(FLOW.replace("process-payment", "other"))
+        secret = await world.hook_secret("other")
+        assert (await send(world, b"{}", secret=secret, path="/hooks/flows/other")).status_code == 202
+
+
+async def test_a_full_queue_tells_the_sender_and_takes_the_delivery_later(tmp_path: Path) -> None:
+    async with open_world(tmp_path, WebSettings(max_pending=2)) as world:
+        answers = [await send(world, b"{}", message_id=f"msg_{number}") for number in range(3)]
+        assert [answer.status_code for answer in answers] == [202, 202, 429]
+        told = answers[2].json()
+        assert told["code"] == "queue_full"
+        assert "2 executions of the flow 'process-payment' that a webhook made are waiting" in told["detail"]
+        assert answers[2].headers["retry-after"] == "60"
+        assert (await send(world, b"{}", message_id="msg_1")).status_code == 202  # that one is there already
+        await world.house.end(answers[0].json()["execution_id"], Cause.CANCELLED)
+        assert (await send(world, b"{}", message_id="msg_2")).status_code == 202
+
+
+async def test_whoever_is_refused_often_learns_no_more_about_flows(world: World) -> None:
+    wrong = "whsec_" + "A" * 43 + "="
+    answers: dict[str, list[httpx.Response]] = {}
+    for path in (PATH, "/hooks/flows/no-such-flow"):
+        answers[path] = [await send(world, b"{}", secret=wrong, path=path) for _ in range(70)]
+    known, unknown = answers.values()
+    assert [answer.status_code for answer in known] == [answer.status_code for answer in unknown]
+    assert {answer.status_code for answer in known} == {401, 429}
+    assert [answer.text for answer in known] == [answer.text for answer in unknown]
+    assert (await send(world, b"{}")).status_code == 202  # who knows the secret is not kept waiting
+
+
+async def test_a_delivery_resent_later_names_the_first(world: World) -> None:
+    first = (await send(world, b"{}")).json()["execution_id"]
+    await world.house.end(first, Cause.CANCELLED)
+    ended = sa.update(executions).values(ended_at=datetime.now(UTC) - timedelta(minutes=11))
+    await world.house.db.write(lambda tx: tx.execute(ended))
+    again = (await send(world, b"{}")).json()["execution_id"]
+    assert again != first
+    async with world.program(await world.token(kind="api")) as http:
+        told = (await http.get(f"/api/v1/executions/{again}")).json()
+        assert (told["resends"], told["reruns"]) == (first, None)
+    async with world.client(await world.token()) as http:
+        assert f'href="/executions/{first}"' in (await http.get(f"/executions/{again}")).text
+
+
 async def test_one_right_signature_among_several_is_enough(world: World) -> None:
     body, now = compact(PAYLOAD), int(time.time())
     right = webhooks.sign(await world.hook_secret(), message_id="m", timestamp=now, body=body)["webhook-signature"]
@@ -96,10 +186,3 @@ async def test_a_flow_without_a_webhook_trigger_is_not_started_by_one(world: Wor
 async def test_a_body_that_is_too_large_is_refused(world: World) -> None:
     answer = await send(world, b'"' + b"x" * (1 << 20) + b'"')
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
-
-
-@pytest.mark.parametrize("sender", ["github", "gitlab"])
-async def test_senders_that_are_not_built_yet_are_refused_by_name(world: World, sender: str) -> None:
-    async with world.program() as http:
-        answer = await http.post(f"/hooks/{sender}", content=b"{}")
-    assert (answer.status_code, answer.json()["code"]) == (501, "not_supported_yet")

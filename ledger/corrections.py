@@ -22,11 +22,13 @@ BATCH = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repriced:
-    """What a batch came to. `last` is the entry to go on after, None when it was the last batch."""
+    """What a batch came to. `stands_nano` is what the calls that were seen were billed at before; `last` is the entry
+    to go on after, None when it was the last batch."""
 
     seen: int
     corrected: int
     delta_nano: int
+    stands_nano: int
     last: str | None
 
 
@@ -39,12 +41,14 @@ def reprice(tx: Tx, which: sa.ColumnElement[bool], price: Price, *, after: str =
     mine = which & entries.c.corrects.is_(None) & (entries.c.cost_source != "provider") & (entries.c.id > after)
     rows = tx.execute(sa.select(entries).where(mine).order_by(entries.c.id).limit(BATCH)).all()
     before = _corrected(tx, [row.id for row in rows])
-    found = [entry for row in rows if (entry := _correction(row, before.get(row.id, (0, 0)), price))]
+    stands = {row.id: _stands(row, before.get(row.id, (0, 0))) for row in rows}
+    found = [entry for row in rows if (entry := _correction(row, before.get(row.id, (0, 0))[0], stands[row.id], price))]
     written = book.append(tx, found) if write else {entry.id for entry in found}
     return Repriced(
         seen=len(rows),
         corrected=len(written),
         delta_nano=sum(entry.cost_nano or 0 for entry in found if entry.id in written),
+        stands_nano=sum(amount or 0 for amount in stands.values()),
         last=rows[-1].id if len(rows) == BATCH else None,
     )
 
@@ -57,10 +61,14 @@ def _corrected(tx: Tx, ids: list[str]) -> dict[str, tuple[int, int]]:
     return {row.corrects: (row.times, row.amount) for row in rows}
 
 
-def _correction(row: Row[Any], before: tuple[int, int], price: Price) -> Entry | None:
-    should = prices.cost(Usage(**{name: getattr(row, name) for name in CLASSES}), price)
+def _stands(row: Row[Any], before: tuple[int, int]) -> int | None:
+    """What a call is billed at, corrections and all; None when it has no price yet."""
     times, amount = before
-    stands = None if row.cost_nano is None and not times else (row.cost_nano or 0) + amount
+    return None if row.cost_nano is None and not times else (row.cost_nano or 0) + amount
+
+
+def _correction(row: Row[Any], times: int, stands: int | None, price: Price) -> Entry | None:
+    should = prices.cost(Usage(**{name: getattr(row, name) for name in CLASSES}), price)
     if should is None or (should := should + row.hosted_nano) == stands:
         return None
     return Entry(

@@ -56,10 +56,10 @@ NOUNS = {
     "tools": tools.app,
     "budgets": budgets.app,
     "models": models.app,
+    "spend": spend.app,
 }
 for name, group in NOUNS.items():
     app.add_typer(group, name=name)
-app.command()(spend.spend)
 app.command()(doctor.doctor)
 
 Config = Annotated[Path | None, typer.Option(help="The settings file; default preloop.toml in this folder.")]

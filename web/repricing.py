@@ -42,12 +42,14 @@ class Reprice(BaseModel):
 
 
 class Corrected(BaseModel):
-    """`next` is the `cursor` to go on with, where there were more calls than one request takes."""
+    """`billed_usd` is what the calls stood at before; `next` is the `cursor` to go on with, where there were more calls
+    than one request takes."""
 
     first: str
     last: str
     calls: int
     corrected: int
+    billed_usd: str
     delta_usd: str
     price_version: str
     dry_run: bool
@@ -75,6 +77,7 @@ async def reprice(request: Request, person: Person) -> Corrected:
         last=last.isoformat(),
         calls=sum(batch.seen for batch in batches),
         corrected=sum(batch.corrected for batch in batches),
+        billed_usd=money.usd(sum(batch.stands_nano for batch in batches)),
         delta_usd=money.usd(sum(batch.delta_nano for batch in batches)),
         price_version=price.version,
         dry_run=wanted.dry_run,

@@ -14,19 +14,23 @@ from kit.errors import Invalid
 from preloop import exports, reconcile, show
 from preloop.client import PAGE, Client
 from preloop.commands.options import Json, text_of
+from preloop.commands.reprice import reprice
 from preloop.exports import Export, Key, Used
 from preloop.reconcile import Line
 
 SHOWN = 40
 """Lines of a table; JSON and CSV have all."""
 MOST = 10_000
+app = typer.Typer(invoke_without_command=True)
 Only = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only these calls: flow=pay, wire=chat, …")]
 Rename = Annotated[
     list[str] | None, typer.Option(metavar="THEIRS=OURS", help="With --against: a model that they name otherwise.")
 ]
 
 
+@app.callback()
 def spend(
+    context: typer.Context,
     by: Annotated[
         str,
         typer.Option(
@@ -46,6 +50,8 @@ def spend(
     json_: Json = False,
 ) -> None:
     """What model calls cost. With --against: whether the provider's account says the same; exit 1 if not."""
+    if context.invoked_subcommand:
+        return
     filters = _pairs("--only", only)
     if against:
         export = exports.read(text_of(against))
@@ -55,6 +61,9 @@ def spend(
     else:
         found = _all(by=by, since=since, until=until or None, **filters)
         show.as_json(found) if json_ else _table(found)
+
+
+app.command("reprice")(reprice)
 
 
 def _all(**query: Any) -> dict[str, Any]:  # noqa: ANN401 - the answer is JSON

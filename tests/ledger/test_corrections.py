@@ -70,7 +70,9 @@ async def test_what_tools_at_the_provider_cost_is_not_billed_anew(doors: Doors) 
 async def test_the_old_entry_stays_and_a_new_one_names_it(doors: Doors) -> None:
     await write(doors[0], entry("att_1"), entry("att_2", model="other"))
     before = await rows(doors[0])
-    assert await reprice(doors[0], DEARER) == [Repriced(seen=1, corrected=1, delta_nano=1_200, last=None)]
+    assert await reprice(doors[0], DEARER) == [
+        Repriced(seen=1, corrected=1, delta_nano=1_200, stands_nano=1_000, last=None)
+    ]
     assert await rows(doors[0], corrections_too=False) == before
     (added,) = [row for row in await rows(doors[0]) if row.corrects]
     assert (added.corrects, added.cost_nano, added.price_version) == ("att_1", 1_200, "0.02/0.02")
@@ -118,7 +120,9 @@ async def test_an_estimate_stays_one_and_a_provider_s_own_charge_stays(doors: Do
 async def test_a_dry_run_tells_and_writes_nothing(doors: Doors) -> None:
     await write(doors[0], entry("att_1"))
     before = await rows(doors[0])
-    assert await reprice(doors[0], DEARER, dry=True) == [Repriced(seen=1, corrected=1, delta_nano=1_200, last=None)]
+    assert await reprice(doors[0], DEARER, dry=True) == [
+        Repriced(seen=1, corrected=1, delta_nano=1_200, stands_nano=1_000, last=None)
+    ]
     assert await rows(doors[0]) == before
 
 

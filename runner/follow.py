@@ -5,6 +5,7 @@ quota.
 """
 
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any
 
 import anyio
@@ -36,6 +37,13 @@ class Follower:
         self._send: MemoryObjectSendStream[LogLine]
         self._receive: MemoryObjectReceiveStream[LogLine]
         self._send, self._receive = anyio.create_memory_object_stream[LogLine](1000)
+
+    def __enter__(self) -> "Follower":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._send.close()
+        self._receive.close()
 
     async def put(self, line: LogLine) -> None:
         await self._send.send(line)

@@ -161,7 +161,13 @@ class Run:
     async def _read(self) -> None:
         """Store the output until the job has ended; the agent's own end is told by its marker or by the exit."""
         after = await self._parts.db.write(lambda tx: logs.cursor(tx, self._row.id))
-        follower = Follower(self._parts.db, self._row, self._sort)
+        with Follower(self._parts.db, self._row, self._sort) as follower:
+            await self._follow(follower, after)
+        self._exit = await self._parts.engine.wait(self._handle)
+        self._agent_over.set()
+        self._job_over.set()
+
+    async def _follow(self, follower: Follower, after: str) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follower.write)
             async for line in self._parts.engine.logs(self._handle, after=after):
@@ -173,9 +179,6 @@ class Run:
                 if self._phase.ended:
                     self._agent_over.set()
             follower.close()
-        self._exit = await self._parts.engine.wait(self._handle)
-        self._agent_over.set()
-        self._job_over.set()
 
     async def _agent_started(self) -> None:
         await self._parts.db.write(lambda tx: self._parts.lifecycle.started(tx, self._row.id, self._row.epoch))

@@ -29,8 +29,9 @@ POLL_S = 1.0
 class Worker:
     """One runner of one process."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, poll_s: float = POLL_S) -> None:
         self._parts = parts
+        self._poll_s = poll_s
         self.owner = f"{parts.instance}:{new_id('wrk')}"
         self.adopted = anyio.Event()
         """Set when everything that could be adopted at the start was."""
@@ -60,7 +61,7 @@ class Worker:
                 self._running.add((row.id, row.epoch))
                 tasks.start_soon(self._drive, row)
             self.adopted.set()
-            await self._work.changed(POLL_S)
+            await self._work.changed(self._poll_s)
 
     async def _next(self) -> Row[Any] | None:
         """What was lost comes before what is new, and beyond `parallel` too: its agent runs here already."""

@@ -10,7 +10,8 @@ from playwright.async_api import Browser, Page
 from control.identity.principals import Role
 from tests.browser.cables import Cables
 from tests.browser.scene import Scene, set_scene
-from tests.web.world import World, open_world, serving
+from tests.serving import serving
+from tests.web.world import World, open_world
 
 
 @dataclass(kw_only=True)

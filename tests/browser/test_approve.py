@@ -13,7 +13,7 @@ from starlette.routing import Route
 from control.executions.states import Cause
 from tests.browser.conftest import Stage
 from tests.browser.scene import PAYMENT
-from tests.web.world import serving
+from tests.serving import serving
 
 PHONE = 390
 

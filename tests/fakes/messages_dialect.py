@@ -5,18 +5,17 @@ tool that is offered, `cut` breaks off after a word, `busy` answers 429, `rude` 
 """
 
 import json
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import anyio
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+
+from tests.serving import serving
 
 Json = dict[str, Any]
 START = {"input_tokens": 100, "cache_read_input_tokens": 20, "cache_creation_input_tokens": 0, "output_tokens": 1}
@@ -28,7 +27,7 @@ REFUSALS = {"busy": (429, "rate_limit_error"), "rude": (400, "invalid_request_er
 class Upstream:
     """The running server as a test sees it."""
 
-    url: str
+    url: str = ""
     requests: list[Json] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
 
@@ -69,21 +68,13 @@ class Upstream:
 @asynccontextmanager
 async def serve() -> AsyncIterator[Upstream]:
     """The server on a free loopback port, until the context ends."""
-    with socket.socket(proto=socket.IPPROTO_TCP) as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(128)
-        upstream = Upstream(url=f"http://127.0.0.1:{listening.getsockname()[1]}")
-        routes = [
-            Route("/v1/messages", upstream.messages, methods=["POST"]),
-            Route("/v1/messages/count_tokens", upstream.count, methods=["POST"]),
-        ]
-        app = Starlette(routes=routes)
-        config = uvicorn.Config(app, lifespan="off", ws="none", log_config=None, timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(server._serve, [listening])
-            yield upstream
-            server.should_exit = True
+    upstream = Upstream()
+    routes = [
+        Route("/v1/messages", upstream.messages, methods=["POST"]),
+        Route("/v1/messages/count_tokens", upstream.count, methods=["POST"]),
+    ]
+    async with serving(Starlette(routes=routes)) as upstream.url:
+        yield upstream
 
 
 def _content(body: Json) -> list[Json]:

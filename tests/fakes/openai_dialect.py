@@ -6,18 +6,18 @@ answers 429, `broken` 500, `rude` 400. It remembers every request, and how many 
 """
 
 import json
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+
+from tests.serving import serving
 
 Json = dict[str, Any]
 USAGE = {
@@ -34,7 +34,7 @@ REFUSALS = {"busy": 429, "broken": 500, "rude": 400}
 class Upstream:
     """The running server as a test sees it."""
 
-    url: str
+    url: str = ""
     requests: list[Json] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     answered: int = 0  # to the end, usage and all
@@ -104,22 +104,15 @@ class Upstream:
 @asynccontextmanager
 async def serve() -> AsyncIterator[Upstream]:
     """The server on a free loopback port, until the context ends."""
-    with socket.socket(proto=socket.IPPROTO_TCP) as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(128)
-        upstream = Upstream(url=f"http://127.0.0.1:{listening.getsockname()[1]}/v1")
-        routes = [
-            Route("/v1/chat/completions", upstream.chat, methods=["POST"]),
-            Route("/v1/responses", upstream.responses, methods=["POST"]),
-        ]
-        app = Starlette(routes=routes)
-        config = uvicorn.Config(app, lifespan="off", ws="none", log_config=None, timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(server._serve, [listening])
-            yield upstream
-            upstream.go.set()
-            server.should_exit = True
+    upstream = Upstream()
+    routes = [
+        Route("/v1/chat/completions", upstream.chat, methods=["POST"]),
+        Route("/v1/responses", upstream.responses, methods=["POST"]),
+    ]
+    async with serving(Starlette(routes=routes)) as origin:
+        upstream.url = f"{origin}/v1"
+        yield upstream
+        upstream.go.set()
 
 
 def _refused(body: Json) -> Response | None:

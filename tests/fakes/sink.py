@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from kit import canonical
-from tests.web.world import serving
+from tests.serving import serving
 
 
 @dataclass

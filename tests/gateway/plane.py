@@ -1,7 +1,6 @@
 """A gateway with its two listeners on loopback ports, a database of its own, and sessions to speak with."""
 
 import json
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,7 +10,6 @@ from typing import Any
 
 import anyio
 import sqlalchemy as sa
-import uvicorn
 from openai import AsyncOpenAI
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -23,7 +21,6 @@ from control.identity.charter import Charter
 from control.identity.principals import AUDIENCE
 from control.identity.sessions import Doorkeeper, Listener
 from control.tables import accounts, signing_keys
-from gateway.app import GatewayApp
 from gateway.opening import Gateway, open_gateway
 from gateway.settings import GatewaySettings
 from kit.bus import Bus
@@ -34,6 +31,7 @@ from kit.tokens import Signer
 from ledger import reports
 from ledger.limits import budget
 from tests.databases import lay
+from tests.serving import serving
 
 PAYMENT = "Use the pay tool to send 250.00 USD to contractor@example.com for contract-7."
 PRICES = {"input_usd_per_mtok": "2.50", "output_usd_per_mtok": "10.00", "cached_input_usd_per_mtok": "0.25"}
@@ -156,7 +154,8 @@ async def open_plane(
     try:
         async with (
             open_gateway(db=db, bus=bus, settings=wanted, folder=folder / "journals") as gateway,
-            serve(*(gateway.app(Doorkeeper(db, bus, listener)) for listener in Listener)) as (people, containers),
+            serving(gateway.app(Doorkeeper(db, bus, Listener.PEOPLE)), ws="none") as people,
+            serving(gateway.app(Doorkeeper(db, bus, Listener.CONTAINERS)), ws="none") as containers,
         ):
             plane = Plane(db=db, bus=bus, gateway=gateway, signer=signer, people=people, containers=containers)
             yield plane
@@ -164,24 +163,6 @@ async def open_plane(
                 await client.close()
     finally:
         await db.close()
-
-
-@asynccontextmanager
-async def serve(*apps: GatewayApp) -> AsyncIterator[list[str]]:
-    """ASGI applications on free loopback ports; they listen before anybody asks."""
-    servers, urls = [], []
-    async with anyio.create_task_group() as tasks:
-        for app in apps:
-            listening = socket.socket(proto=socket.IPPROTO_TCP)  # or asyncio does not set TCP_NODELAY
-            listening.bind(("127.0.0.1", 0))
-            listening.listen(128)
-            config = uvicorn.Config(app, lifespan="off", ws="none", log_config=None, timeout_graceful_shutdown=1)
-            servers.append(uvicorn.Server(config))
-            urls.append(f"http://127.0.0.1:{listening.getsockname()[1]}")
-            tasks.start_soon(servers[-1]._serve, [listening])
-        yield urls
-        for server in servers:
-            server.should_exit = True
 
 
 def script(folder: Path, *turns: Mapping[str, Any], **more: object) -> str:

@@ -1,7 +1,6 @@
 """A control plane as small as the MCP endpoint needs it, on a real database and real sockets; the payments server."""
 
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -14,7 +13,6 @@ from typing import Any, Literal
 import anyio
 import httpx2
 import sqlalchemy as sa
-import uvicorn
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, TextContent
@@ -40,6 +38,7 @@ from mcp_server.app import McpEndpoint
 from mcp_server.catalog import complain
 from mcp_server.settings import McpSettings, UpstreamServer
 from tests.databases import lay
+from tests.serving import serving
 
 ACCOUNT = "default"
 PUBLIC = "http://preloop.example"
@@ -167,18 +166,10 @@ def _trusting(server: UpstreamServer) -> UpstreamServer:
 
 
 async def serve(app: ASGIApp, *, task_status: anyio.abc.TaskStatus[str]) -> None:
-    """Uvicorn on a free port of the loopback, until cancelled."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.bind(("127.0.0.1", 0))
-    listener.listen()
-    config = uvicorn.Config(app, lifespan="off", ws="none", log_level="warning", timeout_graceful_shutdown=3)
-    task_status.started(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp/v1")
-    server = uvicorn.Server(config)
-    try:
-        await server.serve(sockets=[listener])
-    finally:
-        with anyio.CancelScope(shield=True):
-            await server.shutdown(sockets=[listener])
+    """An application as an MCP server, until cancelled; it says its address."""
+    async with serving(app, ws="none", grace_s=3) as origin:
+        task_status.started(f"{origin}/mcp/v1")
+        await anyio.sleep_forever()
 
 
 def text_of(result: CallToolResult) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 import anyio
 
 from control.identity.principals import Role
-from tests.web.world import World, open_world, serving
+from tests.serving import serving
+from tests.web.world import World, open_world
 
 ROOT = Path(__file__).parents[2]
 

@@ -19,7 +19,7 @@ from preloop.sending import Send
 from preloop.settings import load
 from tests.fakes.sink import Sink, sink
 from tests.preloop.test_channels import LINK, PEOPLE, notice, outbound  # noqa: F401 - a fixture
-from tests.web.world import serving
+from tests.serving import serving
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from control.identity.principals import Role
 from preloop.cli import app
 from tests.browser.scene import set_scene
 from tests.preloop.terminal import Desk, Done, Terminal
-from tests.web.world import FLOW, serving
+from tests.serving import serving
+from tests.web.world import FLOW
 
 
 def told(done: Done) -> tuple[int, str]:

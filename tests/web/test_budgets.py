@@ -10,7 +10,8 @@ from ledger import budgets, limits
 from ledger.limits import Charge, Limit, Limits, Period, budget
 from tests.control.house import ACCOUNT
 from tests.preloop.terminal import Terminal
-from tests.web.world import World, serving
+from tests.serving import serving
+from tests.web.world import World
 
 
 def now(period: Period) -> str:

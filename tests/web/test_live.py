@@ -21,7 +21,8 @@ from kit.db import Tx
 from preloop.database import open_database
 from tests.browser.scene import end, write_log
 from tests.control.house import ACCOUNT
-from tests.web.world import World, serving
+from tests.serving import serving
+from tests.web.world import World
 from web import live
 
 LATEST_S = 10  # how long a test waits for what must come

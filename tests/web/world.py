@@ -1,6 +1,5 @@
 """The people's door over a real domain and a real SQLite file: who is signed in, what ran, what waits."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import httpx
 import sqlalchemy as sa
-import uvicorn
 from starlette.applications import Starlette
 
 from control.approvals import desk as desks
@@ -32,7 +30,6 @@ from ledger.prices import Usage
 from preloop.database import open_database
 from tests.control.house import ACCOUNT, House, fits, learn, revoke_session
 from tests.databases import lay
-from tests.waiting import until
 from web import app as web
 from web.parts import Check, Upstreams
 from web.settings import WebSettings
@@ -183,20 +180,6 @@ def _asks(house: House) -> Check:
         await house.db.read(sa.select(1))
 
     return check
-
-
-@asynccontextmanager
-async def serving(app: Starlette) -> AsyncIterator[str]:
-    """The application on a free port of 127.0.0.1; its address."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", access_log=False, lifespan="off")
-    server = uvicorn.Server(config)
-    serving_ = asyncio.create_task(server.serve())
-    try:
-        await until(lambda: server.started, what="the server to start")
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await serving_
 
 
 def compact(value: object) -> bytes:

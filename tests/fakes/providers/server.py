@@ -1,12 +1,10 @@
 """The server: hears, remembers, answers. Gateways are pointed at it with `models`."""
 
-import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import anyio
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -18,6 +16,7 @@ from tests.fakes.providers.gemini import GEMINI
 from tests.fakes.providers.manner import REFUSALS, Asked, Json, Manner
 from tests.fakes.providers.messages import MESSAGES
 from tests.fakes.providers.responses import RESPONSES
+from tests.serving import serving
 
 MANNERS = {manner.name: manner for manner in (CHAT, RESPONSES, MESSAGES, GEMINI)}
 DOINGS = ("echo", "tools", "json", "pause", "cut", *REFUSALS)
@@ -48,7 +47,7 @@ class Heard:
 class Provider:
     """The running server as a test sees it."""
 
-    origin: str
+    origin: str = ""
     heard: list[Heard] = field(default_factory=list)
     _more: anyio.Event = field(default_factory=anyio.Event)
 
@@ -118,16 +117,9 @@ async def _played(asked: Asked, pieces: Iterator[bytes]) -> AsyncIterator[bytes]
 @asynccontextmanager
 async def serve() -> AsyncIterator[Provider]:
     """The server on a free loopback port, until the context ends."""
-    with socket.socket(proto=socket.IPPROTO_TCP) as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(128)
-        provider = Provider(origin=f"http://127.0.0.1:{listening.getsockname()[1]}")
-        config = uvicorn.Config(_app(provider), lifespan="off", ws="none", log_config=None, timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(server._serve, [listening])
-            yield provider
-            server.should_exit = True
+    provider = Provider()
+    async with serving(_app(provider)) as provider.origin:
+        yield provider
 
 
 def _app(provider: Provider) -> Starlette:

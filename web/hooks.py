@@ -122,9 +122,8 @@ def read(body: bytes) -> object:
     try:
         return canonical.parse(body)
     except Invalid as error:
-        raise Invalid(
-            "payload_invalid", f"The webhook's body can't be used: {error.message}", "Send one JSON value as UTF-8."
-        ) from error
+        hint = "Send one JSON value as UTF-8; where a sender asks for a content type, it is application/json."
+        raise Invalid("payload_invalid", f"The webhook's body can't be used: {error.message}", hint) from error
 
 
 routes = [Route("/hooks/flows/{flow}", receive, methods=["POST"])]

@@ -112,6 +112,17 @@ async def test_a_test_run_with_the_same_key_is_one_execution(http: httpx.AsyncCl
     assert again.json()["repeated"] is True
 
 
+async def test_a_rerun_with_the_same_key_is_one_execution(http: httpx.AsyncClient, scene: Scene) -> None:
+    async def rerun(of: str, key: str) -> httpx.Response:
+        return await http.post(f"/api/v1/executions/{scene.runs[of]}/rerun", headers={"idempotency-key": key})
+
+    first, again, other, elsewhere = [
+        await rerun(*given) for given in (("FAILED", "a"), ("FAILED", "a"), ("FAILED", "b"), ("SUCCEEDED", "a"))
+    ]
+    assert (first.status_code, again.json()) == (202, first.json() | {"repeated": True})
+    assert len({answer.json()["execution_id"] for answer in (first, other, elsewhere)}) == 3
+
+
 async def test_flows_are_applied_as_files(http: httpx.AsyncClient) -> None:
     source = FLOW.replace("Pay a contractor's invoice", "Pay an invoice")
     applied = await http.put("/api/v1/flows/process-payment", content=source, headers={"if-match": '"1"'})

@@ -2,14 +2,16 @@
 several processes may run it."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
 
 from control import events
 from control.approvals.desk import Desk
-from control.executions import queue
+from control.executions import queue, scheduled
 from control.executions.lifecycle import Lifecycle
+from control.flows import timetable
 from kit.db import Database
 from kit.observe import log
 
@@ -23,8 +25,10 @@ SEAL_S = 60.0
 class Chores:
     """The clock's work of one process."""
 
-    def __init__(self, db: Database, *, desk: Desk, lifecycle: Lifecycle) -> None:
+    def __init__(self, db: Database, *, desk: Desk, lifecycle: Lifecycle, max_pending: int | None = None) -> None:
+        """`max_pending` executions of one schedule may wait; it starts no more until then."""
         self._db = db
+        self._max_pending = max_pending
         self._desk = desk
         self._lifecycle = lifecycle
 
@@ -34,6 +38,7 @@ class Chores:
         tasks.start_soon(self._each, "reminders", self._climb, CLIMB_S)
         tasks.start_soon(self._each, "seals", self._seal, SEAL_S)
         tasks.start_soon(self._each, "time limits", self._overdue)
+        tasks.start_soon(self._each, "schedules", self.fire)
         tasks.start_soon(self._sweep_after, adopted)
 
     async def _each(self, name: str, chore: Callable[[], Awaitable[object]], every_s: float = EVERY_S) -> None:
@@ -58,6 +63,12 @@ class Chores:
 
     async def _overdue(self) -> None:
         await self._db.write(queue.overdue)
+
+    async def fire(self) -> None:
+        """Start what schedules say is due; one that fails stops no other."""
+        for row in await self._db.write(timetable.due):
+            start = partial(scheduled.fire, row=row, most_pending=self._max_pending)
+            await self._try(f"schedule of {row.name}", partial(self._db.write, start))
 
     async def _sweep_after(self, adopted: anyio.Event) -> None:
         await adopted.wait()

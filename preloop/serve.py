@@ -130,7 +130,8 @@ def _start_work(tasks: TaskGroup, house: House, place: Place | str, port: int) -
         house.db, house.bus, desk=house.desk, channels=open_channels(house), public_url=house.settings.server.url
     )
     tasks.start_soon(sender.run)
-    chores = Chores(house.db, desk=house.desk, lifecycle=house.lifecycle)
+    pending = house.settings.server.max_pending
+    chores = Chores(house.db, desk=house.desk, lifecycle=house.lifecycle, max_pending=pending)
     chores.start(tasks, adopted)
 
 

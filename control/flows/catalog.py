@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from control import events
-from control.flows import hook_secrets
+from control.flows import hook_secrets, timetable
 from control.flows.flow import Flow, loads
 from control.flows.source import Written
 from control.tables import flow_versions, flows
@@ -35,6 +35,7 @@ def apply(tx: Tx, account_id: str, written: Written, *, sealer: Sealer, by: str)
         tx.execute(sa.insert(flows).values(values | {"hook_secret": sealer.seal(hook_secrets.fresh())}))
     stored = {"flow_id": flow_id, "version": version, "account_id": account_id, "body": body, "created_at": now}
     tx.execute(sa.insert(flow_versions).values(stored))
+    timetable.plan(tx, account_id, flow_id, flow)
     events.append(tx, account_id, events.ACCOUNT, "flow.applied", flow=flow.name, version=version, by=by)
     return flow.name, version, True
 
@@ -47,12 +48,18 @@ def find(tx: Tx, account_id: str, name: str) -> tuple[Row[Any], Flow]:
     return row, loads(row.body)
 
 
-async def read(db: Database, account_id: str, name: str) -> tuple[Row[Any], Flow]:
-    """The same, for readers."""
-    rows = await db.read(newest(account_id).where(flows.c.name == name))
-    if not rows:
+async def read(db: Database, account_id: str, name: str, number: int | None = None) -> tuple[Row[Any], Flow]:
+    """The same, for readers, or an older version."""
+    asked = newest(account_id) if number is None else versions(account_id).where(flow_versions.c.version == number)
+    rows = await db.read(asked.where(flows.c.name == name))
+    if rows:
+        return rows[0], loads(rows[0].body)
+    if number is None:
         raise Missing("flow_unknown", f"There is no flow {name!r}.", "`preloop flows list` shows the flows there are.")
-    return rows[0], loads(rows[0].body)
+    row, _ = await read(db, account_id, name)
+    raise Missing(
+        "flow_version_unknown", f"The flow {name!r} has no version {number}.", f"Its versions are 1 to {row.version}."
+    )
 
 
 def version(tx: Tx, flow_id: str, number: int) -> Flow:
@@ -68,9 +75,15 @@ def _named(account_id: str, name: str) -> sa.Select[Any]:
 
 
 def newest(account_id: str) -> sa.Select[Any]:
-    """The question for all flows of an account, each with the `body` of its newest version."""
-    its = (flow_versions.c.flow_id == flows.c.id) & (flow_versions.c.version == flows.c.version)
-    return sa.select(flows, flow_versions.c.body).join(flow_versions, its).where(flows.c.account_id == account_id)
+    """The question for all flows of an account, each as its newest version has it."""
+    return versions(account_id).where(flow_versions.c.version == flows.c.version)
+
+
+def versions(account_id: str) -> sa.Select[Any]:
+    """The same for every version: the flow's row, and the version's `number`, `body` and `applied_at`."""
+    number, applied = flow_versions.c.version.label("number"), flow_versions.c.created_at.label("applied_at")
+    asked = sa.select(flows, number, applied, flow_versions.c.body)
+    return asked.join(flow_versions, flow_versions.c.flow_id == flows.c.id).where(flows.c.account_id == account_id)
 
 
 async def started_by(db: Database, account_id: str, kind: str) -> list[tuple[str, Flow]]:

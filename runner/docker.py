@@ -24,7 +24,6 @@ from runner.engine import Exit, Found, Job, LogLine
 _STARTS_AT_ONCE = 4  # an engine starts 4–6 containers a second however many ask
 _SILENCE_S = 30.0  # after so long without a word, the engine is asked whether the job still runs
 _BREATH_S = 0.2
-_FORSAKEN_S = 10.0
 _ENDED = {"exited", "dead", "removing"}
 
 
@@ -41,11 +40,14 @@ class DockerEngine:
         network: str = "preloop",
         log_max_bytes: int = 64 << 20,
         runtime: str | None = None,
+        forsaken_s: float = 10.0,
     ) -> None:
+        """`forsaken_s` is how long whoever made a container may take to start it."""
         self._door = DockerDoor(url)
         self.network = docker_network.Network(name=network, subnet=subnet)
         self._log_max_bytes = log_max_bytes
         self._runtime = runtime
+        self._forsaken_s = forsaken_s
         self._cpus = 1.0
 
     async def __aenter__(self) -> "DockerEngine":
@@ -165,7 +167,7 @@ class DockerEngine:
 
     async def _is_forsaken(self, name: str) -> bool:
         """Created by somebody who never came to start it. To start it while they do could run it twice."""
-        with anyio.move_on_after(_FORSAKEN_S):
+        with anyio.move_on_after(self._forsaken_s):
             while True:
                 state = await self._state(name)
                 if state is None or state["Status"] != "created":

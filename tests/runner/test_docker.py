@@ -87,7 +87,8 @@ async def test_a_container_whose_maker_died_before_the_start_is_started(engine: 
     labels = [word for name, value in made.labels.items() for word in ("--label", f"{name}={value}")]
     mount = f"type=volume,source={made.name},target=/workspace"
     await docker("create", "--name", made.name, "-w", "/workspace", "--mount", mount, *labels, made.image, *made.argv)
-    assert await engine.start(made) == made.name
+    async with DockerEngine(forsaken_s=0.5) as heir:
+        assert await heir.start(made) == made.name
     assert await output(engine, made.name) == ["hello"]
 
 

@@ -234,8 +234,8 @@ executions = sa.Table(
     _time("logs_deleted_at"),  # retention took them; the row, its events and its costs stay
     _time("payload_deleted_at"),
     _time("results_deleted_at"),
-    sa.Index("ix_executions_running", "lease_until", sqlite_where=sa.text("state = 'RUNNING'"),
-             postgresql_where=sa.text("state = 'RUNNING'")),
+    sa.Index("ix_executions_running", "account_id", "flow_id", "lease_until",
+             sqlite_where=sa.text("state = 'RUNNING'"), postgresql_where=sa.text("state = 'RUNNING'")),
     sa.Index("ix_executions_uncleaned", "ended_at", sqlite_where=sa.text("cleaned_at IS NULL AND job IS NOT NULL"),
              postgresql_where=sa.text("cleaned_at IS NULL AND job IS NOT NULL")),
     sa.Index("ix_executions_flow", "flow_id", "created_at"),
@@ -244,7 +244,7 @@ executions = sa.Table(
     sa.Index("ix_executions_unwanted", "created_at",
              sqlite_where=sa.text("state = 'PENDING' AND stop_intent IS NOT NULL"),
              postgresql_where=sa.text("state = 'PENDING' AND stop_intent IS NOT NULL")),
-    sa.Index("ix_executions_ended", "account_id", "ended_at"),
+    sa.Index("ix_executions_ended", "ended_at"),  # not by account: SQLite would take it for any question of one
 )  # fmt: skip
 
 runners = sa.Table(  # the workers that claim, while they live; `problem` is why one has no engine

@@ -45,10 +45,10 @@ _OLDEST = (
     .scalar_subquery()
 )
 _ACCOUNTS_FLOWS = flows.c.account_id == sa.bindparam("account")
-_OLDEST_OF_EACH = sa.select(flows.c.served_at, _OLDEST.label("head")).where(_ACCOUNTS_FLOWS)
+HEADS = sa.select(flows.c.served_at, _OLDEST.label("head")).where(_ACCOUNTS_FLOWS)
 """The oldest execution of each flow that may start, one seek a flow: its cost knows neither how many wait nor how many
 are over."""
-_HEADS = sa.select(executions.c.id, executions.c.flow_id, executions.c.concurrency, executions.c.created_at).where(
+_ITS = sa.select(executions.c.id, executions.c.flow_id, executions.c.concurrency, executions.c.created_at).where(
     executions.c.id.in_(sa.bindparam("heads", expanding=True))
 )
 BUSY = (
@@ -65,12 +65,12 @@ _ANYTHING = (
     .exists()
 )
 _LAST = sa.select(sa.func.max(flows.c.served_at)).where(flows.c.account_id == accounts.c.id).scalar_subquery()
-_ACCOUNTS = sa.select(accounts.c.id).where(_ANYTHING).order_by(_LAST.asc().nulls_first(), accounts.c.id)
+WAITING_ACCOUNTS = sa.select(accounts.c.id).where(_ANYTHING).order_by(_LAST.asc().nulls_first(), accounts.c.id)
 
 
 def claim(tx: Tx, owner: str) -> Row[Any] | None:
     """The execution whose turn it is, RUNNING from now on, or None when none has a free slot."""
-    for account_id in tx.execute(_ACCOUNTS).scalars().all():
+    for account_id in tx.execute(WAITING_ACCOUNTS).scalars().all():
         if row := _claim_of(tx, account_id, owner):
             return row
     return None
@@ -93,9 +93,9 @@ def _claim_of(tx: Tx, account_id: str, owner: str) -> Row[Any] | None:
 
 def _turns(tx: Tx, account_id: str, now: datetime, busy: Counter[str]) -> list[Row[Any]]:
     """The head of each flow that has a free slot: the fewest running first, then who was served longest ago."""
-    found = tx.execute(_OLDEST_OF_EACH, {"account": account_id, "now": now}).all()
+    found = tx.execute(HEADS, {"account": account_id, "now": now}).all()
     served = {row.head: row.served_at for row in found if row.head is not None}
-    heads = tx.execute(_HEADS, {"heads": list(served)}).all()
+    heads = tx.execute(_ITS, {"heads": list(served)}).all()
     free = [head for head in heads if busy[head.flow_id] < head.concurrency]
     return sorted(free, key=lambda head: (busy[head.flow_id], served[head.id] or NEVER, head.created_at, head.id))
 

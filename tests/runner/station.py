@@ -99,7 +99,7 @@ class Station:
             row = await self.house.row(execution_id)
             return row if so(row) else None
 
-        found = await until(look, 30, what=what)
+        found: Row[Any] | None = await until(look, 30, what=what)
         assert found is not None
         return found
 

@@ -13,6 +13,7 @@ depends_on = None
 TEXTS = ("resends", "retry_of", "budget_of")
 TIMES = ("not_before", "log_cut_at", "logs_deleted_at", "payload_deleted_at", "results_deleted_at")
 PENDING = sa.text("state = 'PENDING'")
+RUNNING = sa.text("state = 'RUNNING'")
 UNWANTED = sa.text("state = 'PENDING' AND stop_intent IS NOT NULL")
 
 
@@ -32,10 +33,12 @@ def upgrade() -> None:
         op.add_column("executions", sa.Column(name, UtcTime(), nullable=True))
     op.add_column("executions", sa.Column("attempt", sa.Integer(), server_default="0", nullable=False))
     op.add_column("executions", sa.Column("log_bytes", sa.BigInteger(), server_default="0", nullable=False))
-    op.drop_index("ix_executions_pending", "executions")
+    for name in ("ix_executions_pending", "ix_executions_running"):
+        op.drop_index(name, "executions")
+    _index("ix_executions_running", ["account_id", "flow_id", "lease_until"], RUNNING)
     _index("ix_executions_queue", ["account_id", "flow_id", "created_at", "id"], PENDING)
     _index("ix_executions_unwanted", ["created_at"], UNWANTED)
-    op.create_index("ix_executions_ended", "executions", ["account_id", "ended_at"])
+    op.create_index("ix_executions_ended", "executions", ["ended_at"])
     op.add_column("tool_calls", sa.Column("late", sa.Boolean(), server_default=sa.false(), nullable=False))
     _tables()
 
@@ -93,8 +96,9 @@ def downgrade() -> None:
         op.drop_table(name)
     op.drop_column("tool_calls", "late")
     op.drop_index("ix_executions_ended", "executions")
-    op.drop_index("ix_executions_unwanted", "executions")
-    op.drop_index("ix_executions_queue", "executions")
+    for name in ("ix_executions_unwanted", "ix_executions_queue", "ix_executions_running"):
+        op.drop_index(name, "executions")
+    _index("ix_executions_running", ["lease_until"], RUNNING)
     _index("ix_executions_pending", ["account_id", "created_at"], PENDING)
     for name in (*TEXTS, *TIMES, "attempt", "log_bytes"):
         op.drop_column("executions", name)

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.engine import Row
 
 from control import events
 from control.approvals import pins, policy, requests, rules
+from control.approvals.directory import Directory
 from control.identity.charter import Gate
 from kit import canonical, masking
 from kit.db import Tx
@@ -27,7 +28,16 @@ def nobody_knows(raw: str, arguments: Mapping[str, Any]) -> str:
     return "nobody here can check arguments."
 
 
-def amend(tx: Tx, row: Row[Any], call: Row[Any], changed: Mapping[str, Any], complain: Complain) -> str | None:
+def amend(
+    tx: Tx,
+    row: Row[Any],
+    call: Row[Any],
+    changed: Mapping[str, Any],
+    complain: Complain,
+    *,
+    approver: str,
+    directory: Directory,
+) -> str | None:
     """The canonical text of arguments that may go upstream instead; None when nothing was changed."""
     canonical.check(dict(changed))
     text = canonical.dumps(dict(changed))
@@ -42,30 +52,43 @@ def amend(tx: Tx, row: Row[Any], call: Row[Any], changed: Mapping[str, Any], com
     raw = pins.accepted(tx, call.account_id, call.server, call.tool, call.definition_digest)
     if wrong := complain(raw, changed) if raw else GONE:
         raise Invalid("invalid_arguments", f"The tool does not take that: {wrong}", "Nothing was decided.")
-    _allowed(tx, row, call, dict(changed))
+    for gate in _gates(tx, row, call, dict(changed)):
+        if gate.group not in requests.groups(row) or approver not in _voices(directory, row, gate):
+            raise Refused(
+                "changed_needs_others", f"For these arguments group '{gate.group}' must be asked.", "Decline it."
+            )
+        if more := _stricter(gate, row, tx.now()):
+            raise Refused("changed_needs_others", f"For these arguments its rule wants {more}.", "Decline it.")
     return text
 
 
-def _allowed(tx: Tx, row: Row[Any], call: Row[Any], changed: dict[str, Any]) -> None:
-    """The rules speak about the changed arguments too: no denial, and nobody else whom they would have asked."""
+def _gates(tx: Tx, row: Row[Any], call: Row[Any], changed: dict[str, Any]) -> tuple[Gate, ...]:
+    """Whom the rules would have asked about the changed arguments; Refused where they deny them."""
     tools = policy.matching(requests.charter(tx, row.session_id).tools, call.server, call.tool)
     verdict = policy.decide(tools, facts(call) | {"args": changed}, rules.evaluate)
     if isinstance(verdict, policy.Deny):
         raise Refused("changed_denied", f"A rule refuses these arguments: {verdict.rule}.", "Nothing was decided.")
-    if isinstance(verdict, policy.Ask):
-        group = verdict.gate.group
-        if verdict.also or group not in (row.approver_group, row.escalate_to) or _stricter(verdict.gate, row):
-            raise Refused("changed_needs_others", f"For these arguments group '{group}' must be asked.", "Decline it.")
+    return (verdict.gate, *verdict.also) if isinstance(verdict, policy.Ask) else ()
 
 
-def _stricter(gate: Gate, row: Row[Any]) -> bool:
-    """Does this gate want anything of a decision that the request does not?"""
-    return bool(
-        gate.quorum > row.quorum
-        or (gate.four_eyes and not row.four_eyes)
-        or (gate.sign_in and not row.sign_in)
-        or (gate.confirm == "typed" and row.confirm == "press")
-    )
+def _voices(directory: Directory, row: Row[Any], gate: Gate) -> set[str]:
+    """Whose yes this gate would take of those who really were asked: its group's, and the next one's where this request
+    went on to the one that the gate names."""
+    further = gate.escalate if gate.escalate in requests.groups(row)[1:] else None
+    return {member.id for member in directory.asked(gate.group, further)}
+
+
+def _stricter(gate: Gate, row: Row[Any], now: datetime) -> str | None:
+    """What this gate wants of a decision and the request does not, or what it is too late for."""
+    if gate.quorum > row.quorum:
+        return f"{gate.quorum} people"
+    if gate.four_eyes and not row.four_eyes:
+        return "four eyes"
+    if gate.sign_in and not row.sign_in:
+        return "a sign-in"
+    if gate.confirm == "typed" and row.confirm == "press":
+        return "a typed confirmation"
+    return "an answer sooner" if now >= row.asked_at + timedelta(seconds=gate.timeout_s) else None
 
 
 def facts(call: Row[Any]) -> dict[str, Any]:

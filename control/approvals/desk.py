@@ -173,7 +173,10 @@ class Desk:
             return _again(row, approver, verdict)
         _still(tx, row, call, digest)
         name = self.directory.approvers[approver].name
-        amended = changes.amend(tx, row, call, changed, self._complain) if changed is not None else None
+        amended = None
+        if changed is not None:
+            people = self.directory
+            amended = changes.amend(tx, row, call, changed, self._complain, approver=approver, directory=people)
         self._vote(tx, row, approver, verdict, reason, via)
         if verdict is Verdict.APPROVED and not self._agreed(tx, row):
             if amended or grant:

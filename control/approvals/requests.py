@@ -142,6 +142,11 @@ def gates(row: Row[Any]) -> tuple[Gate, ...]:
     return (first, *(Gate(**gate) for gate in canonical.parse(row.also or "[]")))
 
 
+def groups(row: Row[Any]) -> tuple[str, ...]:
+    """The groups that a request with one gate really asked: its own, then the next one once it was asked too."""
+    return (row.approver_group, row.escalate_to) if row.escalate_to and row.escalated_at else (row.approver_group,)
+
+
 def members(directory: Directory, row: Row[Any], gate: Gate) -> tuple[Approver, ...]:
     """Whose yes counts for one gate: the group's, and the next one's too once it was asked."""
     return directory.asked(gate.group, gate.escalate if row.escalated_at else None)

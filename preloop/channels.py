@@ -7,13 +7,19 @@ Refused, one that may say yes later Unavailable.
 
 import json
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 
+from sqlalchemy.engine import Row
+
+from control import outbox
 from control.approvals import notices
 from control.approvals.directory import Directory
 from control.approvals.notices import Notice
+from control.executions import ended
 from kit import mail, webhooks
 from kit.clock import Clock
+from kit.db import Database
 from kit.errors import Refused, Unavailable
 from kit.mail import MailServer
 from kit.outbound import Answer, Outbound
@@ -28,8 +34,9 @@ from preloop.notify_settings import (
     SmtpChannel,
     WebhookChannel,
 )
-from preloop.sending import Send
+from preloop.sending import Send, Tell
 from preloop.show import clean
+from web import costs
 
 JSON = {"content-type": "application/json"}
 LATER = frozenset({408, 425, 429})
@@ -96,20 +103,39 @@ def _plain(text: object) -> str:
     return " ".join(clean(str(text)).split())[:200]
 
 
+def open_ends(house: House) -> dict[str, Tell]:
+    """The channels that can be told of an execution's end: signed webhooks."""
+    known, url = house.settings.notify.channels.items(), house.settings.server.url
+    return {
+        name: end_sender(one, house.outbound, house.db, url) for name, one in known if isinstance(one, WebhookChannel)
+    }
+
+
+def end_sender(channel: WebhookChannel, outbound: Outbound, db: Database, public_url: str) -> Tell:
+    """What tells one webhook of an execution's end. Each attempt has the same id."""
+
+    async def tell(row: Row[Any]) -> None:
+        execution_id = outbox.payload(row)["execution_id"]
+        paid = await costs.of_executions(db, row.account_id, [execution_id])
+        said = ended.said(row, public_url, paid.get(execution_id, costs.NOTHING).usd)
+        await _post(channel, outbound, row.id, said)
+
+    return tell
+
+
 def _webhook(channel: WebhookChannel, outbound: Outbound) -> Send:
     async def post(notice: Notice) -> None:
-        body = json.dumps(
-            {"type": notice.topic, "data": notice.data | {"link": notice.link, "page": notice.page}}
-        ).encode()
-        signed = webhooks.sign(
-            channel.secret.get_secret_value(),
-            message_id=notice.message_id,
-            timestamp=int(Clock().now().timestamp()),
-            body=body,
-        )
-        _accepted(await outbound.post(channel.url, body=body, headers=JSON | signed), "webhook")
+        data = notice.data | {"link": notice.link, "page": notice.page}
+        await _post(channel, outbound, notice.message_id, {"type": notice.topic, "data": data})
 
     return post
+
+
+async def _post(channel: WebhookChannel, outbound: Outbound, message_id: str, said: object) -> None:
+    """One signed webhook."""
+    body, now = json.dumps(said).encode(), int(Clock().now().timestamp())
+    signed = webhooks.sign(channel.secret.get_secret_value(), message_id=message_id, timestamp=now, body=body)
+    _accepted(await outbound.post(channel.url, body=body, headers=JSON | signed), "webhook")
 
 
 def _slack(channel: SlackChannel, outbound: Outbound) -> Send:

@@ -13,7 +13,8 @@ from sqlalchemy.engine import Row
 from control.approvals import desk as desks
 from control.approvals.desk import Desk
 from control.approvals.notices import Notice
-from control.executions.lifecycle import Lifecycle
+from control.executions import ended
+from control.executions.lifecycle import Ending, Lifecycle
 from control.executions.states import Cause
 from control.identity import accounts, sessions
 from control.identity.plans import Plan
@@ -70,7 +71,7 @@ async def open_house(settings: Settings, say: Say, console: Console) -> AsyncIte
         outbound = Outbound(private_hosts=settings.notify.private_hosts)
         stack.push_async_callback(outbound.close)
         signer = Signer.open(settings.data / "keys" / "signing.pem")
-        lifecycle = Lifecycle([desks.withdraw, _revoke])
+        lifecycle = Lifecycle([desks.withdraw, _revoke, _teller(settings)])
         admin_id = await db.write(lambda tx: _settle_in(tx, signer, settings.plan_list()))
         yield House(
             settings=settings,
@@ -101,6 +102,15 @@ def _revoke(tx: Tx, ended: Row[Any], cause: Cause | None) -> None:
     """An ending: the run's session dies with it."""
     if ended.session_id:
         sessions.revoke(tx, ended.session_id)
+
+
+def _teller(settings: Settings) -> Ending:
+    """An ending: whoever is to hear of it will."""
+
+    def tell(tx: Tx, row: Row[Any], cause: Cause | None) -> None:
+        ended.queue(tx, row, settings.notify.on_end)
+
+    return tell
 
 
 def _instance(folder: Path) -> str:

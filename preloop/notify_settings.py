@@ -73,3 +73,5 @@ class NotifySettings(Strict):
     channels: dict[str, Channel] = {}
     private_hosts: tuple[str, ...] = ()
     """Hosts at private addresses that messages may go to."""
+    on_end: tuple[str, ...] = ()
+    """Channels of type webhook that are told of every execution that ended."""

@@ -1,4 +1,4 @@
-"""Notices leave: several at once, and never more than a few over one channel: one that hangs delays only itself.
+"""Messages leave: several at once, and never more than a few over one channel: one that hangs delays only itself.
 
 Each attempt is taken from the outbox by a conditional UPDATE and has a time limit below its lease, so that several
 processes may run this. What a failure means is `control/approvals`', how a channel delivers is `channels`'.
@@ -6,7 +6,8 @@ processes may run this. What a failure means is `control/approvals`', how a chan
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -16,6 +17,7 @@ from control import outbox
 from control.approvals import notices
 from control.approvals.desk import Desk
 from control.approvals.notices import Failure, Notice
+from control.executions import ended
 from kit.bus import Bus
 from kit.db import Database
 from kit.errors import Fault, Unavailable
@@ -27,18 +29,31 @@ LIMIT_S = 45.0
 """How long one attempt may take, whatever its channel waits for."""
 ABREAST = 4
 """Attempts at once over one channel."""
+T = TypeVar("T")
 Send = Callable[[Notice], Awaitable[None]]
 """Delivers one notice over one channel; raises a Fault when it did not arrive."""
+Tell = Callable[[Row[Any]], Awaitable[None]]
+"""Tells over one channel of an execution that ended, by its row of the outbox; raises as `Send` does."""
 
 
 class Sender:
     """What sends the notices of one process."""
 
-    def __init__(self, db: Database, bus: Bus, *, desk: Desk, channels: Mapping[str, Send], public_url: str) -> None:
+    def __init__(
+        self,
+        db: Database,
+        bus: Bus,
+        *,
+        desk: Desk,
+        channels: Mapping[str, Send],
+        public_url: str,
+        ends: Mapping[str, Tell] = MappingProxyType({}),
+    ) -> None:
         self._db = db
         self._bus = bus
         self._desk = desk
         self._channels = channels
+        self._ends = ends
         self._public_url = public_url
         self._under_way: Counter[str] = Counter()
 
@@ -80,25 +95,30 @@ class Sender:
             self._under_way[channel] -= 1
 
     async def _attempt(self, row: Row[Any]) -> None:
+        if row.topic == ended.TOPIC:
+            failure = await _tried(row.channel, self._ends.get(row.channel), row)
+            why, final = (failure.reason, failure.final) if failure else (None, False)
+            await self._db.write(lambda tx: ended.noted(tx, row, why, final=final))
+            return
         notice = await self._db.write(lambda tx: notices.compose(tx, row, self._public_url))
         if notice is not None:
-            failure = await self._send(notice)
+            failure = await _tried(row.channel, self._channels.get(row.channel), notice)
             await self._db.write(lambda tx: self._desk.noted(tx, row, failure))
 
-    async def _send(self, notice: Notice) -> Failure | None:
-        """Only what a later attempt could mend is worth one."""
-        send = self._channels.get(notice.channel)
-        if send is None:
-            return Failure(reason=f"The channel {notice.channel!r} is not in preloop.toml any more.", final=True)
-        try:
-            with anyio.fail_after(LIMIT_S):
-                await send(notice)
-        except Fault as fault:
-            absent = fault.code == "outbound_failed"
-            return Failure(reason=fault.message, final=not isinstance(fault, Unavailable), absent=absent)
-        except TimeoutError:
-            return Failure(reason=f"The channel gave no answer in {LIMIT_S:g} s.", absent=True)
-        except Exception as error:
-            log.exception("a channel failed", channel=notice.channel)
-            return Failure(reason=f"The channel failed: {type(error).__name__}.")
-        return None
+
+async def _tried(channel: str, send: Callable[[T], Awaitable[None]] | None, told: T) -> Failure | None:
+    """How one attempt went. Only what a later one could mend is worth one."""
+    if send is None:
+        return Failure(reason=f"The channel {channel!r} is not in preloop.toml any more.", final=True)
+    try:
+        with anyio.fail_after(LIMIT_S):
+            await send(told)
+    except Fault as fault:
+        absent = fault.code == "outbound_failed"
+        return Failure(reason=fault.message, final=not isinstance(fault, Unavailable), absent=absent)
+    except TimeoutError:
+        return Failure(reason=f"The channel gave no answer in {LIMIT_S:g} s.", absent=True)
+    except Exception as error:
+        log.exception("a channel failed", channel=channel)
+        return Failure(reason=f"The channel failed: {type(error).__name__}.")
+    return None

@@ -17,7 +17,7 @@ from control.approvals.notices import Notice
 from control.identity import accounts
 from kit.db import Tx
 from kit.tokens import write_private
-from preloop.channels import asker, open_channels, way
+from preloop.channels import asker, open_channels, open_ends, way
 from preloop.chores import Chores
 from preloop.doors import open_doors
 from preloop.house import Console, House, Place, Say, open_engine, open_house
@@ -127,7 +127,12 @@ def _start_work(tasks: TaskGroup, house: House, place: Place | str, port: int) -
         adopted.set()
         tasks.start_soon(partial(attend, house.db, f"{house.instance}:none", problem=place))
     sender = Sender(
-        house.db, house.bus, desk=house.desk, channels=open_channels(house), public_url=house.settings.server.url
+        house.db,
+        house.bus,
+        desk=house.desk,
+        channels=open_channels(house),
+        public_url=house.settings.server.url,
+        ends=open_ends(house),
     )
     tasks.start_soon(sender.run)
     pending = house.settings.server.max_pending

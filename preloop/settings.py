@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -29,7 +29,6 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from control.approvals import rules
 from control.approvals.directory import Approver, Directory
 from control.flows.quantities import mebibytes, seconds
-from control.flows.review import Known
 from control.identity.plans import PRESETS, Plan
 from gateway.settings import BudgetSettings, ModelAlias, different
 from kit.errors import Invalid
@@ -37,6 +36,9 @@ from mcp_server.settings import ServerName, UpstreamServer
 from preloop.notify_settings import CONSOLE, NotifySettings
 from runner.settings import RunnerSettings
 from web.settings import WebSettings
+
+if TYPE_CHECKING:
+    from control.flows.review import Known
 
 NOT_YET = ("retention",)
 """Sections that are named already and whose work is not done yet."""
@@ -126,6 +128,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _names_exist(self) -> "Settings":
         channels = self.notify.channels
+        for name in self.notify.on_end:
+            if name not in channels or channels[name].type != "webhook":
+                raise ValueError(f"notify.on_end names {name}, which is no channel of type webhook")
         for group, members in self.groups.items():
             if unknown := set(members) - set(self.approvers):
                 raise ValueError(f"groups.{group} names {', '.join(sorted(unknown))}, who is not under [approvers]")
@@ -176,8 +181,10 @@ class Settings(BaseSettings):
             found[name] = replace(found.get(name, Plan()), **said)
         return found
 
-    def known(self) -> Known:
+    def known(self) -> "Known":
         """What a flow may name."""
+        from control.flows.review import Known  # brings SQLAlchemy: a third of what a command over REST takes to start
+
         names = {"models": list(self.models), "servers": list(self.servers), "groups": list(self.groups)}
         return Known(**names, rule=rules.check)
 

@@ -14,7 +14,9 @@ from typing import Final
 import anyio
 from yarl import URL
 
+from gateway.dialects import failures
 from gateway.upstream import Target, UpstreamFailed
+from kit.clock import Clock
 from kit.connection import Connection, Response
 from kit.site import Site, header_lines
 
@@ -30,17 +32,17 @@ Sent = Callable[[], None]
 class Answer:
     """A provider's answer whose head is here. Close it in any case."""
 
-    def __init__(self, response: Response, connection: Connection, site: Site) -> None:
+    def __init__(self, response: Response, connection: Connection, site: Site, clock: Clock) -> None:
         self._response = response
         self._connection: Connection | None = connection
         self._site = site
+        self._clock = clock
         self.status = response.status
 
     @property
     def retry_after_s(self) -> int | None:
-        """Seconds it asks us to wait; a date, which providers don't send, counts as nothing."""
-        value = self._response.headers.get("retry-after", "")
-        return int(value) if value.isdecimal() and len(value) < 7 else None
+        """Seconds it asks us to wait, if it does."""
+        return failures.retry_after_s(self._response.headers, self._clock.now())
 
     @property
     def request_id(self) -> str | None:
@@ -80,7 +82,8 @@ class Answer:
 class Client:
     """The connections of one process. Without a limit: how much may run at once is for admission to say."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._tls = ssl.create_default_context()
         self._sites: dict[tuple[str, str, int], Site] = {}
         self._known: dict[URL, tuple[Site, str]] = {}
@@ -118,7 +121,7 @@ class Client:
                 raise _broken(error, "before it answered") from error
             raise
         connection.patience_s = target.settings.stream_idle_s
-        return Answer(response, connection, site)
+        return Answer(response, connection, site, self._clock)
 
     def sweep(self, older_s: float = KEPT_S) -> None:
         """Close what was idle for so long."""
@@ -139,9 +142,9 @@ class Client:
 
 
 @asynccontextmanager
-async def open_client() -> AsyncIterator[Client]:
+async def open_client(clock: Clock) -> AsyncIterator[Client]:
     """A client; its connections are closed in the end."""
-    client = Client()
+    client = Client(clock)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_sweep, client)
         try:

@@ -58,7 +58,7 @@ async def open_gateway(
         async with (
             open_flush(db, journal, strict=settings.strict) as flush,
             open_lender(lender),
-            open_client() as client,
+            open_client(clock) as client,
             anyio.create_task_group() as tasks,
         ):
             holds = Holds(

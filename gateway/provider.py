@@ -17,6 +17,7 @@ import anyio.to_thread
 
 from gateway.dialects import mended
 from gateway.dialects.counts import tokens
+from gateway.dialects.failures import retry_after_s
 from gateway.dialects.params import GEMINI, Conversation, options, via
 from gateway.keys import Keys
 from gateway.upstream import Target, UpstreamFailed
@@ -35,6 +36,7 @@ from gateway.wires.neutral import (
     unsupported,
 )
 from gateway.wires.seals import seal
+from kit.clock import Clock
 from kit.errors import Invalid
 from kit.ids import new_id
 from kit.observe import log
@@ -267,8 +269,7 @@ def _words(error: Exception) -> str:
 
 def _retry_after(error: Exception) -> int | None:
     headers = getattr(error, "litellm_response_headers", None)
-    value = headers.get("retry-after") if headers else None
-    return int(value) if value and value.isdigit() else None
+    return retry_after_s(headers, Clock().now()) if headers else None
 
 
 async def _close(chunks: Any) -> None:  # noqa: ANN401 - LiteLLM's object

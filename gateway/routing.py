@@ -1,7 +1,7 @@
 """Which upstream is asked next: order and weight, what is out of order, how long to wait before asking again.
 
 `Routing` remembers how each upstream fared; it asks nobody. Its rules: an upstream that failed several times in a row
-is left alone for a while, then one call tries it; one that said when to come back is asked later than its equals;
+is left alone for a while, then one call tries it; one that said when to come back is asked after all that are free;
 whatever broke before the first token may be asked again or elsewhere, within the alias's `retries`.
 """
 
@@ -84,12 +84,11 @@ class Routing:
         if not isinstance(fault, UpstreamFailed) or fault.final or len(tried) > route.settings.retries:
             return None
         last, others = tried[-1], [target for target in route.targets if target not in tried]
-        equals = [target for target in others if target.settings.order == last.settings.order]
         wait_s = self._wait(fault, len(tried))
-        if (chosen := self._choose(equals)) is None and fault.retry_after_s and wait_s is not None:
-            return self._again(last, wait_s)
-        chosen = chosen or self._choose(others)
-        if chosen is not None:
+        chosen = self._choose(self._free(others))
+        if chosen is None and fault.retry_after_s and wait_s is not None and (again := self._again(last, wait_s)):
+            return again
+        if chosen := chosen or self._choose(others):
             return Step(target=self._taken(chosen), move="fallback")
         hopeless = fault.answered in HERE_ONLY or fault.code == "upstream_stalled"
         return None if wait_s is None or hopeless else self._again(last, wait_s)
@@ -128,9 +127,7 @@ class Routing:
 
     def _choose(self, targets: Sequence[Target]) -> Target | None:
         """One of the lowest order that is well and not busy, by weight; else one that is busy."""
-        now = self._clock.monotonic()
-        well = [target for target in targets if self.health(target).admits(now)]
-        free = [target for target in well if self.health(target).busy_until <= now] or well
+        free = self._free(targets) or [target for target in targets if self._admits(target)]
         if not free:
             return None
         order = min(target.settings.order for target in free)
@@ -141,6 +138,11 @@ class Routing:
             if left < 0:
                 return target
         return equal[-1]
+
+    def _free(self, targets: Sequence[Target]) -> list[Target]:
+        """Those that are well and not busy."""
+        now = self._clock.monotonic()
+        return [one for one in targets if self.health(one).admits(now) and self.health(one).busy_until <= now]
 
     def _wait(self, fault: UpstreamFailed, tries: int) -> float | None:
         """Seconds before the same upstream is asked again; None when it wants more than we wait."""

@@ -3,8 +3,12 @@
 Pure. Providers and proxies differ in the shape of an error and agree on a sentence in it.
 """
 
+import math
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
@@ -15,6 +19,7 @@ from gateway.wires.neutral import Request
 MOST_CHARACTERS = 500
 UNSAID = "It gave no reason."
 _KEY = re.compile(r"\b(?:(?:sk|key|gsk|xai)-[\w*.\-]+|AIza[\w\-]{20,})", re.ASCII)
+_SECONDS = re.compile(r"\d{1,6}(\.\d{1,9})?", re.ASCII)
 _STATUSES = {
     "rate_limit_exceeded": 429,
     "insufficient_quota": 429,
@@ -50,6 +55,24 @@ def broken_by(error: object) -> None:
     if type(status) is not int or not 400 <= status < 600:
         status = _STATUSES.get(str(found.get("code")), _STATUSES.get(str(found.get("type")), 502))
     raise Broken(_sentence(error), status=status)
+
+
+def retry_after_s(headers: Mapping[str, str], now: datetime) -> int | None:
+    """Whole seconds, rounded up, of a Retry-After: a number, also with a fraction, or a date, which is taken from the
+    answer's own clock where it tells it (RFC 9110, 10.2.3). None: not said, or not in a way that can be read."""
+    value = headers.get("retry-after", "").strip()
+    if _SECONDS.fullmatch(value):
+        return math.ceil(Decimal(value))
+    until, begun = _date(value), _date(headers.get("date", ""))
+    return None if until is None else max(0, math.ceil((until - (begun or now)).total_seconds()))
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _sentence(value: object) -> str:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import anyio
 import httpx
 import pytest
 
+from gateway.dialects.failures import retry_after_s
 from gateway.models import Models
 from gateway.routing import WAIT_MOST_S, Routing
 from gateway.settings import GatewaySettings
@@ -81,6 +83,54 @@ async def test_an_upstream_that_says_when_is_asked_again_then(tmp_path: Path) ->
         (moved,) = [data for type_, data in await told(plane, session) if type_ == "model.retry"]
         assert moved["wait_ms"] == 1000
         assert len(provider.bodies) == 2
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_free_fallback_is_asked_rather_than_waiting_for_a_busy_upstream(tmp_path: Path, status: int) -> None:
+    busy, good = raw.refusal(status, retry_after="1"), raw.whole(raw.completion())
+    async with raw.serve(busy) as first, raw.serve(good) as second:
+        upstreams = {"base_url": f"{first.url}/v1"}, {"base_url": f"{second.url}/v1", "order": 1}
+        async with opened(tmp_path, *upstreams) as plane:
+            session, token = await plane.session("m")
+            assert (await ask(plane, token)).status_code == 200
+            (moved,) = [data for type_, data in await told(plane, session) if type_ == "model.fallback"]
+            assert (moved["model"], moved["wait_ms"]) == ("up-1", 0)
+        assert (len(first.bodies), len(second.bodies)) == (1, 1)
+
+
+async def test_an_upstream_that_names_a_date_is_asked_again_then(tmp_path: Path) -> None:
+    said = {"date": "Sun, 22 Nov 2026 16:59:00 GMT", "retry_after": "Sun, 22 Nov 2026 16:59:01 GMT"}
+    async with (
+        raw.serve(raw.refusal(429, **said), raw.whole(raw.completion())) as provider,
+        opened(tmp_path, {"base_url": f"{provider.url}/v1"}) as plane,
+    ):
+        session, token = await plane.session("m")
+        assert (await ask(plane, token)).status_code == 200
+        (moved,) = [data for type_, data in await told(plane, session) if type_ == "model.retry"]
+        assert moved["wait_ms"] == 1000
+
+
+NOW = datetime(2026, 11, 22, 16, 59, tzinfo=UTC)
+SOON, PAST = "Sun, 22 Nov 2026 16:59:03 GMT", "Sun, 22 Nov 2026 16:58:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "2"}, 2),
+        ({"retry-after": "0.4"}, 1),
+        ({"retry-after": "1.0"}, 1),
+        ({"retry-after": SOON}, 3),
+        ({"retry-after": SOON, "date": "Sun, 22 Nov 2026 16:59:01 GMT"}, 2),
+        ({"retry-after": PAST}, 0),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "9999999"}, None),
+        ({}, None),
+    ],
+)
+def test_when_to_come_back_is_said_in_seconds_or_as_a_date(headers: dict[str, str], seconds: int | None) -> None:
+    assert retry_after_s(headers, NOW) == seconds
 
 
 async def test_an_upstream_that_wants_us_to_wait_long_is_told_on_to_the_client(tmp_path: Path) -> None:
@@ -245,6 +295,25 @@ def test_equals_are_asked_before_the_next_order() -> None:
     while (step := routing.next(found, tried, fault)) and step.move == "fallback":
         tried.append(step.target)
     assert [target.model for target in tried] == ["up-0", "up-2", "up-1"]
+
+
+def test_an_upstream_that_is_left_alone_now_is_not_waited_for_where_there_is_another() -> None:
+    routing, found = Routing(Clock(), lambda: 0.0), route((0, 1), (1, 1))
+    fault = UpstreamFailed("busy", answered=503, retry_after_s=1)
+    for _ in range(5):
+        routing.went(found.targets[0], fault, ended=False)
+    routing.went(found.targets[1], UpstreamFailed("busy", answered=429, retry_after_s=60), ended=False)
+    step = routing.next(found, found.targets[:1], fault)
+    assert step
+    assert (step.target.model, step.move) == ("up-1", "fallback")
+
+
+def test_one_that_says_when_is_waited_for_where_the_other_is_busy_too() -> None:
+    routing, found = Routing(Clock(), lambda: 0.0), route((0, 1), (1, 1))
+    routing.went(found.targets[1], UpstreamFailed("busy", answered=429, retry_after_s=60), ended=False)
+    step = routing.next(found, found.targets[:1], UpstreamFailed("busy", answered=429, retry_after_s=2))
+    assert step
+    assert (step.target.model, step.move, step.wait_s) == ("up-0", "retry", 2.0)
 
 
 def test_a_busy_upstream_is_spared_while_its_equal_is_free() -> None:

@@ -68,3 +68,9 @@ def test_litellm_is_imported_when_it_is_needed() -> None:
         return any(n.split(".")[0] == "litellm" for n in names)
 
     assert not [name(p) for p in code() if any(map(imports, ast.parse(p.read_text()).body))]
+
+
+def test_a_command_that_asks_a_plane_brings_no_database_along() -> None:
+    look = [sys.executable, "-c", "import sys, preloop.cli; print('sqlalchemy' in sys.modules)"]
+    done = subprocess.run(look, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("False\n", "")

@@ -47,7 +47,8 @@ async def opened(folder: Path, database: str | None, kept: Sink) -> AsyncIterato
     """A house that tells two webhooks of each end, and has a third that it doesn't tell."""
     hooks = {name: {"type": "webhook", "url": f"{kept.url}/{name}", "secret": SECRET} for name in ("one", "two", "off")}
     notify = {"channels": hooks, "private_hosts": ["127.0.0.1"], "on_end": ["one", "two"]}
-    settings = load(data=folder / "data", database=database, notify=notify)
+    server = {"public_url": "https://preloop.example.com"}
+    settings = load(data=folder / "data", database=database, notify=notify, server=server)
     async with open_house(settings, lambda line: None, lambda notice: None) as house:
         written = source.read(FLOW)
         await house.db.write(lambda tx: catalog.apply(tx, ACCOUNT, written, sealer=house.sealer, by="test"))
@@ -78,7 +79,7 @@ async def ended(house: House, cause: Cause | None, message: str = "") -> str:
 
 
 def messenger(house: House, **changes: Any) -> Sender:
-    given = {"channels": open_channels(house), "ends": open_ends(house), "public_url": "https://preloop.example.com"}
+    given = {"channels": open_channels(house), "ends": open_ends(house), "public_url": house.settings.server.url}
     return Sender(house.db, house.bus, desk=house.desk, **given | changes)
 
 

@@ -64,7 +64,7 @@ app.command()(doctor.doctor)
 
 Config = Annotated[Path | None, typer.Option(help="The settings file; default preloop.toml in this folder.")]
 Data = Annotated[Path | None, typer.Option(help="The data folder; default ./.preloop.")]
-NOT_YET = ((app, "serve"), (flows.app, "render"))
+NOT_YET = ((app, "serve"),)
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +18,7 @@ _KINDS: dict[int, type[Fault]] = {
     403: Refused,
     404: Missing,
     409: Conflict,
+    412: Conflict,
     413: Invalid,
     422: Invalid,
     429: Throttled,
@@ -73,13 +74,16 @@ class Client:
 
     def get(self, *at: str, **query: Any) -> Any:  # noqa: ANN401 - the answer is JSON
         """What is at `/api/v1/at[0]/at[1]/…`; each part may contain anything."""
-        return self._ask("GET", at, params={name: value for name, value in query.items() if value is not None})
+        return self._ask("GET", at, params=_said(query))
 
     def post(self, *at: str, body: object = None) -> Any:  # noqa: ANN401 - the answer is JSON
         return self._ask("POST", at, json={} if body is None else body)
 
-    def put(self, *at: str, text: str) -> Any:  # noqa: ANN401 - the answer is JSON
-        return self._ask("PUT", at, content=text.encode(), headers={"content-type": "application/yaml"})
+    def put(self, *at: str, text: str, media: str, headers: Mapping[str, str], **query: Any) -> Any:  # noqa: ANN401 - JSON
+        """Put a file there."""
+        return self._ask(
+            "PUT", at, content=text.encode(), params=_said(query), headers={"content-type": media, **headers}
+        )
 
     def items(self, *at: str, most: int | None = None, **query: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - filters
         """The items of a list, over its pages; `most` of them, or all."""
@@ -93,9 +97,9 @@ class Client:
             if cursor is None:
                 return
 
-    def text(self, *at: str, **query: Any) -> tuple[str, str | None]:  # noqa: ANN401 - query
+    def text(self, *at: str, accept: str = "*/*", **query: Any) -> tuple[str, str | None]:  # noqa: ANN401 - query
         """What is there as text, and the address of what goes on, if something does."""
-        answer = self._answer("GET", at, params={name: value for name, value in query.items() if value is not None})
+        answer = self._answer("GET", at, params=_said(query), headers={"accept": accept})
         if answer.is_success:
             return answer.text, answer.links.get("next", {}).get("url")
         raise self._fault(answer.status_code, _json(answer))
@@ -134,6 +138,10 @@ def _json(answer: httpx.Response) -> object:
         return answer.json() if answer.content else None
     except ValueError:
         return None
+
+
+def _said(query: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in query.items() if value is not None}
 
 
 def _part(name: str) -> str:

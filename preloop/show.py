@@ -15,12 +15,13 @@ from rich.text import Text
 
 from kit.errors import Fault
 
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 500)
-talk = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, emoji=False, soft_wrap=True, width=None if sys.stdout.isatty() else 500)
+talk = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 STYLES = {"SUCCEEDED": "green", "FAILED": "red", "TIMEOUT": "yellow", "WAITING_FOR_APPROVAL": "magenta"}
 WHOLE = ("ID", "STATUS")
 """Columns that are never broken over two lines: they are copied."""
+DIFF = {"-": "red", "+": "green", "@": "cyan"}
 LEVELS = {"error": "red", "warning": "yellow"}
 
 
@@ -84,6 +85,21 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: st
         out.print(grid)
     else:
         talk.print(empty)
+
+
+def file(text: str) -> None:
+    """A file as it is; on a terminal without what would steer it."""
+    sys.stdout.write(clean(text) if sys.stdout.isatty() else text)
+
+
+def diff(text: str) -> None:
+    """A unified diff, what goes red and what comes green."""
+    for line in clean(text).splitlines():
+        out.print(Text(line, style=DIFF.get(line[:1], "")))
+
+
+def warning(text: str) -> None:
+    talk.print(Text("Warning: ", style="yellow bold") + Text(clean(text)))
 
 
 def log_line(line: dict[str, Any]) -> None:

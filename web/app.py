@@ -31,6 +31,7 @@ from web import (
     dashboard,
     executions,
     figures,
+    flow_files,
     flows,
     grants,
     hook_secrets,
@@ -40,6 +41,7 @@ from web import (
     models,
     openapi,
     policy,
+    rendering,
     repricing,
     sessions,
     spend,
@@ -55,7 +57,7 @@ READY_S = 2.0
 """How long one check of /readyz may take."""
 PROGRAMS = ("/api/", "/hooks/", "/healthz", "/readyz", "/metrics")
 ROOMS = (
-    *(dashboard, executions, flows, approvals, grants, policy, budgets, spend, repricing),
+    *(dashboard, executions, flows, flow_files, rendering, approvals, grants, policy, budgets, spend, repricing),
     *(sessions, tools, models, users, tokens, hook_secrets),
 )
 
@@ -158,8 +160,8 @@ async def _as_fault(request: Request, error: Exception) -> Response:
 
 
 ABSENT = (
-    *("/audit", "/settings", "/api/flow.schema.json", "/api/v1/audit"),
-    *("/api/v1/settings", "/api/v1/flows/{name}/render", "/api/v1/flows/{name}/health"),
+    *("/audit", "/settings", "/api/v1/audit"),
+    *("/api/v1/settings", "/api/v1/flows/{name}/health"),
     "/api/v1/executions/{id}/artifacts",
 )
 """Addresses that are named already and whose work is not done yet."""

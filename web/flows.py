@@ -1,21 +1,18 @@
-"""Flows: the list, one flow with its last ten runs, Test Run; applying a flow file through REST."""
+"""Flows: the list, one flow with its last ten runs, Test Run. Their files are next door in `flow_files`."""
 
-import json
-
-from sqlalchemy.engine import Row
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from control.executions import intake
-from control.flows import catalog, source
-from control.flows.flow import Flow, loads
+from control.flows import catalog
+from control.flows.flow import loads
 from control.identity.principals import Person, Role
 from control.tables import flows as stored
 from kit import canonical
-from kit.db import Tx
-from kit.errors import Conflict, Fault, Invalid
+from kit.errors import Fault
 from web import auth, charts, inputs, paging, reading, shapes
+from web.flow_files import detail, shape
 from web.openapi import Operation
 from web.parts import parts
 from web.render import page
@@ -24,57 +21,11 @@ TEN = 10
 EXAMPLE = "examples/flows/process-payment.yaml"
 
 
-def _shape(row: Row[object], flow: Flow) -> shapes.Flow:
-    return shapes.Flow(
-        name=flow.name,
-        url=f"/flows/{flow.name}",
-        description=flow.description,
-        version=row.version,
-        runtime=flow.agent.runtime,
-        model=flow.agent.model,
-        triggers=[trigger.type for trigger in flow.triggers],
-        tools=reading.tools(flow),
-        created_at=row.created_at,
-    )
-
-
 async def list_flows(request: Request, person: Person) -> shapes.Listed[shapes.Flow]:
     """By name."""
     asked = catalog.newest(person.account_id)
     rows, further = await paging.read(parts(request).db, asked, paging.wanted(request), stored.c.name)
-    return shapes.Listed(items=[_shape(row, loads(row.body)) for row in rows], next=further)
-
-
-async def get_flow(request: Request, person: Person) -> shapes.FlowDetail:
-    row, flow = await catalog.read(parts(request).db, person.account_id, request.path_params["name"])
-    hook = f"{parts(request).settings.url}/hooks/flows/{flow.name}" if flow.starts_by("webhook") else None
-    more = {"prompt": flow.prompt, "hook_url": hook, "body": json.loads(row.body)}
-    return shapes.FlowDetail(**_shape(row, flow).model_dump(), **more)
-
-
-async def put_flow(request: Request, person: Person) -> shapes.Applied:
-    """Apply a flow file, YAML or JSON; `If-Match: "3"` applies it only onto version 3."""
-    given, name = parts(request), request.path_params["name"]
-    try:
-        text = (await request.body()).decode()
-    except UnicodeDecodeError as error:
-        raise Invalid("flow_invalid", "The flow file is not UTF-8.", "Save it as UTF-8.") from error
-    written = source.read(text)
-    given.known.check(written)
-    flow = written.flow
-    if flow.name != name:
-        raise Invalid(
-            "flow_invalid", f"The file is of flow {flow.name!r}, the address of {name!r}.", "Use the file's own name."
-        )
-    expected = request.headers.get("if-match", "").strip().strip('"')
-
-    def apply(tx: Tx) -> tuple[str, int, bool]:
-        if expected and (now := str(catalog.find(tx, person.account_id, name)[0].version)) != expected:
-            raise Conflict("flow_changed", f"The flow is at version {now}, not {expected}.", "Read it again.")
-        return catalog.apply(tx, person.account_id, written, sealer=given.sealer, by=person.email)
-
-    applied = await given.db.write(apply)
-    return shapes.Applied(name=applied[0], version=applied[1], changed=applied[2])
+    return shapes.Listed(items=[shape(row, loads(row.body)) for row in rows], next=further)
 
 
 async def start_test_run(request: Request, person: Person) -> shapes.Started:
@@ -122,7 +73,7 @@ async def _flow_page(request: Request, person: Person, *, payload: str, fault: F
         "flow.html",
         person,
         status=fault.status if fault else 200,
-        flow=await get_flow(request, person),
+        flow=await detail(request, person),
         runs=runs,
         bars=list(zip(bars, oldest_first, strict=True)),
         payload=payload,
@@ -155,16 +106,6 @@ operations = [
         run=list_flows,
         answers=shapes.Listed[shapes.Flow],
         query=paging.QUERY,
-    ),
-    Operation(method="GET", path="/flows/{name}", summary="One flow", run=get_flow, answers=shapes.FlowDetail),
-    Operation(
-        method="PUT",
-        path="/flows/{name}",
-        summary="Apply a flow file",
-        run=put_flow,
-        takes="application/yaml",
-        answers=shapes.Applied,
-        role=Role.OPERATOR,
     ),
     Operation(
         method="GET",

@@ -67,6 +67,14 @@ def number(request: Request, name: str, default: int, *, most: int = 10**12) -> 
     return min(int(text), most)
 
 
+def flag(request: Request, name: str) -> bool:
+    """`true` or `false` in the query; without it, false."""
+    text = request.query_params.get(name, "false")
+    if text not in ("true", "false"):
+        raise Invalid("query_invalid", f"{name}={text[:40]!r} is neither true nor false.")
+    return text == "true"
+
+
 def since(request: Request, now: datetime) -> datetime | None:
     """`?since=24h`, `30m`, `7d`, or a time as RFC 3339."""
     text = request.query_params.get("since", "")

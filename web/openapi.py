@@ -28,10 +28,14 @@ class Operation:
     summary: str
     run: Callable[[Request, Person], Awaitable[Answer]]
     answers: type[BaseModel]
-    takes: type[BaseModel] | str | None = None
-    """A JSON body, or the media type of another one."""
+    takes: type[BaseModel] | tuple[str, ...] | None = None
+    """A JSON body, or the media types of another one."""
     role: Role = Role.VIEWER
     status: int = 200
+    creates: bool = False
+    """Then what was not there before is answered with 201."""
+    files: tuple[str, ...] = ()
+    """Media types that it answers in too, for whoever accepts them rather than JSON."""
     query: Sequence[str] = ()
 
 
@@ -80,6 +84,9 @@ def document(operations: Sequence[Operation], url: str) -> dict[str, Any]:
 
 
 def _described(op: Operation, schema: dict[str, Any]) -> dict[str, Any]:
+    answer = {"application/json": {"schema": schema[op.answers.__name__]}}
+    answer |= {media: {"schema": {"type": "string"}} for media in op.files}
+    statuses = [op.status, *([201] if op.creates else [])]
     names = [(name, "path") for name in re.findall(r"{(\w+)", op.path)] + [(name, "query") for name in op.query]
     found: dict[str, Any] = {
         "operationId": op.run.__name__,
@@ -89,18 +96,16 @@ def _described(op: Operation, schema: dict[str, Any]) -> dict[str, Any]:
             for name, place in names
         ],
         "responses": {
-            str(op.status): {
-                "description": "OK",
-                "content": {"application/json": {"schema": schema[op.answers.__name__]}},
-            },
+            **{str(status): {"description": "OK", "content": answer} for status in statuses},
             "default": {
                 "description": "What went wrong, RFC 9457",
                 "content": {"application/problem+json": {"schema": schema[shapes.Problem.__name__]}},
             },
         },
     }
-    if isinstance(op.takes, str):
-        found["requestBody"] = {"content": {op.takes: {"schema": {"type": "string"}}}, "required": True}
+    if isinstance(op.takes, tuple):
+        texts = {media: {"schema": {"type": "string"}} for media in op.takes}
+        found["requestBody"] = {"content": texts, "required": True}
     elif op.takes is not None:
         found["requestBody"] = {"content": {"application/json": {"schema": schema[op.takes.__name__]}}}
     return found

@@ -15,6 +15,8 @@ from control.approvals.policy import is_undecided
 from control.approvals.replay import Past, Ruling
 from control.executions.toolcalls import Status
 from control.flows import catalog, source
+from control.flows.review import account, review
+from control.flows.source import Syntax
 from control.identity.principals import Person
 from control.tables import approvals, tool_calls
 from kit import canonical
@@ -68,6 +70,7 @@ class FlowFile(BaseModel):
     """A flow file that is not saved, and how many of the newest calls it is tried on."""
 
     source: str = Field(max_length=1_000_000)
+    syntax: Syntax = "yaml"
     limit: int = Field(default=1000, ge=1, le=10_000)
 
 
@@ -123,8 +126,8 @@ async def explain_policy(request: Request, person: Person) -> Explanation:
 
 async def replay_policy(request: Request, person: Person) -> Replayed:
     given, asked = parts(request), await inputs.body(request, FlowFile)
-    written = source.read(asked.source)
-    given.known.check(written)
+    written = source.read(asked.source, asked.syntax)
+    review(written, given.known, await account(given.db, person.account_id, written.flow.name))
     flow = written.flow
     rows = {row.id: row for row in await _calls(given.db, person.account_id, flow.name, asked.limit)}
     past = [_past(row) for row in rows.values()]

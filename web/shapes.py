@@ -74,6 +74,13 @@ class Tool(BaseModel):
     deny: str | None
 
 
+class Unresolved(BaseModel):
+    """A variable of a prompt that the event had no value for, and what was there instead."""
+
+    name: str
+    hint: str = ""
+
+
 class ExecutionDetail(Execution):
     runtime: str
     model: str
@@ -81,7 +88,7 @@ class ExecutionDetail(Execution):
     tools: list[Tool]
     trigger_event: Any
     prompt: str
-    unresolved: list[Any]
+    unresolved: list[Unresolved]
 
 
 class LogLine(BaseModel):
@@ -176,16 +183,24 @@ class Flow(BaseModel):
     created_at: datetime
 
 
+class Schedule(BaseModel):
+    """One schedule trigger of a flow, and its next three fire times."""
+
+    cron: str
+    zone: str
+    missed: str
+    next: list[datetime]
+
+
 class FlowDetail(Flow):
+    newest_version: int
+    applied_at: datetime
+    """When this version was."""
     prompt: str
     hook_url: str | None
+    schedules: list[Schedule]
+    """Of the newest version; an older one fires no more."""
     body: Any
-
-
-class Applied(BaseModel):
-    name: str
-    version: int
-    changed: bool
 
 
 class TestRun(BaseModel):

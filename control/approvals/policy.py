@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from control.identity.charter import Confirm, Gate, ToolGrant
+from control.identity.charter import Confirm, Gate, ToolGrant, fits
 
 Evaluate = Callable[[str, dict[str, Any]], bool]
 UNDECIDED = " could not be decided"
@@ -40,12 +40,12 @@ Verdict = Allow | Ask | Deny
 
 def matching(grants: Sequence[ToolGrant], server: str, tool: str) -> tuple[ToolGrant, ...]:
     """The entries of an allowlist that speak of this tool."""
-    return tuple(grant for grant in grants if _fits(grant.server, server) and _fits(grant.tool, tool))
+    return tuple(grant for grant in grants if fits(grant.server, server) and fits(grant.tool, tool))
 
 
 def names_server(grants: Sequence[ToolGrant], server: str) -> bool:
     """Does an allowlist speak of any tool of this server?"""
-    return any(_fits(grant.server, server) for grant in grants)
+    return any(fits(grant.server, server) for grant in grants)
 
 
 def not_listed(name: str) -> str:
@@ -107,10 +107,6 @@ def _stricter(one: Gate, other: Gate) -> Gate:
         sign_in=one.sign_in or other.sign_in,
         summary=one.summary or other.summary,
     )
-
-
-def _fits(pattern: str, name: str) -> bool:
-    return name.startswith(pattern[:-1]) if pattern.endswith("*") else pattern == name
 
 
 def _denies(expression: str, facts: dict[str, Any], evaluate: Evaluate) -> str | None:

@@ -19,25 +19,27 @@ from kit.secrets import Sealer
 def apply(tx: Tx, account_id: str, written: Written, *, sealer: Sealer, by: str) -> tuple[str, int, bool]:
     """Store a checked file as the newest version: (name, version, changed). The same content again changes nothing."""
     flow, body, now = written.flow, written.stored, tx.now()
-    row = tx.one(_named(account_id, flow.name))
-    if row is not None:
-        newest = sa.select(flow_versions.c.body).where(
-            flow_versions.c.flow_id == row.id, flow_versions.c.version == row.version
-        )
-        if tx.execute(newest).scalar_one() == body:
-            return flow.name, row.version, False
-        flow_id, version = row.id, row.version + 1
-        mine = (flows.c.id == flow_id) & (flows.c.version == row.version)
-        tx.execute(sa.update(flows).where(mine).values(version=version))
-    else:
-        flow_id, version = new_id("flo"), 1
-        values = {"id": flow_id, "account_id": account_id, "name": flow.name, "version": 1, "created_at": now}
-        tx.execute(sa.insert(flows).values(values | {"hook_secret": sealer.seal(hook_secrets.fresh())}))
+    values = {"id": new_id("flo"), "account_id": account_id, "name": flow.name, "version": 0, "created_at": now}
+    fresh = tx.insert(flows).values(values | {"hook_secret": sealer.seal(hook_secrets.fresh())})
+    tx.execute(fresh.on_conflict_do_nothing())
+    row = tx.execute(_named(account_id, flow.name).with_for_update()).one()
+    its = (flow_versions.c.flow_id == row.id) & (flow_versions.c.version == row.version)
+    if tx.execute(sa.select(flow_versions.c.body).where(its)).scalar() == body:
+        return flow.name, row.version, False
+    flow_id, version = row.id, row.version + 1
+    tx.execute(sa.update(flows).where(flows.c.id == flow_id).values(version=version))
     stored = {"flow_id": flow_id, "version": version, "account_id": account_id, "body": body, "created_at": now}
     tx.execute(sa.insert(flow_versions).values(stored))
     timetable.plan(tx, account_id, flow_id, flow)
     events.append(tx, account_id, events.ACCOUNT, "flow.applied", flow=flow.name, version=version, by=by)
     return flow.name, version, True
+
+
+def take(tx: Tx, account_id: str, name: str) -> Row[Any] | None:
+    """The newest version of a flow, if there is one; nobody else applies another before this unit is over."""
+    if tx.one(_named(account_id, name).with_for_update()) is None:
+        return None
+    return tx.one(newest(account_id).where(flows.c.name == name))
 
 
 def find(tx: Tx, account_id: str, name: str) -> tuple[Row[Any], Flow]:

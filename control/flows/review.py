@@ -1,10 +1,67 @@
-"""What is wrong with a flow that is to be saved, so that a typo isn't found in the middle of a run."""
+"""May a flow be saved? What is wrong with it is refused by line and key, so that a typo isn't found in the middle of a
+run; what is only odd is said."""
 
-from collections.abc import Callable, Sequence
+import difflib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
 
 from control.flows import template
+from control.flows.flow import Tool
+from control.flows.quantities import duration
 from control.flows.source import Written
+from control.identity.charter import fits
+from control.tables import accounts, definitions, executions, flows
+from kit.db import Database
 from kit.errors import Invalid
+
+SAMPLES = 20
+"""The newest events of a flow, which its variables are looked for in."""
+TOLD = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What a flow is held against. `timeout_s` None is no maximum; `tools` are those of each server that was ever seen;
+    `events` are the flow's own, newest first."""
+
+    plan: str
+    timeout_s: int | None
+    tools: Mapping[str, Sequence[str]]
+    events: Sequence[Mapping[str, Any]]
+
+
+async def account(db: Database, account_id: str, flow_name: str) -> Account:
+    its = sa.select(accounts.c.plan, accounts.c.timeout_s).where(accounts.c.id == account_id)
+    [row] = await db.read(its)
+    tools = await _tools(db, account_id)
+    return Account(
+        plan=row.plan, timeout_s=row.timeout_s, tools=tools, events=await samples(db, account_id, flow_name, SAMPLES)
+    )
+
+
+async def samples(db: Database, account_id: str, flow_name: str, most: int) -> list[dict[str, Any]]:
+    """The newest events of a flow that are still kept."""
+    mine = (executions.c.account_id == account_id) & (flows.c.name == flow_name)
+    kept = sa.select(executions.c.trigger_event).join(flows, flows.c.id == executions.c.flow_id)
+    kept = kept.where(mine, executions.c.payload_deleted_at.is_(None))
+    rows = await db.read(kept.order_by(executions.c.created_at.desc(), executions.c.id.desc()).limit(most))
+    return [json.loads(row.trigger_event) for row in rows]
+
+
+async def _tools(db: Database, account_id: str) -> dict[str, list[str]]:
+    key = (definitions.c.server, definitions.c.tool)
+    asked = sa.select(*key).distinct().order_by(*key)
+    asked = asked.where(definitions.c.account_id == account_id, definitions.c.status != "replaced")
+    found: dict[str, list[str]] = {}
+    while rows := await db.read(asked):
+        for row in rows:
+            found.setdefault(row.server, []).append(row.tool)
+        asked = asked.where(sa.tuple_(*key) > sa.tuple_(*map(sa.literal, rows[-1])))
+    return found
 
 
 class Known:
@@ -36,13 +93,82 @@ class Known:
                 self._one(written, "group", tool.approval.group, *at, "approval", "group")
                 if tool.approval.escalate:
                     self._one(written, "group", tool.approval.escalate, *at, "approval", "escalate")
-            for expression in (tool.deny, tool.approval and tool.approval.when):
-                if expression:
-                    self._rule(expression)
-        template.slots(flow.prompt)
+                self._read(written, tool.approval.when, *at, "approval", "when")
+            self._read(written, tool.deny, *at, "deny")
+        try:
+            template.slots(flow.prompt)
+        except Invalid as error:
+            raise _at(written, error, "prompt") from error
 
     def _one(self, written: Written, kind: str, name: str, *at: str | int) -> None:
         if name not in self._named[kind]:
-            known = ", ".join(sorted(self._named[kind])) or "none"
-            where = written.where(*at)
-            raise Invalid("flow_invalid", f"{where}: the {kind} {name!r} is not in preloop.toml.", f"Known: {known}.")
+            said = f"{written.where(*at)}: the {kind} {name!r} is not in preloop.toml."
+            raise Invalid("flow_invalid", said, _meant(name, self._named[kind]))
+
+    def _read(self, written: Written, expression: str | None, *at: str | int) -> None:
+        if expression:
+            try:
+                self._rule(expression)
+            except Invalid as error:
+                raise _at(written, error, *at) from error
+
+
+def review(written: Written, known: Known, of: Account) -> list[str]:
+    """Invalid for what is wrong; else what is odd, a sentence each."""
+    known.check(written)
+    _check_timeout(written, of)
+    odd = [said for number, tool in enumerate(written.flow.tools) for said in _check_tool(written, number, tool, of)]
+    return odd + _variables(written, of)
+
+
+def _check_timeout(written: Written, of: Account) -> None:
+    asked = written.flow.limits.timeout
+    if of.timeout_s is not None and asked > of.timeout_s:
+        most = duration(of.timeout_s)
+        said = f"{duration(asked)} is above the maximum of the plan {of.plan!r}, {most}"
+        hint = f"Write at most {most}, or give the plan more: `timeout` of [plans.{of.plan}] in preloop.toml."
+        raise Invalid("flow_invalid", f"{written.where('limits', 'timeout')}: {said}.", hint)
+
+
+def _check_tool(written: Written, number: int, tool: Tool, of: Account) -> list[str]:
+    """A tool that a server lacks is wrong. Of a server that was never seen nobody knows, and a pattern may be early."""
+    where = written.where("tools", number, "tool")
+    if "*" not in tool.server and tool.server not in of.tools:
+        return [
+            f"{where}: nothing of the server {tool.server!r} was seen yet, so nobody knows if it has {tool.tool!r}."
+        ]
+    its = [name for server, tools in of.tools.items() if fits(tool.server, server) for name in tools]
+    if any(fits(tool.tool, name) for name in its):
+        return []
+    if "*" in tool.tool or "*" in tool.server:
+        return [f"{where}: no tool that was seen is {tool.tool!r} of {tool.server!r}."]
+    raise Invalid(
+        "flow_invalid", f"{where}: the server {tool.server!r} has no tool {tool.tool!r}.", _meant(tool.tool, its)
+    )
+
+
+def _variables(written: Written, of: Account) -> list[str]:
+    """Variables that no sample has. Without a sample only those that no event can have."""
+    events = [{"trigger_event": event} for event in of.events]
+    found = {}
+    for slot in template.slots(written.flow.prompt):
+        if slot.optional or any(template.has(slot, event) for event in events):
+            continue
+        if events:
+            hint = template.missing(slot, events[0]).hint
+            found[slot.spelled] = f"none of the newest {len(events)} events has {slot.spelled}; {hint}"
+        elif slot.path[0] != "trigger_event":
+            found[slot.spelled] = f"no event has {slot.spelled}; {template.missing(slot, {'trigger_event': {}}).hint}"
+    where = written.where("prompt")
+    return [f"{where}: {said}." for said in found.values()]
+
+
+def _at(written: Written, error: Invalid, *at: str | int) -> Invalid:
+    return Invalid(error.code, f"{written.where(*at)}: {error.message}", error.hint)
+
+
+def _meant(name: str, there: Iterable[str]) -> str:
+    known = sorted(set(there))
+    near = difflib.get_close_matches(name, known, n=1)
+    told = ", ".join(known[:TOLD]) + (", …" if len(known) > TOLD else "")
+    return (f"Perhaps {near[0]!r} is meant. " if near else "") + f"Known: {told or 'none'}."

@@ -19,6 +19,7 @@ MOST = 20_000
 """Values in one file, what `*name` repeats counted each time."""
 DEEPEST = 64
 FLATTER = "Write it flatter."
+_BREAKS = re.compile("[\r\x85\u2028\u2029\ufeff]")
 _WORDS = {
     "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -43,6 +44,8 @@ class _Dumper(yaml.SafeDumper):
 
 def _text(dumper: _Dumper, text: str) -> yaml.Node:
     style = "|" if "\n" in text.strip("\n") or text.endswith("\n") else None
+    if _BREAKS.search(text):
+        style = '"'  # its emitter takes them for ends of lines elsewhere
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

@@ -45,6 +45,11 @@ class ToolGrant:
     deny: str | None = None
 
 
+def fits(pattern: str, name: str) -> bool:
+    """Does an entry's server or tool speak of this one?"""
+    return name.startswith(pattern[:-1]) if pattern.endswith("*") else pattern == name
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charter:
     """Tools, models and money of one session. An execution that repeats another by itself spends of that one's budget:

@@ -24,6 +24,11 @@ def text_of(path: Path) -> str:
         raise Invalid("file_unreadable", f"{path} is not UTF-8.", "Save it as UTF-8.") from error
 
 
+def syntax_of(path: Path) -> str:
+    """`toml` for a file that is called so, else `yaml`."""
+    return "toml" if path.suffix.lower() == ".toml" else "yaml"
+
+
 def json_of(text: str, where: str) -> Any:  # noqa: ANN401 - a JSON value
     """A JSON text; `where` it stands is named when it is none."""
     try:

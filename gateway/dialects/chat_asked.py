@@ -9,11 +9,13 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from gateway.wires.chat import KEPT_HERE
+from gateway.wires.chat_thoughts import own
 from gateway.wires.neutral import Call, Image, Json, Message, Part, Request, Result, Said, Thought, Tool, unsupported
 from gateway.wires.seals import maker, unseal
 
 _TOTAL = re.compile(r"(?:.*/)?(?:o[1-9]|gpt-(?:[5-9]|[1-9]\d))", re.ASCII)
 """OpenAI's models that think: they take `max_completion_tokens` only. Many other servers take `max_tokens` only."""
+_SEALED = (Call, Thought)
 _OURS = frozenset({"stream_options", "max_tokens", "max_completion_tokens", *KEPT_HERE})
 
 
@@ -26,7 +28,7 @@ def passed(request: Request, model: str, max_output: int) -> Json:
     if request.stream:
         options = request.body.get("stream_options") or {}
         body["stream_options"] = {**options, "include_usage": True}
-    if any(type(part) is Call and maker(part.seal) for message in request.messages for part in message.parts):
+    if any(isinstance(part, _SEALED) and maker(part.seal) for message in request.messages for part in message.parts):
         body["messages"] = [_unsealed(message) for message in body["messages"]]
     return body
 
@@ -89,7 +91,8 @@ def _bound(sent: Json, model: str) -> str:
 
 
 def _unsealed(message: Json) -> Json:
-    """A message whose calls carry their own provider's signatures, and no other's."""
+    """A message whose thoughts and calls carry their own provider's signatures, and no other's."""
+    message = own(message)
     calls = message.get("tool_calls")
     if not calls:
         return message

@@ -1,6 +1,7 @@
 """The OpenAI Chat Completions wire: how it is answered, as chunks or as one completion.
 
-Pure. A call's seal travels where Google's clients keep their signatures; a thought's has no place here and stays.
+Pure. A call's seal travels where Google's clients keep their signatures, a thought's in `thinking_blocks`, as LiteLLM's
+clients know them: a block is said when its thought is whole.
 """
 
 from collections.abc import Iterator
@@ -32,6 +33,8 @@ class ChatFace:
         self._head = {"id": f"chatcmpl-{attempt}", "created": created, "model": request.alias}
         self._text: list[str] = []
         self._thought: list[str] = []
+        self._unsealed: list[str] = []  # of the thought that is not closed yet
+        self._blocks: list[Json] = []
         self._calls: dict[str, Json] = {}
         self._usage = Usage()
         self._stop: StopReason = "stop"
@@ -44,11 +47,8 @@ class ChatFace:
             case Text(text=text):
                 self._text.append(text)
                 return self._chunk({"content": text})
-            case Reasoning(text=text):
-                if not text:
-                    return b""
-                self._thought.append(text)
-                return self._chunk({"reasoning_content": text})
+            case Reasoning():
+                return self._thinks(delta)
             case CallBegun():
                 return self._begun(delta)
             case CallArguments(id=id_, text=text):
@@ -74,11 +74,30 @@ class ChatFace:
         message: Json = {"role": "assistant", "content": "".join(self._text) or None, "refusal": None}
         if self._thought:
             message["reasoning_content"] = "".join(self._thought)
+        if self._blocks:
+            message["thinking_blocks"] = self._blocks
         if self._calls:
             message["tool_calls"] = list(self._calls.values())
         choice = {"index": 0, "message": message, "finish_reason": self._stop, "logprobs": None}
         whole = {"object": "chat.completion", "choices": [choice], "usage": usage(self._usage)}
         return compact(self._head | whole).encode()
+
+    def _thinks(self, delta: Reasoning) -> bytes:
+        out = b""
+        if delta.text:
+            self._thought.append(delta.text)
+            self._unsealed.append(delta.text)
+            out = self._chunk({"reasoning_content": delta.text})
+        if not delta.seal:
+            return out
+        if delta.redacted:
+            block: Json = {"type": "redacted_thinking", "data": delta.seal}
+        else:
+            block = {"type": "thinking", "thinking": "".join(self._unsealed), "signature": delta.seal}
+            self._unsealed.clear()
+        self._blocks.append(block)
+        index = {"index": len(self._blocks) - 1}  # OpenAI's SDK adds up no list whose entries have none
+        return out + self._chunk({"thinking_blocks": [index | block]})
 
     def _begun(self, delta: CallBegun) -> bytes:
         kind, field = ("custom", "input") if self._request.tool(delta.name).custom else ("function", "arguments")

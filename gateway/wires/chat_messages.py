@@ -1,11 +1,12 @@
 """The conversation of a Chat Completions request: messages, their parts, and the tool calls in them.
 
 Pure. Every object has a list of the fields it may have; what clients echo of an answer (`reasoning_content`, `refusal`,
-a call's `extra_content`) is on it.
+a call's `extra_content`) is on it. Thoughts are read next door in `chat_thoughts`.
 """
 
 from collections.abc import Callable
 
+from gateway.wires.chat_thoughts import THOUGHTS, thoughts
 from gateway.wires.neutral import (
     Call,
     Image,
@@ -14,7 +15,6 @@ from gateway.wires.neutral import (
     Part,
     Result,
     Said,
-    Thought,
     compact,
     objects,
     only,
@@ -31,7 +31,7 @@ _FIELDS = {
     "system": _TALK,
     "user": _TALK,
     "tool": _TALK | {"tool_call_id"},
-    "assistant": _TALK | {"tool_calls", "refusal", "reasoning_content", "reasoning"},
+    "assistant": _TALK | {"tool_calls", "refusal", *THOUGHTS},
 }
 _PARTS = {
     "text": frozenset({"type", "text", "cache_control"}),
@@ -64,18 +64,13 @@ def message(item: Json) -> Message:
         return Message(role="tool", parts=(result,))
     if role != "assistant":
         return Message(role=role, parts=parts)  # type: ignore[arg-type]
-    return Message(role="assistant", parts=(*_thoughts(item), *parts, *_refused(item), *map(_call, _calls(item))))
+    return Message(role="assistant", parts=(*thoughts(item), *parts, *_refused(item), *map(_call, _calls(item))))
 
 
 def _unecho(item: Json) -> None:
     if not _ECHOED.isdisjoint(item):
         for name in _ECHOED:
             item.pop(name, None)
-
-
-def _thoughts(item: Json) -> tuple[Part, ...]:
-    thought = item.get("reasoning_content") or item.get("reasoning")
-    return (Thought(text=thought),) if thought else ()
 
 
 def _refused(item: Json) -> tuple[Part, ...]:

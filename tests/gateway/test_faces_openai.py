@@ -143,7 +143,10 @@ def test_the_seal_of_a_call_comes_back_on_chat() -> None:
     message = json.loads(body)["choices"][0]["message"]
     (turn,) = CHAT.parse({"model": "default", "messages": [message]}, HERE).messages
     assert [(call.id, call.seal) for call in turn.calls] == [("c1", SIGNED), ("c2", None)]
-    assert turn.parts[0] == Thought(text="Let me see.")
+    assert turn.parts[:2] == (
+        Thought(seal=seal("messages", "HIDDEN"), redacted=True),
+        Thought(text="Let me see.", seal=THOUGHT),
+    )
 
 
 def test_a_sealed_thought_is_opened_and_closed_on_the_stream() -> None:

@@ -192,7 +192,7 @@ def test_the_schema_is_one_and_takes_what_we_take() -> None:
     ],
 )
 def test_the_schema_refuses_what_we_refuse(more: dict[str, Any]) -> None:
-    body = source.read(HEAD).body | more
+    body = dict(source.read(HEAD).body) | more
     assert not fits(body)
     assert refused(json.dumps(body)).code == "flow_invalid"
 
@@ -205,7 +205,7 @@ def test_the_schema_has_quantities_as_people_write_them_and_says_what_keys_mean(
         "10m",
     )
     assert SCHEMA["$defs"]["Resources"]["properties"]["memory"]["default"] == "2g"
-    assert fits(source.read(HEAD).body | {"limits": {"timeout": 90, "budget_usd": "0.50"}})
+    assert fits(dict(source.read(HEAD).body) | {"limits": {"timeout": 90, "budget_usd": "0.50"}})
     told = [name for name, key in SCHEMA["properties"].items() if "description" in key or "$ref" in key]
     assert set(Flow.model_fields) - set(told) == {"description"}
 

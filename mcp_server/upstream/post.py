@@ -186,7 +186,7 @@ def _answer(body: bytes, status: int) -> Message:
 
 def _message(body: bytes) -> Message:
     try:
-        message = json.loads(body)
+        message = json.loads(body.decode("utf-8-sig"))
     except ValueError as error:
         raise Broken("its answer is not JSON", sent=True) from error
     if not isinstance(message, dict):

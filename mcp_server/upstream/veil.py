@@ -1,43 +1,137 @@
 """The credentials we send to a tool server, taken out of whatever it says again: the agent must not read them there.
 
-Looked for in the bytes as they came, before anything is parsed, stored or passed on. Found are the value itself and its
-spellings in JSON, also inside a text that is JSON once more, and base64 in one piece, wherever in the encoded text it
-stands. One that the server encodes otherwise is not found.
+Looked for in the bytes as they came, before anything is stored or passed on, and in what their escapes stand for, also
+inside a text that is JSON once more. Found are the value itself, its hexadecimal digits, and base64 in one piece,
+wherever in the encoded text it stands. One that the server encodes otherwise is not found.
 """
 
 import json
+import re
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
 
 from kit.masking import MASK
 
 SHORTEST = 8
 """Characters: what is shorter would be found in harmless text too."""
+DEPTH = 5
+"""Texts that are looked at: the bytes as they came, and each time what the escapes in the one before stand for."""
+SCHEMES = ("basic", "bearer", "token")
 _MARK = MASK.encode()
+_ESCAPES = re.compile(rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\[\"\\/bfnrt])")
+_LETTERS = str.maketrans("\b\f\n\r\t", "bfnrt", "\\")
 
 
 class Veil:
     """Over the answers of one tool server."""
 
     def __init__(self, values: Iterable[str]) -> None:
-        secrets = {part for value in values for part in (value, value.partition(" ")[2]) if len(part) >= SHORTEST}
-        self._spelt = sorted({each.encode() for secret in secrets for each in _spellings(secret)}, key=len)[::-1]
+        secrets = {part for value in values for part in _parts(value) if len(part) >= SHORTEST}
+        spelt = sorted({each for secret in secrets for each in _spellings(secret)}, key=len)[::-1]
+        self._spelt = [each.encode() for each in spelt]
+        self._bare = [each.translate(_LETTERS).encode() for each in spelt]
+        self._by_number = re.compile(rb"\\u00[0-7]" if "".join(spelt).isascii() else rb"\\u")
 
     def over(self, said: bytes) -> bytes:
         """The same bytes, a mark in the place of every credential."""
+        if b"\\" in said:
+            return self._over_escaped(said) if self._may_hold(said) else said
         for secret in self._spelt:
             if secret in said:
                 said = said.replace(secret, _MARK)
         return said
 
+    def _may_hold(self, said: bytes) -> bool:
+        """Is it worth reading the escapes? A character written by its number may be any; without one a credential is
+        there when it is there without its backslashes."""
+        if self._by_number.search(said):
+            said = _rewritten(said)
+            if self._by_number.search(said):
+                return bool(self._spelt)
+        bare = said.replace(b"\\", b"")
+        return any(secret in bare for secret in self._bare)
+
+    def _over_escaped(self, said: bytes) -> bytes:
+        text, levels, found = said, list[_Level](), set[tuple[int, int]]()
+        for _ in range(DEPTH):
+            found |= {_down(levels, *span) for span in self._spans(text)}
+            level = _Level(text)
+            if level.text == text:
+                break
+            levels.append(level)
+            text = level.text
+        kept, end = [], 0
+        for start, stop in sorted(found):
+            if start >= end:
+                kept += [said[end:start], _MARK]
+            end = max(end, stop)
+        return b"".join([*kept, said[end:]]) if found else said
+
+    def _spans(self, text: bytes) -> Iterator[tuple[int, int]]:
+        for secret in self._spelt:
+            start = text.find(secret)
+            while start >= 0:
+                yield start, start + len(secret)
+                start = text.find(secret, start + len(secret))
+
+
+class _Level:
+    """A text whose escapes have been read once, and where it came from."""
+
+    def __init__(self, source: bytes) -> None:
+        self._from = _ESCAPES.split(source)
+        self._to = self._from.copy()
+        self._to[1::2] = map(_STANDS_FOR.__getitem__, self._from[1::2])
+        self.text = b"".join(self._to)
+        self._ends: tuple[list[int], list[int]] | None = None
+
+    def source(self, place: int) -> int:
+        """Where in the source a place of the text is."""
+        if self._ends is None:
+            self._ends = [0, *accumulate(map(len, self._from))], [0, *accumulate(map(len, self._to))]
+        there, here = self._ends
+        part = bisect_right(here, place) - 1
+        return there[part] + place - here[part]
+
+
+def _down(levels: list[_Level], start: int, stop: int) -> tuple[int, int]:
+    for level in reversed(levels):
+        start, stop = level.source(start), level.source(stop)
+    return start, stop
+
+
+class _StandsFor(dict[bytes, bytes]):
+    """An escape → the character, in UTF-8. Pairs are worked out each time: there are a million of them."""
+
+    def __missing__(self, escape: bytes) -> bytes:
+        char: bytes = json.loads(b'"' + escape + b'"').encode(errors="surrogatepass")
+        if len(escape) <= len(rb"\u0000"):
+            self[escape] = char
+        return char
+
+
+_STANDS_FOR = _StandsFor()
+
+
+def _rewritten(said: bytes) -> bytes:
+    """JSON with as few escapes as it can have, at the speed of the parser; what is no JSON stays."""
+    try:
+        return json.dumps(json.loads(said.decode()), ensure_ascii=False).encode(errors="surrogatepass")
+    except (ValueError, RecursionError):
+        return said
+
+
+def _parts(value: str) -> tuple[str, ...]:
+    """What of a value is worth hiding: the whole, and what follows its first word, unless that only says the scheme."""
+    first, _, rest = value.partition(" ")
+    return (rest,) if first.lower() in SCHEMES and len(rest) >= SHORTEST else (value, rest)
+
 
 def _spellings(secret: str) -> set[str]:
-    """As it is and in base64; as a JSON string has them, and as JSON within JSON has that."""
-    found = {secret, *_encoded(secret.encode())}
-    for _ in range(2):
-        for each in tuple(found):
-            found |= {json.dumps(each)[1:-1], json.dumps(each, ensure_ascii=False)[1:-1], each.replace("/", "\\/")}
-    return found
+    plain = secret.encode()
+    return {secret, plain.hex(), plain.hex().upper(), *_encoded(plain)}
 
 
 def _encoded(secret: bytes) -> set[str]:

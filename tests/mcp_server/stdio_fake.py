@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
-TOOLS = ("echo", "environment", "die", "huge", "family")
+TOOLS = ("echo", "environment", "numbered", "die", "huge", "family")
 
 
 def answer(message: dict[str, Any], result: dict[str, Any]) -> None:
@@ -17,6 +17,12 @@ def call(message: dict[str, Any]) -> None:
     name, arguments = message["params"]["name"], message["params"].get("arguments", {})
     if name == "die":
         sys.exit(1)
+    if name == "numbered":
+        units = os.environ["KEY"].encode("utf-16-be")
+        text = "".join(f"\\u{units[at]:02X}{units[at + 1]:02X}" for at in range(0, len(units), 2))
+        said = f'{{"content": [{{"type": "text", "text": "{text}"}}]}}'
+        print(f'{{"jsonrpc": "2.0", "id": {json.dumps(message["id"])}, "result": {said}}}', flush=True)
+        return
     text = {
         "echo": lambda: json.dumps(arguments, sort_keys=True),
         "environment": lambda: json.dumps(dict(os.environ)),

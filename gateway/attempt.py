@@ -116,14 +116,23 @@ class Attempt:
         return Status.FAILED if self._free() else Status.CUT
 
     def _used(self) -> tuple[Usage, bool]:
-        """What it used, and whether the provider said so: to the end, for some count as they speak (Google)."""
-        if self._usage is not None and self.stopped:
-            return self._usage, True
+        """What it used, and whether the provider said so: of both sides, and to the end, for some count as they speak
+        (Google) or begin with the input (Anthropic)."""
+        told = self._usage or Usage()
+        if self.stopped and told.total_input and (told.total_output or not self._heard):
+            return told, True
         if self._free():
             return Usage(), True
-        used = self._usage or Usage(input=self.intent.input_estimate)
-        more = estimate(self._heard) - used.total_output if self._heard else 0
-        return replace(used, output=used.output + max(0, more)), False
+        return self._estimated(told), False
+
+    def _estimated(self, told: Usage) -> Usage:
+        """What was told, and in the place of what wasn't an estimate, which is never above what was reserved."""
+        if not told.total_input:
+            told = replace(told, input=self.intent.input_estimate)
+        if not self._heard or (self.stopped and told.total_output):
+            return told
+        said = min(estimate(self._heard), self.intent.max_output)
+        return replace(told, output=told.output + max(0, said - told.total_output))
 
     def _ran(self, *, exact: bool) -> tuple[int, int]:
         """Uses of the provider's tools, and what they cost. Where nobody counted to the end, each ran once at least."""

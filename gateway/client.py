@@ -5,6 +5,7 @@ from the environment or from an answer. What goes wrong is an `UpstreamFailed` i
 header. Neighbour: `dialects/` says what to ask.
 """
 
+import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -25,6 +26,8 @@ MOST_BYTES = 64 * 1024 * 1024
 REFUSAL_BYTES = 64 * 1024
 KEPT_S = 30.0
 """How long an idle connection is kept."""
+REST_S = 0.1
+"""How long we wait for a body to end behind the event that ends its answer."""
 IDS: Final = ("x-request-id", "request-id", "x-goog-request-id", "cf-ray")
 Sent = Callable[[], None]
 
@@ -65,6 +68,15 @@ class Answer:
             if size > most:
                 raise UpstreamFailed(f"The model's answer has more than {most} bytes.", code="upstream_cut")
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def rest(self) -> None:
+        """Wait a moment for the end of a body whose last words are here: then its connection can be asked again."""
+        if self._response.ended:
+            return
+        with contextlib.suppress(TimeoutError, UpstreamFailed):
+            async with asyncio.timeout(REST_S):
+                while await self.more():
+                    pass
 
     async def refusal(self) -> bytes:
         """The beginning of an error's body, for its sentence."""

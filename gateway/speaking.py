@@ -121,7 +121,7 @@ class Passing:
 
     async def _pass(self, answer: Answer, attempt: Attempt, put: Put) -> None:
         more = True
-        while more:
+        while more and not self._meter.finished:
             data = await answer.more()
             more = bool(data)
             try:
@@ -136,6 +136,7 @@ class Passing:
                 await put(passed)
         if attempt.began:
             attempt.metered(self._meter)
+        await answer.rest()
 
     def fail(self, fault: Fault) -> bytes:
         return self._meter.fail(fault)
@@ -199,10 +200,11 @@ class Reading(_Rendered):
                 data = await answer.more()
                 more = bool(data)
                 await self._say(data, attempt, put)
+            _check_end(attempt)
+            await put(self.end())
+            await answer.rest()
         finally:
             answer.close()
-        _check_end(attempt)
-        await put(self.end())
 
     async def _say(self, data: bytes, attempt: Attempt, put: Put) -> None:
         try:

@@ -10,9 +10,9 @@ from gateway.dialects import hosted
 from gateway.dialects.chat_asked import asked, passed
 from gateway.dialects.counts import counted
 from gateway.dialects.dialect import Dialect
-from gateway.dialects.events import DONE, EventMeter, EventReader, decoded, opens
+from gateway.dialects.events import DONE, EventMeter, EventReader, decoded, opens, pieces
 from gateway.dialects.failures import broken_by, headers, refused
-from gateway.dialects.told import objects
+from gateway.dialects.told import objects, spoken
 from gateway.wires.neutral import (
     CallArguments,
     CallBegun,
@@ -40,14 +40,20 @@ THOUGHT_HERE = seal("chat", "")
 """Closes a thought that a provider of this dialect showed: only such a one is sent its thoughts back."""
 
 
+SPOKEN = ("content", "reasoning_content", "reasoning", "refusal", "arguments", "name", "text")
+"""The names that texts of an answer stand under; `text` is that of a part (Mistral)."""
+
+
 class ChatMeter(EventMeter):
     """Looks on while chunks pass. The usage event is taken out if only we asked for it."""
+
+    said = pieces(*SPOKEN)
 
     def __init__(self, request: Request) -> None:
         super().__init__()
         self._request = request
         self._wanted = request.wants_usage
-        self._choices = request.choices
+        self._ended: set[str] = set()  # the choices that did
 
     def marked(self, events: bytes) -> bool:
         return (
@@ -59,13 +65,13 @@ class ChatMeter(EventMeter):
 
     def look(self, payload: bytes) -> bool:
         if payload == DONE:
-            self.stopped = True
+            self.stopped = self.finished = True
             return True
         chunk = decoded(payload)
         broken_by(chunk.get("error"))
         choices = objects(chunk.get("choices"))
-        self._choices -= sum(1 for choice in choices if choice.get("finish_reason"))
-        self.stopped = self.stopped or self._choices <= 0
+        self._ended |= {str(choice.get("index", 0)) for choice in choices if choice.get("finish_reason")}
+        self.stopped = self.stopped or len(self._ended) >= self._request.choices
         if isinstance(usage := chunk.get("usage"), dict):
             self.counted = self._counted(usage, chunk.get("id"), payload)
             return bool(choices) or self._wanted
@@ -75,7 +81,7 @@ class ChatMeter(EventMeter):
         answer = decoded(body)
         broken_by(answer.get("error"))
         self.stopped = bool(objects(answer.get("choices")))
-        self.heard = len(body)
+        self.heard = spoken(answer.get("choices"), *SPOKEN)
         if isinstance(usage := answer.get("usage"), dict):
             self.counted = self._counted(usage, answer.get("id"), body)
         return body

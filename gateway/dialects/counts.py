@@ -50,7 +50,8 @@ def tokens(usage: Json) -> Usage:
     total_output = count(usage, "completion_tokens", "output_tokens")
     details_in = inner(usage, "prompt_tokens_details", "input_tokens_details")
     details_out = inner(usage, "completion_tokens_details", "output_tokens_details")
-    total_output = max(total_output, count(usage, "total_tokens") - total_input)
+    if total_input:
+        total_output = max(total_output, count(usage, "total_tokens") - total_input)
     cached = count(details_in, "cached_tokens") or count(usage, "prompt_cache_hit_tokens")
     of_cached = inner(details_in, "cached_tokens_details")
     cached_audio = min(cached, count(of_cached, "audio_tokens"))

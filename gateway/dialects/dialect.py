@@ -46,8 +46,10 @@ class Meter(Protocol):
     """What the provider said so far."""
     stopped: bool
     """It spoke to its end."""
+    finished: bool
+    """The event that ends a stream of this dialect has passed: nothing comes behind it."""
     heard: int
-    """Bytes of what the answer said so far: what an estimate is made from when the end never comes."""
+    """Bytes of the texts of the answer so far: what an estimate is made from when nobody counts."""
 
     def feed(self, data: bytes) -> bytes:
         """The bytes that go on to the client: the same, less what only we asked for (Chat's usage event).

@@ -20,7 +20,7 @@ _ERROR_BYTES = 4096
 
 
 class _Answer(msgspec.Struct):
-    usage: dict[str, object] = {}
+    usage: dict[str, object] | None = None
     id: str | None = None
 
 
@@ -30,6 +30,7 @@ class EmbeddingsMeter:
     def __init__(self, request: Request) -> None:
         self.counted: Counted | None = None
         self.stopped = False
+        self.finished = False
         self.heard = 0
 
     def feed(self, data: bytes) -> bytes:

@@ -1,9 +1,10 @@
 """What Meters and Readers of OpenAI's streams share: events are gathered until they are whole, and then looked at.
 
-Pure. Passing a chunk on costs a search for the blank line and a few for what may end the answer; its JSON is not
-read.
+Pure. Passing a chunk on costs a search for the blank line, a few for what may end the answer and one for what it says;
+its JSON is not read.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -14,20 +15,28 @@ from gateway.dialects.sse import Frames, parsed, split
 from gateway.wires.neutral import Counted, Delta, Json
 
 DONE = b"[DONE]"
-_LONGEST_FRAME = 1 << 20
+
+
+def pieces(*names: str) -> re.Pattern[bytes]:
+    """Finds the texts of an answer in the JSON around them, by the names they stand under. No text can look like that
+    from inside: its quotes are escaped there."""
+    return re.compile(rb'"(?:%s)"\s*:\s*"((?:[^"\\]|\\.)*+)"' % "|".join(names).encode(), re.DOTALL)
 
 
 class EventMeter(ABC):
     """A Meter of streams. What a dialect knows is which bytes to look at, and what they mean."""
 
+    said: re.Pattern[bytes]
+    """What the pieces of an answer look like."""
+
     def __init__(self) -> None:
         self.counted: Counted | None = None
         self.stopped = False
+        self.finished = False
         self.heard = 0
         self.last = b""
         """The events that passed last."""
         self._frames = Frames()
-        self._frame = _LONGEST_FRAME
 
     def feed(self, data: bytes) -> bytes:
         whole = self._frames.feed(data)
@@ -47,10 +56,6 @@ class EventMeter(ABC):
     def look(self, payload: bytes) -> bool:
         """Read one event; does it go on to the client? Raises Broken when the provider says that it failed."""
 
-    def says(self, events: bytes) -> bool:
-        """Is a piece of the answer in them?"""
-        return True
-
     def _looked(self, whole: bytes) -> bytes:
         passed = []
         for event in split(whole):
@@ -63,12 +68,7 @@ class EventMeter(ABC):
         return b"".join(passed)
 
     def _hear(self, whole: bytes) -> None:
-        """Count what is said, without what every event repeats around it: the shortest so far stands for that."""
-        if not self.says(whole):
-            return
-        events = whole.count(b"\n\n") or whole.count(b"\n\r\n") or 1
-        self._frame = min(self._frame, len(whole) // events)
-        self.heard += max(events, len(whole) - events * self._frame)
+        self.heard += sum(map(_size, self.said.findall(whole)))
 
 
 class EventReader(ABC):
@@ -121,6 +121,16 @@ def decoded(payload: bytes) -> Json:
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     return value
+
+
+def _size(text: bytes) -> int:
+    """Bytes of a text in JSON, without what JSON adds."""
+    if b"\\" not in text:
+        return len(text)
+    try:
+        return len(msgspec.json.decode(b'"%s"' % text, type=str).encode())
+    except ValueError:  # half of a surrogate pair, say
+        return len(text)
 
 
 def _ended(rest: bytes) -> bytes:

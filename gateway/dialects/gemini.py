@@ -121,7 +121,7 @@ def usage_of(told: Json) -> Usage:
     total = count(told, "totalTokenCount")
     if thoughts and total == prompt + tools + said:  # there the answer includes the thoughts
         said -= min(said, thoughts)
-    said += max(0, total - prompt - tools - said - thoughts)
+    said += max(0, total - prompt - tools - said - thoughts) if prompt else 0
     asked, kept, came = (_kinds(told, f"{name}TokensDetails") for name in ("prompt", "cache", "candidates"))
     return of_totals(
         total_input=prompt + tools,
@@ -149,7 +149,8 @@ class GeminiReader(EventReader):
 
     def __init__(self, request: Request) -> None:
         super().__init__()
-        self._id = f"turn{len(request.messages)}"
+        self._id = f"turn{len(request.messages)}"  # of calls that have no id of their own
+        self._told_id: str | None = None
         self._calls = 0
         self._thinking = False
         self._stop: StopReason | None = None
@@ -158,7 +159,7 @@ class GeminiReader(EventReader):
         chunk = decoded(payload)
         broken_by(chunk)
         if isinstance(chunk.get("responseId"), str):
-            self._id = chunk["responseId"]
+            self._id = self._told_id = chunk["responseId"]
         found: list[Delta] = []
         for candidate in objects(chunk.get("candidates")):
             if candidate.get("index", 0) == 0:
@@ -168,7 +169,7 @@ class GeminiReader(EventReader):
         if inner(chunk, "promptFeedback").get("blockReason"):
             self._stop = "content_filter"
         if told := inner(chunk, "usageMetadata"):
-            found.append(Counted(usage=usage_of(told), upstream_id=self._id))
+            found.append(Counted(usage=usage_of(told), upstream_id=self._told_id))
         for candidate in objects(chunk.get("candidates")):
             if candidate.get("finishReason") in FAILED:
                 raise Broken(f"It stopped with {candidate['finishReason']}.", deltas=tuple(found))
@@ -223,7 +224,8 @@ class GeminiMeter(EventMeter):
 
     def __init__(self, request: Request) -> None:
         super().__init__()
-        self._open = request.choices
+        self._choices = request.choices
+        self._ended: set[str] = set()  # the candidates that did
         self._hosted = bool(request.hosted)
         self._uses: Counter[str] = Counter()
 
@@ -248,10 +250,10 @@ class GeminiMeter(EventMeter):
             self._uses |= Counter(hosted.in_gemini(objects(chunk.get("candidates")), chunk.get("modelVersion")))
         for candidate in objects(chunk.get("candidates")):
             self.heard += sum(map(_size, objects(inner(candidate, "content").get("parts"))))
-            self._open -= bool(candidate.get("finishReason"))
-        if inner(chunk, "promptFeedback").get("blockReason"):
-            self._open = 0
-        self.stopped = self._open <= 0
+            if candidate.get("finishReason"):
+                self._ended.add(str(candidate.get("index", 0)))
+        blocked = bool(inner(chunk, "promptFeedback").get("blockReason"))
+        self.stopped = self.stopped or blocked or len(self._ended) >= self._choices
         if told := inner(chunk, "usageMetadata"):
             id_ = chunk.get("responseId")
             id_ = id_ if isinstance(id_, str) else None

@@ -4,13 +4,12 @@ Pure. Other wires' requests are made into its words by LiteLLM's transform (`pro
 what was read from or written to the cache, `output_tokens` includes thinking (platform.claude.com, prompt caching).
 """
 
-import re
 from collections.abc import Mapping, Sequence
 
 from gateway.dialects import failures, hosted
 from gateway.dialects.dialect import Broken, Dialect
-from gateway.dialects.events import EventMeter, EventReader, decoded, opens
-from gateway.dialects.told import count, inner
+from gateway.dialects.events import EventMeter, EventReader, decoded, opens, pieces
+from gateway.dialects.told import count, inner, spoken
 from gateway.wires import messages, seals
 from gateway.wires.messages_blocks import DIALECT, REDACTED, native
 from gateway.wires.neutral import (
@@ -39,8 +38,6 @@ STOPS: Mapping[object, StopReason] = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-_SAID = re.compile(rb'"(?:text|thinking|partial_json)": ?"((?:[^"\\]|\\.)*+)"')
-"""What a delta says. No text can look like that from inside: its quotes are escaped there."""
 STATUSES: Mapping[object, int] = {"rate_limit_error": 429, "invalid_request_error": 400, "request_too_large": 400}
 
 
@@ -117,8 +114,12 @@ def usage_of(told: Json) -> Usage:
     )
 
 
+_OUTPUT = ("output_tokens", "output_tokens_details")
+
+
 class Told:
-    """What the events of one answer say of its usage: `message_start` has the input, `message_delta` the last word."""
+    """What the events of one answer say of its usage: `message_start` has the input and counts no output yet,
+    `message_delta` has the last word."""
 
     def __init__(self) -> None:
         self._usage: Json = {}
@@ -128,7 +129,8 @@ class Told:
         message = inner(event, "message")
         self._id = message.get("id") if isinstance(message.get("id"), str) else self._id
         told = inner(message, "usage") or inner(event, "usage")
-        self._usage |= {name: value for name, value in told.items() if value is not None}
+        early = _OUTPUT if event.get("type") == "message_start" else ()
+        self._usage |= {name: value for name, value in told.items() if value is not None and name not in early}
 
     @property
     def counted(self) -> Counted:
@@ -175,6 +177,7 @@ class MessagesReader(EventReader):
         match event.get("type"):
             case "message_start":
                 self._told.heard(event)
+                return [self._told.counted]
             case "content_block_start":
                 return self._begun(event["index"], event["content_block"])
             case "content_block_delta":
@@ -229,6 +232,8 @@ class MessagesReader(EventReader):
 class MessagesMeter(EventMeter):
     """Looks on while Anthropic's answer passes through."""
 
+    said = pieces("text", "thinking", "partial_json", "name")
+
     def __init__(self, request: Request) -> None:
         super().__init__()
         self._told = Told()
@@ -236,19 +241,14 @@ class MessagesMeter(EventMeter):
     def marked(self, events: bytes) -> bool:
         return b"message_" in events or opens(events, b'"error"', b"{")
 
-    def _hear(self, whole: bytes) -> None:
-        self.heard += sum(len(said) for said in _SAID.findall(whole))
-
     def look(self, payload: bytes) -> bool:
         event = decoded(payload)
         match event.get("type"):
-            case "message_start":
+            case "message_start" | "message_delta":
                 self._told.heard(event)
-            case "message_delta":
-                self._told.heard(event)
-                self.counted = self._told.counted  # not before: the start counts no output yet
+                self.counted = self._told.counted
             case "message_stop":
-                self.stopped = True
+                self.stopped = self.finished = True
             case "error":
                 broken_by(event)
         return True
@@ -259,7 +259,7 @@ class MessagesMeter(EventMeter):
         self._told.heard({"message": message})
         self.counted = self._told.counted
         self.stopped = message.get("type") == "message"
-        self.heard = len(body)
+        self.heard = spoken(message.get("content"), "text", "thinking", "input", "name")
         return body
 
     def fail(self, fault: Fault) -> bytes:

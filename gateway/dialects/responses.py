@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from gateway.dialects import hosted
 from gateway.dialects.counts import counted
 from gateway.dialects.dialect import Dialect
-from gateway.dialects.events import EventMeter, EventReader, decoded
+from gateway.dialects.events import EventMeter, EventReader, decoded, pieces
 from gateway.dialects.failures import broken_by, headers, refused
 from gateway.dialects.responses_asked import asked, passed
+from gateway.dialects.told import spoken
 from gateway.wires.neutral import (
     CallArguments,
     CallBegun,
@@ -38,6 +39,8 @@ _THOUGHTS = ("response.reasoning_summary_text.delta", "response.reasoning_text.d
 class ResponsesMeter(EventMeter):
     """Looks on while events pass: only the one that ends the answer is read."""
 
+    said = pieces("delta")
+
     def __init__(self, request: Request) -> None:
         super().__init__()
         self._request = request
@@ -51,13 +54,11 @@ class ResponsesMeter(EventMeter):
     def marked(self, events: bytes) -> bool:
         return any(mark in events for mark in _MARKS)
 
-    def says(self, events: bytes) -> bool:
-        return b'.delta"' in events
-
     def look(self, payload: bytes) -> bool:
         event = decoded(payload)
         if event.get("type") not in ENDS:
             return True
+        self.finished = True
         _failed(event)
         self._finished(_object(event.get("response")), payload)
         return True
@@ -65,7 +66,7 @@ class ResponsesMeter(EventMeter):
     def whole(self, body: bytes) -> bytes:
         answer = decoded(body)
         broken_by(answer.get("error"))
-        self.heard = len(body)
+        self.heard = spoken(answer.get("output"), "text", "arguments", "input", "name")
         self._finished(answer, body)
         return body
 

@@ -5,7 +5,7 @@ Pure. Clients' JSON is read strictly instead (`wires/neutral`); providers' answe
 
 from typing import Any
 
-from gateway.wires.neutral import Json
+from gateway.wires.neutral import Json, compact
 
 MOST_TOKENS = 10**9
 
@@ -22,6 +22,22 @@ def count(told: Json, *names: str) -> int:
 def inner(told: Json, *names: str) -> Json:
     """The first of some fields that is an object; none is empty."""
     return next((told[name] for name in names if isinstance(told.get(name), dict)), {})
+
+
+def spoken(value: object, *names: str) -> int:
+    """Bytes of all texts under some names, at any depth; an object under one of them counts as its JSON."""
+    if isinstance(value, list):
+        return sum(spoken(item, *names) for item in value)
+    if not isinstance(value, dict):
+        return 0
+    return sum(_size(item, *names) if name in names else spoken(item, *names) for name, item in value.items())
+
+
+def _size(value: object, *names: str) -> int:
+    if isinstance(value, list):
+        return spoken(value, *names)
+    text = compact(value) if isinstance(value, dict) else value
+    return len(text.encode("utf-8", "replace")) if isinstance(text, str) else 0
 
 
 def objects(value: object) -> list[Json]:

@@ -36,9 +36,9 @@ USED = {
 USAGE = Usage(input=100, cache_read=20, output=20, reasoning=10)
 
 
-def chunk(delta: Json | None = None, *, finish: str | None = None, **more: Any) -> bytes:
+def chunk(delta: Json | None = None, *, finish: str | None = None, index: int = 0, **more: Any) -> bytes:
     """As OpenAI sends it when usage was asked for: `usage` is in every chunk, null until the last."""
-    choices = [] if delta is None else [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]
+    choices = [] if delta is None else [{"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}]
     payload = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "choices": choices, "usage": None} | more
     return b"data: " + json.dumps(payload, separators=(",", ":")).encode() + b"\n\n"
 

@@ -69,6 +69,47 @@ def test_a_cut_that_nobody_counted_is_estimated_whole() -> None:
     assert (entry.cost_source, entry.usage) == ("estimated", Usage(input=40, output=101))
 
 
+LONG = Text(text="w" * 90_000)
+END = Stop(reason="stop")
+CUT_OFF = UpstreamFailed("cut", code="upstream_cut")
+
+
+@pytest.mark.parametrize(
+    ("deltas", "fault"),
+    [
+        ((LONG,), CUT_OFF),
+        ((LONG, Counted(usage=Usage(output=499))), CUT_OFF),
+        ((LONG, END), None),
+        ((LONG, Counted(usage=Usage()), END), None),
+    ],
+)
+def test_an_estimate_is_never_above_what_was_reserved(deltas: tuple[Any, ...], fault: UpstreamFailed | None) -> None:
+    entry = settled(OWN, *deltas, fault=fault)
+    assert (entry.cost_source, entry.usage) == ("estimated", Usage(input=40, output=500))
+    assert entry.cost_nano == 40 * 2000 + 500 * 10_000
+
+
+@pytest.mark.parametrize(
+    ("told", "used"),
+    [
+        (Usage(), Usage(input=40, output=101)),
+        (Usage(input=7), Usage(input=7, output=101)),
+        (Usage(cache_read=22_000), Usage(cache_read=22_000, output=101)),
+        (Usage(output=3), Usage(input=40, output=3)),
+        (Usage(reasoning=3), Usage(input=40, reasoning=3)),
+    ],
+)
+def test_what_a_finished_answer_does_not_count_is_estimated_and_never_free(told: Usage, used: Usage) -> None:
+    entry = settled(LISTED, WORDS, Counted(usage=told), END)
+    assert (entry.status, entry.cost_source, entry.usage) == (Status.ANSWERED, "estimated", used)
+    assert entry.cost_nano == prices.cost(used, LISTED)
+
+
+def test_an_answer_without_a_word_has_no_output() -> None:
+    entry = settled(LISTED, Counted(usage=Usage(input=7)), END)
+    assert (entry.cost_source, entry.usage) == ("list", Usage(input=7))
+
+
 def test_a_refusal_before_a_word_costs_nothing() -> None:
     entry = settled(LISTED, fault=UpstreamFailed("no"))
     assert (entry.status, entry.cost_nano, entry.usage) == (Status.FAILED, 0, Usage())

@@ -108,6 +108,10 @@ def _raw(events: list[Json], *, end: str = "\n") -> bytes:
     ).encode()
 
 
+START = Counted(usage=Usage(input=21, cache_read=50, cache_write=456, cache_write_1h=187630), upstream_id="msg_01")
+"""What `message_start` tells: all of the input, and no output yet."""
+
+
 def _cut(raw: bytes, sizes: list[int]) -> list[bytes]:
     pieces = []
     for size in sizes * (len(raw) // sum(sizes) + 1):
@@ -119,7 +123,7 @@ def _cut(raw: bytes, sizes: list[int]) -> list[bytes]:
 @given(cuts, st.sampled_from(["\n", "\r\n"]))
 def test_a_stream_is_read_the_same_however_it_is_cut(sizes: list[int], end: str) -> None:
     reader = MESSAGES.reader(ASKED)
-    assert [delta for piece in _cut(_raw(STREAM, end=end), sizes) for delta in reader.feed(piece)] == DELTAS
+    assert [delta for piece in _cut(_raw(STREAM, end=end), sizes) for delta in reader.feed(piece)] == [START, *DELTAS]
 
 
 @given(cuts)
@@ -131,11 +135,11 @@ def test_a_stream_passes_untouched_and_is_counted_however_it_is_cut(sizes: list[
     assert meter.heard > 0
 
 
-def test_a_cut_stream_has_not_stopped_and_is_not_billed_by_its_beginning() -> None:
+def test_a_cut_stream_has_not_stopped_and_counts_what_its_beginning_told() -> None:
     meter = MESSAGES.meter(ASKED)
     meter.feed(_raw(STREAM[:11]))
-    assert (meter.stopped, meter.counted) == (False, None)
-    assert meter.heard == len("Lét me see.".encode()) + len(r"I say \"message_stop\"")
+    assert (meter.stopped, meter.counted) == (False, START)
+    assert meter.heard == len('Lét me see.I say "message_stop"'.encode())
     assert meter.fail(Fault("upstream_cut", "Cut.")).startswith(b"event: error\ndata: {")
 
 
@@ -152,6 +156,14 @@ def test_a_whole_answer_is_read_and_counted() -> None:
     ]
     assert (meter := MESSAGES.meter(ASKED)).whole(raw) == raw
     assert (meter.counted, meter.stopped) == (Counted(usage=Usage(input=9, output=5), upstream_id="msg_01"), True)
+    assert meter.heard == len("".join(["Hm.", "I say", "look", '{"a":1}']))
+
+
+def test_a_stream_that_tells_its_output_at_the_start_alone_has_not_told_it() -> None:
+    last: Json = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {}}
+    meter = MESSAGES.meter(ASKED)
+    meter.feed(_raw([*STREAM[:11], last, {"type": "message_stop"}]))
+    assert (meter.stopped, meter.finished, meter.counted) == (True, True, START)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +173,7 @@ def test_an_error_in_the_middle_is_told_after_what_came_before(kind: str, status
     events = [*STREAM[:4], {"type": "error", "error": {"type": kind, "message": "No: sk-ant-api03-secret."}}]
     with pytest.raises(Broken) as read:
         MESSAGES.reader(ASKED).feed(_raw(events))
-    assert read.value.deltas == (Reasoning(text="Lét me"),)
+    assert read.value.deltas == (START, Reasoning(text="Lét me"))
     with pytest.raises(Broken) as metered:
         MESSAGES.meter(ASKED).feed(_raw(events))
     assert metered.value.passed == _raw(STREAM[:4])

@@ -17,7 +17,7 @@ from gateway.wires.neutral import (
     Text,
 )
 from gateway.wires.seals import seal
-from tests.gateway.openai_answers import ASKED, RESPONSE, SAID, USAGE, USED, chunk, event, joined
+from tests.gateway.openai_answers import ASKED, RESPONSE, SAID, TRICKY, USAGE, USED, chunk, event, joined
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,7 @@ def test_a_whole_completion() -> None:
     assert meter.whole(body) == body
     assert meter.stopped
     assert meter.counted == Counted(usage=USAGE, upstream_id="chatcmpl-1")
+    assert meter.heard == len("Hm.Hi.look{}")
     assert CHAT.reader(ASKED).whole(body) == [
         Reasoning(text="Hm."),
         Reasoning(seal=seal("chat", "")),
@@ -85,6 +86,7 @@ def test_a_whole_response() -> None:
     assert meter.whole(RESPONSE) == RESPONSE
     assert meter.stopped
     assert meter.counted == Counted(usage=USAGE, upstream_id="resp_1")
+    assert meter.heard == sum(map(len, ("Let me", "see.", TRICKY, "pay", '{"at":1}')))
     assert joined(RESPONSES.reader(ASKED).whole(RESPONSE)) == joined(SAID)
 
 

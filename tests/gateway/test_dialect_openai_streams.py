@@ -1,5 +1,6 @@
 """Streams of OpenAI's dialects: read at every cut, metered without a byte changed, spoken by us and heard again."""
 
+import json
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from gateway.wires.neutral import (
     CallBegun,
     Counted,
     Delta,
+    Json,
     Reasoning,
     Request,
     Stop,
@@ -95,10 +97,43 @@ def test_usage_beside_the_last_words_stays_where_it_is() -> None:
 
 def test_several_choices_end_with_the_last_of_them() -> None:
     meter = CHAT.meter(Request(alias="a", messages=(), choices=2))
-    meter.feed(chunk({}, finish="stop"))
-    assert not meter.stopped
-    meter.feed(chunk({}, finish="length"))
-    assert meter.stopped
+    for _ in range(2):  # some say it twice
+        meter.feed(chunk({}, finish="stop"))
+        assert not meter.stopped
+    meter.feed(chunk({}, finish="length", index=1))
+    assert (meter.stopped, meter.finished) == (True, False)
+    meter.feed(DONE)
+    assert meter.finished
+
+
+@pytest.mark.parametrize("size", [1, 7, 300, 10**6])
+@pytest.mark.parametrize("encoded", [True, False])
+def test_what_was_heard_is_its_text_however_the_reads_fell(size: int, encoded: bool) -> None:
+    words = ["Grüße \n", 'a "quoted" word', "\\", "dull ", "dull ", "dull "]
+    deltas: list[Json] = [{"role": "assistant", "content": ""}, {"reasoning_content": "Hm."}]
+    deltas += [{"content": word} for word in words] + [piece(0, "", id="a", name="look"), piece(0, '{"a": 1}')]
+    choices: list[Json] = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+    stream = b"".join(
+        b"data: %s\n\n" % json.dumps({"id": "c", "choices": [choice]}, ensure_ascii=encoded).encode()
+        for choice in choices
+    )
+    meter = CHAT.meter(ASKED)
+    for start in range(0, len(stream), size):
+        meter.feed(stream[start : start + size])
+    assert meter.heard == len("".join(["Hm.", *words, "look", '{"a": 1}']).encode())
+
+
+@pytest.mark.parametrize("size", [9, 10**6])
+def test_what_a_response_says_is_heard_once_and_nothing_of_the_request(size: int) -> None:
+    meter = RESPONSES.meter(ASKED)
+    for start in range(0, len(EVENTS), size):
+        meter.feed(EVENTS[start : start + size])
+    found = [delta for delta in fed(RESPONSES, EVENTS) if isinstance(delta, Text | Reasoning | CallArguments)]
+    gaps = [
+        delta.text.startswith("\n\n") for delta in found if isinstance(delta, Reasoning)
+    ]  # ours, between two thoughts
+    assert meter.heard == len("".join(delta.text for delta in found)) - 2 * sum(gaps)
+    assert meter.finished
 
 
 def test_without_done_the_end_is_told_by_no_bytes() -> None:

@@ -5,6 +5,7 @@ Values and sums only. What is reserved of a budget is the most; what was used wh
 
 from gateway.dialects import hosted
 from gateway.upstream import Target
+from gateway.wires.documents import Document
 from gateway.wires.neutral import Request
 
 BYTES_PER_TOKEN = 3
@@ -28,10 +29,17 @@ def bound(request: Request, size: int) -> int:
 
 
 def read_bound(request: Request, size: int, target: Target) -> int:
-    """The same where the provider's own tools put more before the model: it may read all it can, once more for each
-    use."""
+    """The same where the provider puts more before the model than was sent, out of a PDF or by its own tools: it may
+    read all it can, once more for each use."""
     told = bound(request, size)
-    return max(told, (target.max_input or 0) * (uses(request) + 1)) if request.hosted else told
+    more = request.hosted or _documents(request)
+    return max(told, (target.max_input or 0) * (uses(request) + 1)) if more else told
+
+
+def _documents(request: Request) -> bool:
+    """Are there PDFs? Nobody can say how many tokens one is before it was read."""
+    parts = (part for message in request.messages for part in message.parts)
+    return bool(request.media) and any(type(part) is Document for part in parts)
 
 
 def uses(request: Request) -> int:
@@ -41,7 +49,7 @@ def uses(request: Request) -> int:
 
 def unbounded(wire: str, request: Request, target: Target) -> str | None:
     """Why nobody can say what a request costs at most, as a hint for whoever wants it under a hard limit."""
-    if not request.hosted:
+    if not request.hosted and not _documents(request):
         return None
     if name := hosted.unbounded(wire, request):
         return f"This wire has no bound for the uses of {name!r}: leave it out, or ask a model of another provider."

@@ -91,9 +91,8 @@ class Holds:
         hard = next((one for one in against if one.hard), None)
         if intent.unbounded and hard:
             raise Refused(
-                "hosted_tool_unbounded",
-                f"What the tools that run at the provider cost at most can't be said, and {_name(hard)} has a hard"
-                " limit.",
+                "cost_unbounded",
+                f"What this call costs at most can't be said, and {_name(hard)} has a hard limit.",
                 intent.unbounded,
             )
         return prices.ceiling(intent.input_bound, intent.max_output, intent.price) + intent.hosted_nano

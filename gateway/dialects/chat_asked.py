@@ -10,7 +10,20 @@ from itertools import groupby
 
 from gateway.wires.chat import KEPT_HERE
 from gateway.wires.chat_thoughts import own
-from gateway.wires.neutral import Call, Image, Json, Message, Part, Request, Result, Said, Thought, Tool, unsupported
+from gateway.wires.documents import PDF, Document
+from gateway.wires.neutral import (
+    Call,
+    Image,
+    Json,
+    Message,
+    Part,
+    Request,
+    Result,
+    Said,
+    Thought,
+    Tool,
+    unsupported,
+)
 from gateway.wires.seals import maker, unseal
 
 _TOTAL = re.compile(r"(?:.*/)?(?:o[1-9]|gpt-(?:[5-9]|[1-9]\d))", re.ASCII)
@@ -74,12 +87,14 @@ def lost(request: Request, dialect: str) -> set[str]:
                 found.add("reasoning")
             elif isinstance(part, Call) and part.seal and unseal(dialect, part.seal) is None:
                 found.add("signature")
-            elif isinstance(part, Said | Image | Result) and _marked(part):
+            elif isinstance(part, Said | Image | Document | Result) and _marked(part):
                 found.add("cache_control")
+            if isinstance(part, Document):
+                found.update(part.beside)
     return found
 
 
-def _marked(part: Said | Image | Result) -> bool:
+def _marked(part: Said | Image | Document | Result) -> bool:
     return bool(part.cached) or (isinstance(part, Result) and any(inner.cached for inner in part.parts))
 
 
@@ -162,11 +177,18 @@ def _content(parts: tuple[Part, ...]) -> str | list[Json]:
     """Text as one string where that is all there is: the form that every server reads."""
     if all(isinstance(part, Said) for part in parts):
         return "".join(part.text for part in parts if isinstance(part, Said))
-    return [
-        {"type": "text", "text": part.text} if isinstance(part, Said) else _image(part)
-        for part in parts
-        if isinstance(part, Said | Image)
-    ]
+    return [made for part in parts if (made := _shown(part))]
+
+
+def _shown(part: Part) -> Json | None:
+    match part:
+        case Said(text=text):
+            return {"type": "text", "text": text}
+        case Image():
+            return _image(part)
+        case Document():
+            return {"type": "file", "file": file(part)}
+    return None
 
 
 def _image(image: Image) -> Json:
@@ -174,6 +196,12 @@ def _image(image: Image) -> Json:
     if image.detail:
         shown["detail"] = image.detail
     return {"type": "image_url", "image_url": shown}
+
+
+def file(document: Document) -> Json:
+    """A PDF as OpenAI's dialects write it; there it must have a name."""
+    name = document.name or "document.pdf"
+    return {"filename": name, "file_data": f"data:{PDF};base64,{document.data}"}
 
 
 def address(image: Image) -> str:

@@ -11,6 +11,7 @@ from gateway.dialects import gemini as google
 from gateway.dialects import messages as provider
 from gateway.dialects.dialect import Dialect
 from gateway.wires import gemini, messages
+from gateway.wires.documents import Document
 from gateway.wires.gemini_face import GEMINI as GEMINI_WIRE
 from gateway.wires.gemini_spelling import fields, inner
 from gateway.wires.messages_face import MESSAGES as MESSAGES_WIRE
@@ -65,7 +66,7 @@ def _size(part: Part) -> int:
             return len(name.encode()) + len(arguments.encode())
         case Result(parts=parts):
             return sum(_size(inner) for inner in parts)
-        case Image():
+        case Image() | Document():
             return 0
 
 

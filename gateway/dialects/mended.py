@@ -8,6 +8,7 @@ from collections import defaultdict
 
 from gateway.dialects.messages import LEAST_THINKING
 from gateway.dialects.params import AGAIN
+from gateway.wires.documents import PDF, Document
 from gateway.wires.neutral import Image, Json, Request, Result
 from kit.errors import Invalid
 
@@ -39,10 +40,19 @@ def anthropic(body: Json, request: Request, asked: Json, max_output: int) -> tup
         dropped.add("strict")
     _mark(body, request)
     blocks = _blocks(body)
+    for block, document in zip(blocks["document"], _documents(request), strict=False):
+        named = {"title": document.name} if document.name else {}
+        block |= named | ({"cache_control": dict(document.cached)} if document.cached else {})
     for block, result in zip(blocks["tool_result"], _results(request), strict=False):
         if result.failed:
             block["is_error"] = True
-    _arrived(request, calls=blocks["tool_use"], results=blocks["tool_result"], images=blocks["image"])
+    _arrived(
+        request,
+        calls=blocks["tool_use"],
+        results=blocks["tool_result"],
+        images=blocks["image"],
+        documents=blocks["document"],
+    )
     return body, dropped | _thinking(body, max_output)
 
 
@@ -66,10 +76,21 @@ def gemini(body: Json, request: Request, asked: Json, max_output: int) -> tuple[
         dropped.add("strict")
     if any(tool.cached for tool in request.tools):
         dropped.add("cache_control")
+    if any(document.name for document in _documents(request)):
+        dropped.add("filename")
     parts = _parts(body)
     for call in parts["function_call"]:
         (call.get("args") or {}).pop(AGAIN, None)
-    _arrived(request, calls=parts["function_call"], results=parts["function_response"], images=parts["inline_data"])
+    shown: dict[bool, list[Json]] = {True: [], False: []}
+    for blob in parts["inline_data"]:
+        shown[blob.get("mime_type") == PDF].append(blob)
+    _arrived(
+        request,
+        calls=parts["function_call"],
+        results=parts["function_response"],
+        images=shown[False],
+        documents=shown[True],
+    )
     return body, dropped
 
 
@@ -121,17 +142,22 @@ def _forgotten(body: Json) -> set[str]:
 
 
 def _arrived(request: Request, **made: list[Json]) -> None:
-    """Every call, result and picture of the conversation is in the body."""
+    """Every call, result, picture and PDF of the conversation is in the body."""
     parts = [part for message in request.messages for part in message.parts]
     inner = [part for result in _results(request) for part in result.parts]
     expected = {
         "calls": sum(len(message.calls) for message in request.messages),
         "results": len(list(_results(request))),
+        "documents": len(_documents(request)),
         "images": sum(isinstance(part, Image) for part in [*parts, *inner]),
     }
     lost = [name for name, count in expected.items() if len(made[name]) != count]
     if lost:
         raise Invalid("not_translatable", f"Of this conversation {', '.join(lost)} would be lost on the way.")
+
+
+def _documents(request: Request) -> list[Document]:
+    return [part for message in request.messages for part in message.parts if isinstance(part, Document)]
 
 
 def _results(request: Request) -> list[Result]:

@@ -8,9 +8,23 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from gateway.dialects.chat_asked import file
 from gateway.wires import seals
+from gateway.wires.documents import Document
 from gateway.wires.messages_blocks import DIALECT, PICTURES, native
-from gateway.wires.neutral import Call, Image, Json, Message, Part, Request, Result, Said, Thought, Tool, compact
+from gateway.wires.neutral import (
+    Call,
+    Image,
+    Json,
+    Message,
+    Part,
+    Request,
+    Result,
+    Said,
+    Thought,
+    Tool,
+    compact,
+)
 from kit.errors import Invalid
 
 MESSAGES, GEMINI = DIALECT, "gemini"
@@ -43,12 +57,17 @@ class Conversation:
 
     def _content(self, parts: Iterable[Part]) -> str | list[Json]:
         """Text, or parts where there is more to it than text."""
-        spoken = [part for part in parts if isinstance(part, Image) or (isinstance(part, Said) and part.text)]
+        spoken = [
+            part for part in parts if isinstance(part, Image | Document) or (isinstance(part, Said) and part.text)
+        ]
         if len(spoken) == 1 and isinstance(spoken[0], Said) and not spoken[0].cached:
             return spoken[0].text
         return [self._part(part) for part in spoken]
 
-    def _part(self, part: Said | Image) -> Json:
+    def _part(self, part: Said | Image | Document) -> Json:
+        if isinstance(part, Document):
+            self.dropped.update(part.beside)
+            return {"type": "file", "file": file(part)} | self._marker(part.cached)
         if isinstance(part, Said):
             return {"type": "text", "text": part.text} | self._marker(part.cached)
         picture: Json = {"url": self._address(part)}

@@ -6,7 +6,8 @@ Pure. Nothing is stored and nothing stored is referred to: items lose the ids un
 from collections.abc import Iterator
 
 from gateway.dialects import hosted
-from gateway.dialects.chat_asked import address, lost, translatable
+from gateway.dialects.chat_asked import address, file, lost, translatable
+from gateway.wires.documents import Document
 from gateway.wires.neutral import Call, Image, Json, Message, Part, Request, Result, Said, Thought, Tool
 from gateway.wires.responses import ENCRYPTED, KEPT_HERE
 from gateway.wires.seals import maker, unseal
@@ -91,6 +92,8 @@ def _output(result: Result) -> str | list[Json]:
 def _content(part: Part) -> Json:
     if isinstance(part, Image):
         return {"type": "input_image", "image_url": address(part), "detail": part.detail or "auto"}
+    if isinstance(part, Document):
+        return {"type": "input_file", **file(part)}
     return {"type": "input_text", "text": part.text if isinstance(part, Said) else ""}
 
 

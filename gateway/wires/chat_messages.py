@@ -7,6 +7,7 @@ a call's `extra_content`) is on it. Thoughts are read next door in `chat_thought
 from collections.abc import Callable
 
 from gateway.wires.chat_thoughts import THOUGHTS, thoughts
+from gateway.wires.documents import Document
 from gateway.wires.neutral import (
     Call,
     Image,
@@ -22,7 +23,7 @@ from gateway.wires.neutral import (
     typed,
     unsupported,
 )
-from gateway.wires.openai import ROLES, image, mark, text_parts, texts
+from gateway.wires.openai import ROLES, document, image, mark, text_parts, texts
 from gateway.wires.seals import maker, seal
 from kit.errors import Invalid
 
@@ -37,6 +38,7 @@ _PARTS = {
     "text": frozenset({"type", "text", "cache_control"}),
     "refusal": frozenset({"type", "refusal"}),
     "image_url": frozenset({"type", "image_url", "cache_control"}),
+    "file": frozenset({"type", "file", "cache_control"}),
 }
 _IMAGE = frozenset({"url", "detail"})
 _CALL = frozenset({"id", "type", "index", "extra_content"})
@@ -58,9 +60,10 @@ def message(item: Json) -> Message:
     _unecho(item)
     only(item, _FIELDS[role], f"in a message of the {given}")
     texts(item, "name", "refusal", "reasoning_content", "reasoning")
-    parts = _content(item)
+    parts = _content(item, given)
     if role == "tool":
-        result = Result(call_id=required(item, "tool_call_id", str), parts=parts, cached=mark(item))
+        shown = tuple(part for part in parts if not isinstance(part, Document))
+        result = Result(call_id=required(item, "tool_call_id", str), parts=shown, cached=mark(item))
         return Message(role="tool", parts=(result,))
     if role != "assistant":
         return Message(role=role, parts=parts)  # type: ignore[arg-type]
@@ -77,15 +80,17 @@ def _refused(item: Json) -> tuple[Part, ...]:
     return text_parts(item.get("refusal") or "")
 
 
-def _content(item: Json) -> tuple[Said | Image, ...]:
-    """Text or parts; a marker on the message stands for one on its last part."""
+def _content(item: Json, role: str) -> tuple[Said | Image | Document, ...]:
+    """Text or parts; a marker on the message stands for one on its last part. Files are a user's alone."""
     content = typed(item, "content", str, list)
     if isinstance(content, list):
+        if role != "user" and any(part.get("type") == "file" for part in objects(item, "content")):
+            raise unsupported(f"A file in a message of the {role}")
         return tuple(_part(part) for part in objects(item, "content"))
     return (Said(text=content, cached=mark(item)),) if content else ()
 
 
-def _part(part: Json) -> Said | Image:
+def _part(part: Json) -> Said | Image | Document:
     name = required(part, "type", str)
     if name not in _PARTS:
         raise unsupported(f"The content part {name!r}")
@@ -94,6 +99,8 @@ def _part(part: Json) -> Said | Image:
         shown = required(part, "image_url", dict)
         only(shown, _IMAGE, "in an `image_url`")
         return image(required(shown, "url", str), typed(shown, "detail", str), mark(part))
+    if name == "file":
+        return document(required(part, "file", dict), "in a `file`", cached=mark(part))
     return Said(text=required(part, name, str), cached=mark(part))
 
 

@@ -13,6 +13,7 @@ from itertools import groupby
 from msgspec.structs import replace
 
 from gateway.wires import seals
+from gateway.wires.documents import PDF, Document
 from gateway.wires.gemini_spelling import fields, inner, needed
 from gateway.wires.neutral import (
     Call,
@@ -29,6 +30,7 @@ from gateway.wires.neutral import (
     typed,
     unsupported,
 )
+from gateway.wires.openai import base64_of
 from kit.errors import Invalid
 
 DIALECT = "gemini"
@@ -110,7 +112,7 @@ class Conversation:
             case "text":
                 yield from _text(typed(part, "text", str) or "", signature, thought=bool(thought))
             case "inlineData":
-                yield _image(part)
+                yield _document(part) if part[kind].get("mimeType") == PDF else _image(part)
             case "functionCall":
                 yield self._call(needed(part, kind, _CALL), signature)
             case "functionResponse":
@@ -200,6 +202,12 @@ def _image(part: Json) -> Image:
     if not _BASE64.fullmatch(data):
         raise Invalid("field_invalid", "The data of an image is not base64.")
     return Image(media_type=media_type, data=data.translate(_STANDARD))
+
+
+def _document(part: Json) -> Document:
+    blob = needed(part, "inlineData", _BLOB)
+    data = base64_of(required(blob, "data", str)).translate(_STANDARD)
+    return Document(data=data, name=typed(blob, "displayName", str))
 
 
 def _said(response: Json) -> tuple[str, bool]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from gateway.wires import seals
+from gateway.wires.documents import PDF, Document
 from gateway.wires.neutral import (
     Call,
     Image,
@@ -27,6 +28,7 @@ from gateway.wires.neutral import (
     typed,
     unsupported,
 )
+from gateway.wires.openai import base64_of
 from kit.errors import Invalid
 
 DIALECT = "messages"
@@ -141,6 +143,23 @@ def _image(block: Json) -> Image:
     return Image(media_type=media_type, data=required(source, "data", str), cached=marker(block))
 
 
+def _document(block: Json) -> Document:
+    """A PDF as base64. What is said beside it, and citations of it, are Anthropic's alone."""
+    only(block, frozenset(["type", "source", "title", "context", "citations", "cache_control"]))
+    source = required(block, "source", dict)
+    if required(source, "type", str) != "base64" or source.get("media_type") != PDF:
+        raise unsupported("A document that is not a PDF as base64")
+    only(source, frozenset(["type", "media_type", "data"]))
+    for name in ("title", "context"):
+        typed(block, name, str)
+    if (cited := typed(block, "citations", dict)) is not None:
+        only(cited, frozenset(["enabled"]))
+        typed(cited, "enabled", bool)
+    beside = tuple(name for name in ("citations", "context") if block.get(name))
+    data = base64_of(required(source, "data", str))
+    return Document(data=data, name=block.get("title"), cached=marker(block), beside=beside)
+
+
 def _thinking(block: Json) -> Thought:
     only(block, frozenset(["type", "thinking", "signature"]))
     text = required(block, "thinking", str)
@@ -214,6 +233,7 @@ def _searched(block: Json) -> Native:
 _READ: dict[str, Callable[[Json], Block]] = {
     "text": _said,
     "image": _image,
+    "document": _document,
     "thinking": _thinking,
     "redacted_thinking": _redacted,
     "tool_use": _call,
@@ -223,7 +243,7 @@ _READ: dict[str, Callable[[Json], Block]] = {
 }
 _ALLOWED = {
     "system": {"text"},
-    "user": {"text", "image", "tool_result"},
+    "user": {"text", "image", "document", "tool_result"},
     "assistant": {
         "text", "thinking", "redacted_thinking", "tool_use", "server_tool_use", "web_search_tool_result",
     },

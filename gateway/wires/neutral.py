@@ -1,8 +1,7 @@
 """What all wires have in common: a request, the deltas of its answer, and how a wire is spoken.
 
-Pure. Tools have flat names here; a wire that groups them in namespaces (Codex on Responses) folds and unfolds them
-itself. Nothing of an inbound body is carried that is not named in these values: that is what keeps smuggled fields away
-from providers.
+Pure. Tools have flat names here; a wire that groups them in namespaces folds and unfolds them itself. Nothing of a body
+is carried that is not named in these values: that is what keeps smuggled fields away from providers.
 """
 
 import json
@@ -13,6 +12,7 @@ from typing import Any, Literal, Protocol
 from msgspec import Struct
 from msgspec import field as of_struct
 
+from gateway.wires.documents import Document
 from kit.errors import Fault, Invalid
 from ledger.prices import Usage
 
@@ -93,7 +93,7 @@ class Result(Struct, frozen=True, kw_only=True):
         return "".join(part.text for part in self.parts if isinstance(part, Said))
 
 
-Part = Said | Image | Thought | Call | Result
+Part = Said | Image | Document | Thought | Call | Result
 
 
 class Message(Struct, frozen=True, kw_only=True):
@@ -122,7 +122,7 @@ class Request:
     """What a client asks of a model.
 
     `body` is what it sent, checked field by field to the bottom: what a provider of the same dialect is sent. `dropped`
-    names what it sent that a translation does not carry. `media` counts pictures, `media_bytes` their base64 text.
+    names what it sent that a translation does not carry. `media` counts pictures and PDFs, `media_bytes` their base64.
     """
 
     alias: str

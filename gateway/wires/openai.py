@@ -7,7 +7,20 @@ import json
 import re
 from collections.abc import Iterable
 
-from gateway.wires.neutral import Image, Json, Message, Result, Said, compact, only, required, said, typed, unsupported
+from gateway.wires.documents import PDF, Document
+from gateway.wires.neutral import (
+    Image,
+    Json,
+    Message,
+    Result,
+    Said,
+    compact,
+    only,
+    required,
+    said,
+    typed,
+    unsupported,
+)
 from kit.errors import Fault, Invalid, Missing, Refused
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
@@ -15,6 +28,8 @@ SAMPLING = frozenset({"temperature", "top_p", "presence_penalty", "frequency_pen
 CHOICES = ("auto", "none", "required")
 _DATA = re.compile(r"data:(image/(?:png|jpeg|jpg|gif|webp));base64,", re.ASCII | re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/=_\s-]*", re.ASCII)
+_PDF = f"data:{PDF};base64,"
+_FILE = frozenset({"filename", "file_data"})
 _DETAILS = ("auto", "low", "high", "original")
 _MARK = frozenset({"type", "ttl"})
 _SCHEMA = frozenset({"name", "schema", "strict", "description"})
@@ -76,12 +91,27 @@ def image(url: str, detail: str | None, cached: Json | None) -> Image:
     raise unsupported("An image that is neither base64 data of a PNG, JPEG, GIF or WebP nor at an https address")
 
 
+def document(file: Json, where: str, *beside: str, cached: Json | None = None) -> Document:
+    """A PDF as a data URL in `file_data`, with a `filename`; no id and no address. `beside` are its other fields."""
+    only(file, _FILE | {*beside}, where)
+    name, url = typed(file, "filename", str), required(file, "file_data", str)
+    if not url.startswith(_PDF):
+        raise unsupported("A file that is not a PDF as a base64 data URL")
+    return Document(data=base64_of(url[len(_PDF) :]), name=name, cached=cached)
+
+
+def base64_of(data: str) -> str:
+    if not _BASE64.fullmatch(data):
+        raise Invalid("field_invalid", "The data of a file is not base64.")
+    return data
+
+
 def pictures(messages: Iterable[Message]) -> tuple[int, int]:
-    """How many there are, and the characters of their data."""
-    found = []
+    """How many pictures and PDFs there are, and the characters of their data."""
+    found: list[Image | Document] = []
     for message in messages:
         for part in message.parts:
-            if type(part) is Image:
+            if type(part) is Image or type(part) is Document:
                 found.append(part)
             elif type(part) is Result:
                 found += [inner for inner in part.parts if isinstance(inner, Image)]

@@ -7,6 +7,7 @@ of the conversation. An item that stands for something on the server is refused:
 from collections.abc import Callable
 from itertools import groupby
 
+from gateway.wires.documents import Document
 from gateway.wires.neutral import (
     Call,
     Image,
@@ -25,7 +26,7 @@ from gateway.wires.neutral import (
     unsupported,
     words,
 )
-from gateway.wires.openai import ROLES, image, text_parts, texts
+from gateway.wires.openai import ROLES, document, image, text_parts, texts
 from gateway.wires.responses_tools import flat, tools_of
 from gateway.wires.seals import maker, seal
 from kit.errors import Invalid
@@ -49,10 +50,12 @@ _PARTS = {
     "text": frozenset({"type", "text"}),
     "refusal": frozenset({"type", "refusal"}),
     "input_image": frozenset({"type", "image_url", "detail"}),
+    "input_file": frozenset({"type", "filename", "file_data"}),
     "summary_text": frozenset({"type", "text"}),
     "reasoning_text": frozenset({"type", "text"}),
 }
 _SAID = ("input_text", "output_text", "text", "refusal", "input_image")
+_ASKED = (*_SAID, "input_file")
 _THOUGHT = ("summary_text", "reasoning_text", "text")
 _SEARCHED = frozenset({"type", "query", "queries", "url", "pattern", "sources"})
 _SEALS_OF_CALLS = ("gemini", "chat")
@@ -99,7 +102,7 @@ class Conversation:
         role = ROLES.get(given)
         if role is None or role == "tool":
             raise Invalid("field_invalid", f"The role {given!r} is not known.")
-        self.add(role, *_content(item, "content", _SAID))
+        self.add(role, *_content(item, "content", _ASKED if role == "user" else _SAID))
 
     def reasoning(self, item: Json) -> None:
         """A thought. One without words by a dialect that signs calls is the signature of the call behind it."""
@@ -130,7 +133,8 @@ class Conversation:
 
     def result(self, item: Json) -> None:
         said = _content(item, "output", _SAID)
-        self.add("tool", Result(call_id=required(item, "call_id", str), parts=said))
+        shown = tuple(part for part in said if not isinstance(part, Document))
+        self.add("tool", Result(call_id=required(item, "call_id", str), parts=shown))
 
     def search(self, item: Json) -> None:
         """A search among tools that the client does itself. What it found is offered; the search has no translation."""
@@ -180,7 +184,7 @@ _READERS: dict[str, Callable[[Conversation, Json], None]] = {
 }
 
 
-def _content(item: Json, name: str, kinds: tuple[str, ...]) -> tuple[Said | Image, ...]:
+def _content(item: Json, name: str, kinds: tuple[str, ...]) -> tuple[Said | Image | Document, ...]:
     """A field that is text or parts of some kinds."""
     content = typed(item, name, str, list)
     if not isinstance(content, list):
@@ -188,7 +192,7 @@ def _content(item: Json, name: str, kinds: tuple[str, ...]) -> tuple[Said | Imag
     return tuple(_part(part, kinds) for part in objects(item, name))
 
 
-def _part(part: Json, kinds: tuple[str, ...]) -> Said | Image:
+def _part(part: Json, kinds: tuple[str, ...]) -> Said | Image | Document:
     kind = required(part, "type", str)
     if kind not in kinds:
         raise unsupported(f"The content part {kind!r}")
@@ -198,4 +202,6 @@ def _part(part: Json, kinds: tuple[str, ...]) -> Said | Image:
     only(part, _PARTS[kind], f"in a part of type {kind!r}")
     if kind == "input_image":
         return image(required(part, "image_url", str), typed(part, "detail", str), None)
+    if kind == "input_file":
+        return document(part, "in a part of type 'input_file'", "type")
     return Said(text=required(part, "refusal" if kind == "refusal" else "text", str))

@@ -209,7 +209,7 @@ def test_what_sdks_add_to_an_answer_may_come_back_and_goes_no_further() -> None:
         ({"functions": [{"name": "f"}]}, "field_not_allowed", "`functions`"),
         ({"messages": [{"role": "function", "content": "x"}]}, "field_invalid", "'function'"),
         ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "not_supported_yet", "'input_audio'"),
-        ({"messages": [{"role": "user", "content": [{"type": "file"}]}]}, "not_supported_yet", "'file'"),
+        ({"messages": [{"role": "user", "content": [{"type": "file"}]}]}, "field_missing", "`file`"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "field_missing", "`text`"),
         ({"messages": [{"role": "user", "content": 5}]}, "field_invalid", "`content`"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "field_missing", "`tool_call_id`"),

@@ -77,7 +77,7 @@ PARTS: Mapping[str, Json] = {
     "a file": {"fileData": {"mimeType": "image/png", "fileUri": "https://evil.test/a.png"}},
     "a file, spelled otherwise": {"file_data": {"file_uri": "gs://a"}},
     "sound": {"inlineData": {"mimeType": "audio/wav", "data": "AA=="}},
-    "a page": {"inlineData": {"mimeType": "application/pdf", "data": "AA=="}},
+    "a page": {"inlineData": {"mimeType": "application/xml", "data": "AA=="}},
     "data that is none": {"inlineData": {"mimeType": "image/png", "data": "<svg>"}},
     "a video": {"inlineData": {"mimeType": "image/png", "data": PNG}, "videoMetadata": {"fps": 1}},
     "a call of the user": {"functionCall": {"name": "a"}},

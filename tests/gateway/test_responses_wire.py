@@ -241,8 +241,8 @@ def test_a_choice_among_some_tools_leaves_only_those() -> None:
         ({"input": [{"role": "tool", "content": "x"}]}, "field_invalid", "'tool'"),
         (
             {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}]},
-            "not_supported_yet",
-            "file",
+            "field_not_allowed",
+            "`file_id`",
         ),
         (
             {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "f"}]}]},

@@ -159,16 +159,18 @@ async def list_versions(request: Request, person: Person) -> shapes.Listed[FlowV
     """Newest first."""
     db, name = parts(request).db, request.path_params["name"]
     await catalog.read(db, person.account_id, name)
-    before, limit = inputs.number(request, "cursor", 0, most=MOST), paging.wanted(request).limit
+    page = paging.wanted(request)
+    if page.cursor and not (page.cursor.isascii() and page.cursor.isdecimal() and len(page.cursor) < 10):
+        raise paging.refused(page.cursor)
     asked = catalog.versions(person.account_id).where(stored.c.name == name)
-    if before:
-        asked = asked.where(flow_versions.c.version < before)
-    rows = await db.read(asked.order_by(flow_versions.c.version.desc()).limit(limit + 1))
+    if page.cursor:
+        asked = asked.where(flow_versions.c.version < int(page.cursor))
+    rows = await db.read(asked.order_by(flow_versions.c.version.desc()).limit(page.limit + 1))
     items = [
         FlowVersion(version=row.number, applied_at=row.applied_at, url=f"/flows/{name}?version={row.number}")
-        for row in rows[:limit]
+        for row in rows[: page.limit]
     ]
-    return shapes.Listed(items=items, next=str(items[-1].version) if len(rows) > limit else None)
+    return shapes.Listed(items=items, next=str(items[-1].version) if len(rows) > page.limit else None)
 
 
 async def flow_schema(request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -11,12 +12,19 @@ import pytest
 
 from control.flows import source
 from control.identity.principals import Role
-from tests.web.world import FLOW, World
+from tests.web.world import FLOW, World, open_world
 
 PATH = "/api/v1/flows/process-payment"
 NEWER = FLOW.replace("Pay a contractor's invoice", "Pay an invoice")
 TOML = source.dump(source.read(NEWER).body, "toml")
 AS_TOML = {"content-type": "application/toml"}
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    url = request.getfixturevalue("postgres_tables") if request.param == "postgres" else None
+    async with open_world(tmp_path, url=url) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -165,7 +173,7 @@ async def test_versions_are_listed_and_read(http: httpx.AsyncClient) -> None:
         (PATH + "?version=9", 404, "flow_version_unknown"),
         (PATH + "?version=999999999999", 404, "flow_version_unknown"),
         (PATH + "?version=-1", 422, "query_invalid"),
-        (PATH + "/versions?cursor=x", 422, "query_invalid"),
+        (PATH + "/versions?cursor=x", 400, "cursor_invalid"),
         ("/api/v1/flows/nope/versions", 404, "flow_unknown"),
         ("/api/v1/flows/nope/render", 404, "flow_unknown"),
         (PATH + "/render?execution=exe_nope", 404, "execution_unknown"),
@@ -186,6 +194,15 @@ async def test_a_page_shows_an_older_version_as_that(world: World, http: httpx.A
     assert 'v1 of <a href="/flows/process-payment">2</a>' in old
     assert "Pay a contractor&#39;s invoice" in old
     assert "v2</span>" in new
+
+
+async def test_a_run_s_page_says_what_its_prompt_was_not_told_and_what_there_was(world: World) -> None:
+    await world.house.apply(FLOW.replace("{{trigger_event.payload.amount}}", "${{trigger_event.payload.amuont}}"))
+    run = await world.house.start()
+    async with world.client(await world.token(Role.VIEWER)) as browser:
+        shown = (await browser.get(f"/executions/{run}")).text
+    assert "<code>trigger_event.payload.amuont</code> (payload has `amount`)" in shown
+    assert "send $undefined USD" in shown
 
 
 # rendering ------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,11 @@ LONG = 240
 """Characters after which a value is folded; the whole of it stays on the page."""
 SPOKEN = 80
 """Characters of a value that still fit into a sentence."""
+Path = tuple[str | int, ...]
+"""The keys and indexes on the way to a value."""
 _SLOT = re.compile(r"\{\{\s*args\.([^\s{}]+)\s*\}\}")
+_STEP = re.compile(r"\.([^.\[\]\"]+)|\[(\d+)\]|\[(\"(?:[^\"\\]|\\.)+\")\]")
+_PLAIN = re.compile(r"\w[\w-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +58,7 @@ class Leaf:
     """Where a value stands, and whether a name on the way says that it is a secret."""
 
     number: int
-    path: str
+    path: Path
     value: object
     secret: bool
 
@@ -66,7 +70,7 @@ def rows(args: object, before: object = None, *, clear: int | None = None) -> li
     return [_row(leaf, old, clear) for leaf in leaves(args)]
 
 
-def _row(leaf: Leaf, old: Mapping[str, Leaf] | None, clear: int | None) -> Argument:
+def _row(leaf: Leaf, old: Mapping[Path, Leaf] | None, clear: int | None) -> Argument:
     shown = leaf.number == clear
     if old is None:
         return _leaf(leaf, clear=shown)
@@ -93,26 +97,38 @@ def differences(before: object, after: object) -> list[Difference]:
         if path in old and path in new and _typed(old[path].value) == _typed(new[path].value):
             continue
         was, now = (_leaf(one[path]) if path in one else None for one in (old, new))
-        found.append(Difference(path=pieces(path or "value"), before=was, after=now))
+        found.append(Difference(path=pieces(spelt(path)), before=was, after=now))
     return found
 
 
 def leaves(value: object) -> list[Leaf]:
     """Every leaf, numbered in order."""
-    found = enumerate(_walk(value, "", secret=False))
+    found = enumerate(_walk(value, (), secret=False))
     return [Leaf(number=number, path=path, value=one, secret=secret) for number, (path, one, secret) in found]
 
 
-def _walk(value: object, path: str, *, secret: bool) -> Iterator[tuple[str, object, bool]]:
+def _walk(value: object, path: Path, *, secret: bool) -> Iterator[tuple[Path, object, bool]]:
     if isinstance(value, dict) and value:
         for key, inner in value.items():
             hidden = secret or masking.is_name(str(key))
-            yield from _walk(inner, f"{path}.{key}" if path else str(key), secret=hidden)
+            yield from _walk(inner, (*path, str(key)), secret=hidden)
     elif isinstance(value, list) and value:
         for index, inner in enumerate(value):
-            yield from _walk(inner, f"{path}[{index}]", secret=secret)
+            yield from _walk(inner, (*path, index), secret=secret)
     else:
         yield path, value, secret
+
+
+def spelt(path: Path) -> str:
+    """('to', 'ids', 0) → 'to.ids[0]'. A key that could be taken for a way, or for another key, is quoted:
+    ('to', 'a.b') → 'to["a.b"]', so no two of one call are spelt alike."""
+    return "".join(map(_step, path)).removeprefix(".") or "value"
+
+
+def _step(step: str | int) -> str:
+    if isinstance(step, int):
+        return f"[{step}]"
+    return f".{step}" if _PLAIN.fullmatch(step) else f"[{json.dumps(step, ensure_ascii=False)}]"
 
 
 def _leaf(leaf: Leaf, *, mark: str = "", was: Argument | None = None, clear: bool = False) -> Argument:
@@ -123,7 +139,7 @@ def _leaf(leaf: Leaf, *, mark: str = "", was: Argument | None = None, clear: boo
     shown = [Piece(MASK)] if leaf.secret and not clear else pieces(seen)
     return Argument(
         number=leaf.number,
-        path=pieces(leaf.path or "value"),
+        path=pieces(spelt(leaf.path)),
         kind=kind,
         value=shown,
         size=len(text),
@@ -160,16 +176,29 @@ def sentence(template: str | None, args: object) -> list[Spoken] | None:
     then the tool's bare name says more."""
     if not template:
         return None
-    known = {leaf.path: leaf for leaf in leaves(args)}
+    known: dict[Path | None, Leaf] = {leaf.path: leaf for leaf in leaves(args)}
     said: list[Spoken] = []
     for at, part in enumerate(_SLOT.split(template)):
         if at % 2 == 0:
             said += [Spoken(text=pieces(part), value=False)] if part else []
-        elif (value := _spoken(known.get(part))) is None:
+        elif (value := _spoken(known.get(_path(part)))) is None:
             return None
         else:
             said.append(Spoken(text=value, value=True))
     return said
+
+
+def _path(text: str) -> Path | None:
+    """'to.ids[0]' → ('to', 'ids', 0), as `spelt` has it; None where it is no way to a value."""
+    left, steps = f".{text}", list[str | int]()
+    while hit := _STEP.match(left):
+        key, index, quoted = hit.groups()
+        try:
+            steps.append(key if key is not None else int(index) if index is not None else json.loads(quoted))
+        except ValueError:
+            return None
+        left = left[hit.end() :]
+    return None if left else tuple(steps)
 
 
 def _spoken(leaf: Leaf | None) -> list[Piece] | None:

@@ -25,7 +25,13 @@ async def reveal(
     found = leaf
 
     def unit(tx: Tx) -> None:
-        told = {"approval": asked.id, "call": asked.call_id, "path": found.path, "by": me.id, "via": via}
+        told = {
+            "approval": asked.id,
+            "call": asked.call_id,
+            "path": arguments.spelt(found.path),
+            "by": me.id,
+            "via": via,
+        }
         events.append(tx, account_id, asked.execution_id or asked.session_id, "argument.revealed", **told)
 
     await given.db.write(unit)

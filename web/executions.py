@@ -130,8 +130,8 @@ async def execution_page(request: Request, person: Person) -> Response:
 async def rerun_execution(request: Request, person: Person) -> shapes.Started:
     """A new execution from the same event; the old one stays as it is. `Idempotency-Key` as for the Test Run."""
     given, id_ = parts(request), request.path_params["id"]
-    same = {"by": person.email, "delivery_id": inputs.once(request, person.user_id)}
-    started = await given.db.write(lambda tx: intake.rerun(tx, person.account_id, id_, **same))
+    by, once = person.email, inputs.once(request, person.user_id)
+    started = await given.db.write(lambda tx: intake.rerun(tx, person.account_id, id_, by=by, delivery_id=once))
     url = f"{given.settings.url}/executions/{started.execution_id}"
     return shapes.Started(execution_id=started.execution_id, url=url, repeated=started.repeated)
 

@@ -50,9 +50,11 @@ class Sender(BaseModel):
 
 async def rotate_secret(request: Request, person: Person) -> HookSecret:
     given, name = parts(request), request.path_params["name"]
-    asked, same = await inputs.body(request, Rotation), {"sealer": given.sealer, "by": person.email}
+    asked = await inputs.body(request, Rotation)
     rotated = await given.db.write(
-        lambda tx: hook_secrets.rotate(tx, person.account_id, name, **same, at_once=asked.now)
+        lambda tx: hook_secrets.rotate(
+            tx, person.account_id, name, sealer=given.sealer, by=person.email, at_once=asked.now
+        )
     )
     return _shape(f"{given.settings.url}/hooks/flows/{name}", rotated)
 
@@ -63,10 +65,16 @@ async def rotate_sender(request: Request, person: Person) -> HookSecret:
         raise Missing(
             "sender_unknown", f"There is no sender {kind[:40]!r}.", f"There are {' and '.join(triggers.SENDERS)}."
         )
-    asked, same = await inputs.body(request, SenderRotation), {"sealer": given.sealer, "by": person.email}
+    asked = await inputs.body(request, SenderRotation)
     rotated = await given.db.write(
         lambda tx: hook_secrets.rotate_sender(
-            tx, person.account_id, kind, **same, at_once=asked.now, given=asked.secret
+            tx,
+            person.account_id,
+            kind,
+            sealer=given.sealer,
+            by=person.email,
+            at_once=asked.now,
+            given=asked.secret,
         )
     )
     return _shape(f"{given.settings.url}/hooks/{kind}", rotated)

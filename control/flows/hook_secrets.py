@@ -68,20 +68,19 @@ def rotate_sender(
 
 async def of_flow(db: Database, account_id: str, name: str, now: datetime) -> Sequence[str]:
     """The sealed secrets that a flow's webhook may be signed with, newest first; none of a flow that isn't there."""
-    mine = (flows.c.account_id == account_id) & (flows.c.name == name)
-    return _valid(
-        await db.read(sa.select(flows.c.hook_secret, flows.c.hook_before, flows.c.hook_before_until).where(mine)), now
-    )
+    its = (flows.c.hook_secret.label("secret"), flows.c.hook_before.label("before"))
+    asked = sa.select(*its, flows.c.hook_before_until.label("before_until"))
+    return _valid(await db.read(asked.where(flows.c.account_id == account_id, flows.c.name == name)), now)
 
 
 async def of_sender(db: Database, account_id: str, kind: str, now: datetime) -> Sequence[str]:
     """The same for a sender."""
     mine = (senders.c.account_id == account_id) & (senders.c.kind == kind)
-    return _valid(await db.read(sa.select(senders.c.secret, senders.c.before, senders.c.before_until).where(mine)), now)
+    return _valid(await db.read(sa.select(senders).where(mine)), now)
 
 
 def _valid(rows: Sequence[Row[Any]], now: datetime) -> Sequence[str]:
     found = []
-    for current, before, until in rows:
-        found += [current, *([before] if before and until > now else [])]
+    for row in rows:
+        found += [row.secret, *([row.before] if row.before and row.before_until > now else [])]
     return found

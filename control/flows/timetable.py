@@ -27,7 +27,7 @@ def plan(tx: Tx, account_id: str, flow_id: str, flow: Flow) -> None:
         before = kept.get(position)
         if before is not None and (before.cron, before.zone) == (trigger.cron, trigger.zone):
             continue
-        values = {"cron": trigger.cron, "zone": trigger.zone, "last_at": None}
+        values: dict[str, Any] = {"cron": trigger.cron, "zone": trigger.zone, "last_at": None}
         values |= {"next_at": next(iter(schedule.following(trigger.cron, trigger.zone, now)), None)}
         at = {"flow_id": flow_id, "position": position, "account_id": account_id}
         made = tx.insert(schedules).values(at | values)

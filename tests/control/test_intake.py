@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import anyio
@@ -49,8 +48,8 @@ async def test_an_unknown_flow_is_missing(house: House) -> None:
 
 async def deliver(db: Database, delivery_id: str = "msg_1", **more: Any) -> intake.Started:
     given: dict[str, Any] = {"trigger": "webhook", "by": "webhook"} | more
-    unit = partial(intake.start, delivery_id=delivery_id, **given)
-    return await db.write(lambda tx: unit(tx, ACCOUNT, "process-payment", PAYLOAD))
+    start = intake.start
+    return await db.write(lambda tx: start(tx, ACCOUNT, "process-payment", PAYLOAD, delivery_id=delivery_id, **given))
 
 
 async def race(databases: Sequence[Database], count: int) -> set[str]:

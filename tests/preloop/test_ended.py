@@ -68,9 +68,26 @@ async def ended(house: House, cause: Cause | None, message: str = "") -> str:
     await house.db.write(lambda tx: queue.claim(tx, "worker"))
 
     def unit(tx: Any) -> None:
-        names = {"session_id": "ses_1", "principal": "flow:report", "alias": "default", "provider": "scripted"}
-        more = {"model": "scripted", "wire": "chat", "flow": "report", "status": Status.ANSWERED, "cost_source": "list"}
-        own = {"id": f"att_{id_}", "account_id": ACCOUNT, "execution_id": id_, "at": tx.now(), "total_ms": 1}
+        names: dict[str, Any] = {
+            "session_id": "ses_1",
+            "principal": "flow:report",
+            "alias": "default",
+            "provider": "scripted",
+        }
+        more: dict[str, Any] = {
+            "model": "scripted",
+            "wire": "chat",
+            "flow": "report",
+            "status": Status.ANSWERED,
+            "cost_source": "list",
+        }
+        own: dict[str, Any] = {
+            "id": f"att_{id_}",
+            "account_id": ACCOUNT,
+            "execution_id": id_,
+            "at": tx.now(),
+            "total_ms": 1,
+        }
         book.append(tx, [Entry(**own, **names, **more, usage=Usage(input=10), cost_nano=12_300_000, first_token_ms=1)])
 
     await house.db.write(unit)
@@ -79,7 +96,11 @@ async def ended(house: House, cause: Cause | None, message: str = "") -> str:
 
 
 def messenger(house: House, **changes: Any) -> Sender:
-    given = {"channels": open_channels(house), "ends": open_ends(house), "public_url": house.settings.server.url}
+    given: dict[str, Any] = {
+        "channels": open_channels(house),
+        "ends": open_ends(house),
+        "public_url": house.settings.server.url,
+    }
     return Sender(house.db, house.bus, desk=house.desk, **given | changes)
 
 

@@ -65,8 +65,8 @@ async def test_what_a_tool_entry_names_must_be_there(house: House, entry: str, s
 
 
 async def test_an_unknown_model_is_named_with_its_line(house: House) -> None:
-    fault = await refused(house.db, HEAD.replace("scripted}", "scripted, model: defalt}") + "prompt: x\n")
-    assert fault.message == "line 3, agent.model: the model 'defalt' is not in preloop.toml."
+    fault = await refused(house.db, HEAD.replace("scripted}", "scripted, model: defaults}") + "prompt: x\n")
+    assert fault.message == "line 3, agent.model: the model 'defaults' is not in preloop.toml."
     assert fault.hint == "Perhaps 'default' is meant. Known: default."
 
 

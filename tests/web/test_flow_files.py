@@ -51,9 +51,9 @@ async def test_a_file_comes_and_goes_as_yaml_and_as_toml(http: httpx.AsyncClient
 
 
 async def test_a_mistake_in_toml_is_a_problem_with_line_and_key(http: httpx.AsyncClient) -> None:
-    answer = await http.put(PATH, content='version = 1\nname = "process-payment"\nnmae = 1\n', headers=AS_TOML)
+    answer = await http.put(PATH, content='version = 1\nname = "process-payment"\nnames = 1\n', headers=AS_TOML)
     assert (answer.status_code, answer.json()["code"]) == (422, "flow_invalid")
-    assert answer.json()["detail"].startswith("line 3, nmae: an unknown key; is `name` meant?")
+    assert answer.json()["detail"].startswith("line 3, names: an unknown key; is `name` meant?")
     deep = await http.put(PATH, content="[" * 200_000)
     assert (deep.status_code, deep.json()["code"]) == (422, "flow_invalid")
 

@@ -21,7 +21,7 @@ from ledger import book, budgets
 from ledger.limits import Charge
 
 LATE_S = 0.1
-BATCH = 128
+BATCH = 512
 ROOM = 4096
 ROOM_WAIT_S = 10.0
 AGAIN_S = 1.0

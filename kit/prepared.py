@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 
+BLOCKS = (64, 8, 1)
+"""Rows that one INSERT of many writes; SQLite takes 32,766 parameters in a statement."""
 Convert = Callable[[Any], Any]
 
 
@@ -44,9 +46,8 @@ class Prepared:
         return self._plan(dialect, given).run(connection, given)
 
     def run_many(self, connection: sqlite3.Connection, dialect: Dialect, rows: Sequence[Mapping[str, Any]]) -> None:
-        """On SQLite; every row has the names of the first."""
-        plan = self._plan(dialect, rows[0])
-        connection.executemany(plan.sql, [plan.values(row) for row in rows])
+        """On SQLite, an INSERT; every row has the names of the first."""
+        self._plan(dialect, rows[0]).run_many(connection, rows)
 
     def _plan(self, dialect: Dialect, given: Mapping[str, Any]) -> "_Plan":
         keys = tuple(given)
@@ -65,6 +66,7 @@ class _Plan:
         blank = compiled.construct_params(dict.fromkeys(keys))
         expanded = compiled._process_parameters_for_postcompile(blank)  # each `in_` with the values it was built with
         self.sql = expanded.statement
+        self._blocks: dict[int, str] = {}
         converts = dict(compiled._bind_processors) | dict(expanded.processors)
         fixed = dict(blank) | dict(expanded.additional_parameters)
         order = list(expanded.positiontup)
@@ -94,6 +96,16 @@ class _Plan:
         if self._row is None:
             return _Done(cursor.rowcount, [])
         return _Done(cursor.rowcount, [self._read(row) for row in cursor.fetchall()])
+
+    def run_many(self, connection: sqlite3.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Many rows a step: at every step the driver lets go of the interpreter and has to get it back."""
+        begin, _, one = self.sql.rpartition(" VALUES ")
+        left = [self.values(row) for row in rows]
+        for size in BLOCKS:
+            while len(left) >= size:
+                block, left = left[:size], left[size:]
+                sql = self._blocks.setdefault(size, f"{begin} VALUES {', '.join([one] * size)}")
+                connection.execute(sql, [value for values in block for value in values])
 
     def _read(self, raw: tuple[Any, ...]) -> Any:  # noqa: ANN401 - a row
         row = list(raw)

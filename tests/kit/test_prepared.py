@@ -64,3 +64,11 @@ def test_nothing_is_none_and_not_one(tx: Tx) -> None:
         tx.run(ONE, {"its": "b"}).one()
     with pytest.raises(ValueError, match="without a zone"):
         tx.run(ADD, {"id": "c", "at": AT.replace(tzinfo=None)})
+
+
+@pytest.mark.parametrize("count", [1, 8, 63, 64, 201])
+def test_many_rows_are_all_written_as_they_were_given(tx: Tx, count: int) -> None:
+    rows = [{"id": f"{number:03}", "word": f"w{number}", "yes": None, "at": AT} for number in range(count)]
+    tx.run_many(ADD, rows)
+    found = tx.execute(sa.select(THINGS).order_by(THINGS.c.id)).all()
+    assert [row._asdict() for row in found] == rows

@@ -4,8 +4,9 @@ Values and sums only; the clock is passed in. `admission` makes it, `relay` feed
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from gateway.bounds import estimate
 from gateway.dialects.dialect import Meter

@@ -6,10 +6,10 @@ that was checked, so a key that stands twice can't mean two things.
 
 import re
 import zlib
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 from starlette.types import Receive, Scope
 
 from gateway.wires.neutral import Json
@@ -23,8 +23,7 @@ _HOLDERS = frozenset({dict, list})
 _DECODER = msgspec.json.Decoder()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
+class Head(Struct, frozen=True, kw_only=True):
     """The headers that mean something here. `named` are those a wire may look at."""
 
     tokens: tuple[bytes, ...]
@@ -101,8 +100,12 @@ def _flat(value: Any, left: int) -> None:  # noqa: ANN401 - a JSON value
         if left < 0:
             raise RecursionError
         left -= 1
-        inside = [holder.values() if type(holder) is dict else holder for holder in holders]
-        holders = [item for items in inside for item in items if type(item) in _HOLDERS]
+        holders = [
+            item
+            for holder in holders
+            for item in (holder.values() if type(holder) is dict else holder)
+            if type(item) in _HOLDERS
+        ]
 
 
 async def _rest(receive: Receive, first: bytes, most: int) -> bytes:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from msgspec import Struct
+
 from gateway.upstream import Route, Target, UpstreamFailed
 from kit.clock import Clock
 from kit.errors import Fault
@@ -46,8 +48,7 @@ class Health:
         return state == "closed" or (state == "half_open" and not self.trying)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(Struct, frozen=True, kw_only=True):
     """Ask this one, after a wait."""
 
     target: Target
@@ -64,7 +65,10 @@ class Routing:
         self._health: dict[tuple[str, str | None, str], Health] = {}
 
     def health(self, target: Target) -> Health:
-        return self._health.setdefault(target.key, Health())
+        found = self._health.get(target.key)
+        if found is None:
+            found = self._health[target.key] = Health()
+        return found
 
     def open(self, target: Target) -> bool:
         """Is it left alone at the moment?"""

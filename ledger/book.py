@@ -4,11 +4,11 @@ The door that spent the money composes the unit: the entry here, the event in `c
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 
 import sqlalchemy as sa
+from msgspec import Struct
 
 from kit.db import Tx
 from kit.prepared import Prepared
@@ -23,8 +23,7 @@ class Status(StrEnum):
     LOST = "lost"  # the worker died with it: billed by an estimate that is marked
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True):
     """One attempt. `cost_nano` is None for a model without a price."""
 
     id: str
@@ -99,4 +98,4 @@ def _row(entry: Entry) -> dict[str, object]:
 
 _WRITTEN = Prepared(sa.insert(entries))
 _INTENDED = Prepared(sa.insert(intents))
-_COLUMNS = [field.name for field in fields(Entry) if field.name != "usage"]
+_COLUMNS = [name for name in Entry.__struct_fields__ if name != "usage"]

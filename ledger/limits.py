@@ -5,9 +5,10 @@ the one that does not. Neighbours: `purse` holds money against these budgets in 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
+
+from msgspec import Struct
 
 Scope = Literal["account", "flow", "execution", "principal", "alias", "run"]
 """`run` is a flow's `limits.budget_usd`: one execution with its automatic retries, or an enrolled agent's session."""
@@ -16,8 +17,7 @@ Kind = Literal["hard", "soft"]
 _WINDOWS = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
+class Limit(Struct, frozen=True, kw_only=True):
     """What an operator says. A hard one refuses; a soft one only tells when it is reached."""
 
     scope: Scope
@@ -27,8 +27,7 @@ class Limit:
     subject: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class Budget(Struct, frozen=True, kw_only=True):
     """A limit of one subject in one window: `window` is where that begins, '' for all time. `key` is unique in an
     account."""
 
@@ -45,8 +44,7 @@ class Budget:
         return self.kind == "hard"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Charge:
+class Charge(Struct, frozen=True, kw_only=True):
     """What one attempt moves: `spent_nano` more is spent, and `held_nano` more (mostly less) is held."""
 
     budget: Budget
@@ -54,8 +52,7 @@ class Charge:
     held_nano: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Payer:
+class Payer(Struct, frozen=True, kw_only=True):
     """Who makes a call, by everything that a limit can be about; what it has not is None."""
 
     account_id: str
@@ -96,12 +93,12 @@ class Limits:
 
     def __init__(self, limits: Sequence[Limit] = ()) -> None:
         self.all = tuple(limits)
-        self._hour = ""
+        self._hour = 0
         self._known: dict[Payer, tuple[Budget, ...]] = {}
 
     def of(self, payer: Payer, at: datetime) -> tuple[Budget, ...]:
         """The budgets that a call of this moment counts against, by their keys."""
-        hour = at.astimezone(UTC).isoformat()[:13]
+        hour = int(at.timestamp()) // 3600
         if hour != self._hour or len(self._known) > 10_000:
             self._hour, self._known = hour, {}
         found = self._known.get(payer)

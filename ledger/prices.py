@@ -5,17 +5,18 @@ provider's usage turns it into these classes, where no token is in two of them. 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from ledger.money import parse, per_million, round_up
 
 Source = Literal["list", "override"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Usage(Struct, frozen=True, kw_only=True):
     """Tokens of one model call, each in exactly one class."""
 
     input: int = 0  # text, read at the full price
@@ -47,7 +48,7 @@ class Usage:
         return self.output + self.reasoning + self.audio_output + self.image_output
 
 
-CLASSES = tuple(field.name for field in fields(Usage))
+CLASSES = Usage.__struct_fields__
 INPUT = CLASSES[: CLASSES.index("output")]
 OUTPUT = CLASSES[CLASSES.index("output") :]
 
@@ -62,15 +63,14 @@ def of_totals(*, total_input: int, total_output: int, **parts: int) -> Usage:
     for rest, total, names in (("input", total_input, INPUT), ("output", total_output, OUTPUT)):
         left = total
         for name in names[1:]:
-            if count := min(left, parts.get(name, 0)):
-                found[name] = count
-                left -= count
+            if count := parts.get(name):
+                found[name] = min(left, count)
+                left -= found[name]
         found[rest] = left
     return Usage(**found)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rates:
+class Rates(Struct, frozen=True, kw_only=True):
     """Nano-dollars per million tokens of each class."""
 
     input: int
@@ -86,16 +86,14 @@ class Rates:
     image_output: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tier:
+class Tier(Struct, frozen=True, kw_only=True):
     """What a whole call costs whose input, cached or not, is longer than `above` tokens."""
 
     above: int
     rates: Rates
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
+class Price(Struct, frozen=True, kw_only=True):
     """`version` names the table it came from; `tiers` go up."""
 
     rates: Rates
@@ -110,16 +108,14 @@ class Price:
         return self.rates
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dated:
+class Dated(Struct, frozen=True, kw_only=True):
     """A price and when it begins; None: it always was."""
 
     since: datetime | None
     price: Price
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bill:
+class Bill(Struct, frozen=True, kw_only=True):
     """What a call is put into the book at. `cost_nano` is None without a price, never 0."""
 
     cost_nano: int | None
@@ -202,7 +198,12 @@ def bill(
 
 def ceiling(total_input: int, total_output: int, price: Price) -> int:
     """Nano-dollars that a call of at most so many tokens cannot exceed, whatever classes they fall into."""
-    reached = [price.rates, *(tier.rates for tier in price.tiers if total_input > tier.above)]
-    dearest_in = max(getattr(rates, name) for rates in reached for name in INPUT)
-    dearest_out = max(getattr(rates, name) for rates in reached for name in OUTPUT)
+    dearest = [_dearest(price.rates), *(_dearest(tier.rates) for tier in price.tiers if total_input > tier.above)]
+    dearest_in, dearest_out = map(max, zip(*dearest, strict=True))
     return round_up(per_million(total_input, dearest_in) + per_million(total_output, dearest_out))
+
+
+@lru_cache(1024)
+def _dearest(rates: Rates) -> tuple[int, int]:
+    """The highest rate of what is read, and of what is written."""
+    return max(getattr(rates, name) for name in INPUT), max(getattr(rates, name) for name in OUTPUT)

@@ -7,6 +7,8 @@ after it was taken there, and taken out here before it goes back. Neighbours: `b
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from ledger.limits import Budget, Charge
 
 
@@ -39,10 +41,8 @@ class Part:
     amount_nano: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Reservation:
-    account_id: str
-    budgets: tuple[Budget, ...]
+class _Reservation(Struct, frozen=True, kw_only=True):
+    places: tuple[tuple[Budget, Lease | None], ...]  # None: a soft one, of which nobody holds a part
     amount_nano: int
 
 
@@ -55,14 +55,16 @@ class Purse:
 
     def reserve(self, id_: str, account_id: str, budgets: Sequence[Budget], amount_nano: int) -> bool:
         """Put an amount aside on every hard budget or on none."""
-        leases = [self._lease(account_id, budget) for budget in budgets if budget.hard]
-        if any(lease.free < amount_nano for lease in leases):
-            return False
-        for lease in leases:
-            lease.free -= amount_nano
-            lease.reserved += amount_nano
-            lease.used = True
-        self._reserved[id_] = _Reservation(account_id=account_id, budgets=tuple(budgets), amount_nano=amount_nano)
+        places = [(budget, self._lease(account_id, budget) if budget.hard else None) for budget in budgets]
+        for _, lease in places:
+            if lease and lease.free < amount_nano:
+                return False
+        for _, lease in places:
+            if lease:
+                lease.free -= amount_nano
+                lease.reserved += amount_nano
+                lease.used = True
+        self._reserved[id_] = _Reservation(places=tuple(places), amount_nano=amount_nano)
         return True
 
     def settle(self, id_: str, cost_nano: int) -> tuple[Charge, ...]:
@@ -71,7 +73,7 @@ class Purse:
         reserved = self._reserved.pop(id_, None)
         if reserved is None:
             return ()
-        return tuple(self._charge(reserved, budget, cost_nano) for budget in reserved.budgets)
+        return tuple([_charge(reserved.amount_nano, budget, lease, cost_nano) for budget, lease in reserved.places])
 
     def add(self, account_id: str, budget: Budget, amount_nano: int) -> None:
         """A part was cut for us."""
@@ -111,17 +113,6 @@ class Purse:
         """There are leases, free or reserved."""
         return bool(self._leases)
 
-    def _charge(self, reserved: _Reservation, budget: Budget, cost_nano: int) -> Charge:
-        if not budget.hard:
-            return Charge(budget=budget, spent_nano=cost_nano, held_nano=0)
-        lease = self._lease(reserved.account_id, budget)
-        lease.reserved -= reserved.amount_nano
-        lease.free += reserved.amount_nano - cost_nano
-        lease.used = True
-        beyond = max(0, -lease.free)
-        lease.free += beyond
-        return Charge(budget=budget, spent_nano=cost_nano, held_nano=beyond - cost_nano)
-
     def _free(self) -> list[Lease]:
         return [lease for lease in self._leases.values() if lease.free]
 
@@ -135,3 +126,14 @@ class Purse:
         if lease is None:
             lease = self._leases[(account_id, budget.key)] = Lease(account_id=account_id, budget=budget)
         return lease
+
+
+def _charge(reserved_nano: int, budget: Budget, lease: Lease | None, cost_nano: int) -> Charge:
+    if lease is None:
+        return Charge(budget=budget, spent_nano=cost_nano, held_nano=0)
+    lease.reserved -= reserved_nano
+    lease.free += reserved_nano - cost_nano
+    lease.used = True
+    beyond = max(0, -lease.free)
+    lease.free += beyond
+    return Charge(budget=budget, spent_nano=cost_nano, held_nano=beyond - cost_nano)

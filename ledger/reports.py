@@ -16,8 +16,7 @@ from ledger.prices import CLASSES, Usage
 from ledger.tables import budgets, entries
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spend(Usage):
+class Spend(Usage, frozen=True, kw_only=True):
     """A sum over entries: tokens by class, nano-dollars, calls.
 
     `unpriced` of its `calls` have no price and are missing from `cost_nano`; `estimated` ones are in it, with

@@ -3,11 +3,10 @@
 The samples have the shapes of OpenAI's, Anthropic's and Google's documented answers.
 """
 
-from dataclasses import asdict
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import asdict
 
 from gateway.dialects import counts, gemini, messages
 from gateway.wires.chat_face import usage as on_chat

@@ -1,7 +1,6 @@
 """Repricing adds and never changes: the old entries stay as they are, and the sums are those of the new price."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from kit.db import Database, Tx
 from ledger import book, corrections, prices, reports

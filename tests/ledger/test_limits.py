@@ -1,11 +1,11 @@
 """Which budgets a call counts against, and in which window."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ledger import limits
 from ledger.limits import Limit, Limits, Payer

@@ -1,12 +1,12 @@
 """Token classes are disjoint, add up to what the provider said, and cost what they should to the nano-dollar."""
 
-from dataclasses import asdict
 from datetime import timedelta
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import asdict
 
 from kit.errors import Invalid
 from ledger import prices

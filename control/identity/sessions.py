@@ -7,11 +7,12 @@ a door reads at most once a second and at once after a revocation in this proces
 
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+import anyio
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
@@ -155,6 +156,14 @@ class _Known:
     watch: Watch
 
 
+@dataclass(slots=True, eq=False)
+class _Asking:
+    """A look at a session that is under way."""
+
+    over: anyio.Event = field(default_factory=anyio.Event)
+    error: Exception | None = None
+
+
 class Doorkeeper:
     """Whose token is this, on this listener? The one question that both of the agents' doors ask."""
 
@@ -164,12 +173,37 @@ class Doorkeeper:
         self._listener = listener
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._keys: dict[str, str] = {}
+        self._asking: dict[str, _Asking] = {}
 
     async def admit(self, token: str) -> Principal:
         """The principal behind a token, or Unauthorized. The session is read at most once a second per token."""
+        while (principal := self._fresh(token)) is None:
+            asking = self._asking.get(token)
+            if asking is None:
+                return await self._ask(token)
+            await asking.over.wait()  # one look does for all who wait, unless it was cancelled
+            if asking.error:
+                raise asking.error
+        return principal
+
+    def _fresh(self, token: str) -> Principal | None:
         known = self._known.get(token)
         if known and time.monotonic() < known.fresh_until and not known.watch.pending:
             return known.principal
+        return None
+
+    async def _ask(self, token: str) -> Principal:
+        asking = self._asking[token] = _Asking()
+        try:
+            return await self._look(token)
+        except Exception as error:
+            asking.error = error
+            raise
+        finally:
+            del self._asking[token]
+            asking.over.set()
+
+    async def _look(self, token: str) -> Principal:
         self._forget(token)
         session_id = await self._named_by(token)
         watch = self._bus.watch(topic(session_id))

@@ -1,11 +1,14 @@
 """Whose token this is, once, on which listener, and for how long."""
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 import sqlalchemy as sa
+from anyio.abc import TaskGroup
 
 from control.identity import accounts, sessions
 from control.identity.charter import Charter
@@ -106,6 +109,47 @@ async def test_a_revoked_session_is_refused_at_once_in_the_same_process(house: H
     with pytest.raises(Unauthorized, match="ended"):
         await door.admit(runtime)
     assert not await house.db.write(lambda tx: sessions.revoke(tx, session_id))
+
+
+async def test_many_who_ask_for_one_token_at_once_hear_the_same_also_when_the_first_gives_up(
+    house: House, tmp_path: Path
+) -> None:
+    signer = tokens.Signer.open(tmp_path / "signing.pem")
+    await house.db.write(lambda tx: sessions.publish_key(tx, ACCOUNT, signer))
+    session_id = await opened(house)
+    until = (await house.db.read(sa.select(table.c.alive_until).where(table.c.id == session_id)))[0].alive_until
+    runtime = signer.sign(subject=session_id, audience=AUDIENCE, expires_at=until)
+    door = Doorkeeper(house.db, house.bus, Listener.CONTAINERS)
+    heard: list[str] = []
+
+    async def ask(token: str) -> None:
+        try:
+            heard.append((await door.admit(token)).session_id)
+        except Unauthorized as fault:
+            heard.append(fault.code)
+
+    for token, answer in ((runtime, session_id), ("guessed", "token_invalid")):
+        heard.clear()
+        async with anyio.create_task_group() as tasks:
+            first = beginning(tasks, ask, token)
+            await anyio.lowlevel.checkpoint()
+            for _ in range(20):
+                tasks.start_soon(ask, token)
+            await anyio.lowlevel.checkpoint()
+            first.cancel()
+        assert (set(heard), len(heard) >= 20) == ({answer}, True)
+
+
+def beginning(tasks: TaskGroup, ask: Callable[[str], Awaitable[None]], token: str) -> anyio.CancelScope:
+    """Somebody who has begun to ask, and may be cancelled."""
+    scope = anyio.CancelScope()
+
+    async def begin() -> None:
+        with scope:
+            await ask(token)
+
+    tasks.start_soon(begin)
+    return scope
 
 
 async def test_a_sign_in_link_works_once_and_each_kind_of_token_is_its_own(house: House) -> None:

@@ -28,7 +28,7 @@ KEPT_S = 30.0
 """How long an idle connection is kept."""
 REST_S = 0.1
 """How long we wait for a body to end behind the event that ends its answer."""
-IDS: Final = ("x-request-id", "request-id", "x-goog-request-id", "cf-ray")
+IDS: Final = (b"x-request-id", b"request-id", b"x-goog-request-id", b"cf-ray")
 Sent = Callable[[], None]
 
 
@@ -49,8 +49,11 @@ class Answer:
 
     @property
     def request_id(self) -> str | None:
-        headers = self._response.headers
-        return next((headers[name][:200] for name in IDS if name in headers), None)
+        headers = self._response.raw
+        for name in IDS:
+            if name in headers:
+                return headers[name][:200].decode("latin-1")
+        return None
 
     async def more(self) -> bytes:
         """The next bytes as they came; b'' at the end. Safe to cancel: nothing is lost."""

@@ -56,6 +56,7 @@ class Relay:
         self._lookout = lookout
         self._settings = settings
         self._clock = clock
+        self._shown: dict[tuple[str, str | None, str], bool] = {}
 
     async def answer(self, call: Call) -> None:
         """Answer one call. A Fault is raised only while nothing was sent."""
@@ -209,7 +210,13 @@ class Relay:
         self._holds.settle(happened)
         if happened.entry:
             figures.count(happened.entry)
-        figures.BREAKER.put(float(self._routing.open(target)), target.provider, target.model)
+        self._show(target)
+
+    def _show(self, target: Target) -> None:
+        opened = self._routing.open(target)
+        if self._shown.get(target.key) is not opened:
+            self._shown[target.key] = opened
+            figures.BREAKER.put(float(opened), target.provider, target.model)
 
 
 class _Reading:

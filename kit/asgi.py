@@ -195,6 +195,13 @@ class Bodies:
             raise refusal(413, "body_too_large", message, "Send a reference to the data instead of the data.")
 
 
+def _host(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"host":
+            return str(value.decode("latin-1"))
+    return ""
+
+
 def _is_odd(scope: Scope) -> bool:
     """A NUL in the address: no name of ours has one, and PostgreSQL takes none."""
     return "\x00" in scope.get("path", "") or b"%00" in scope.get("query_string", b"")
@@ -208,7 +215,7 @@ class Hosts:
         self._allowed = frozenset(name.lower() for name in allowed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        name = "" if scope["type"] == "lifespan" else host_name(Read(scope=scope).get("host", ""))
+        name = "" if scope["type"] == "lifespan" else host_name(_host(scope))
         if scope["type"] != "lifespan" and name not in self._allowed:
             message = f"This server does not answer to the name {name[:100]!r}."
             fault: Fault = Misdirected("host_unknown", message, "Set PRELOOP_PUBLIC_URL to the address people use.")

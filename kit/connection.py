@@ -19,11 +19,16 @@ class Response:
 
     def __init__(self, connection: "Connection") -> None:
         self.status = 0
-        self.headers: dict[str, str] = {}
+        self.raw: dict[bytes, bytes] = {}
         self.ended = False
         self._connection = connection
         self._chunks: deque[bytes] = deque()
         self._waiting = 0
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """All of them as text; `raw` has them as they came."""
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self.raw.items()}
 
     @property
     def content_type(self) -> str:
@@ -190,14 +195,14 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._answer is not None and self._answer.status == 0:
-            self._answer.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+            self._answer.raw[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if self._answer is None:
             return
         if status < 200:
-            self._answer.headers.clear()
+            self._answer.raw.clear()
             return
         self._answer.status = status
         self._tell()
@@ -216,4 +221,4 @@ class Connection(asyncio.Protocol):
 
 def _measured(answer: Response) -> bool:
     """Does the answer say itself where it ends?"""
-    return "content-length" in answer.headers or "transfer-encoding" in answer.headers
+    return b"content-length" in answer.raw or b"transfer-encoding" in answer.raw

@@ -21,7 +21,10 @@ def count(told: Json, *names: str) -> int:
 
 def inner(told: Json, *names: str) -> Json:
     """The first of some fields that is an object; none is empty."""
-    return next((told[name] for name in names if isinstance(told.get(name), dict)), {})
+    for name in names:
+        if isinstance(found := told.get(name), dict):
+            return found
+    return {}
 
 
 def spoken(value: object, *names: str) -> int:

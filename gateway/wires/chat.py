@@ -51,6 +51,9 @@ SAME_DIALECT_ONLY = (
 CUSTOM = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
 """What a custom tool, which takes free text, is offered as where there are only functions."""
 MOST_CHOICES = 128
+_DROPPED = frozenset({*KEPT_HERE, *SAME_DIALECT_ONLY})
+_PLAIN = _DROPPED | {"store", "max_completion_tokens", "modalities"}
+"""Without any of these there is nothing more to look at: most requests have none."""
 _OPTIONS = frozenset({"include_usage", "include_obfuscation"})
 _SEARCH = frozenset({"search_context_size", "user_location"})
 _PLACE = frozenset({"type", "approximate"})
@@ -63,7 +66,8 @@ _PREDICTED = frozenset({"type", "content"})
 def parse(body: Json, address: Address = HERE) -> Request:
     """An inbound body as a neutral request, checked to the bottom; Invalid names the field that is wrong."""
     only(body, FIELDS)
-    _plain(body)
+    if not _PLAIN.isdisjoint(body):
+        _plain(body)
     standard_tier(body)
     messages = tuple(message(item) for item in objects(body, "messages"))
     tools = tuple(_tool(item) for item in objects(body, "tools"))
@@ -111,6 +115,8 @@ def _plain(body: Json) -> None:
 
 
 def _wants_usage(body: Json) -> bool:
+    if "stream_options" not in body:
+        return False
     options = typed(body, "stream_options", dict) or {}
     only(options, _OPTIONS, "in `stream_options`")
     typed(options, "include_obfuscation", bool)
@@ -141,7 +147,7 @@ def _hosted(body: Json) -> tuple[str, ...]:
 
 
 def _dropped(body: Json, tools: tuple[Tool, ...]) -> tuple[str, ...]:
-    found = {name for name in (*KEPT_HERE, *SAME_DIALECT_ONLY) if body.get(name) not in (None, False)}
+    found = {name for name in _DROPPED.intersection(body) if body[name] not in (None, False)}
     if any(tool.custom for tool in tools) and any(
         (item.get("custom") or {}).get("format") for item in objects(body, "tools")
     ):

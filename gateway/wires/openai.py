@@ -178,11 +178,12 @@ def text_parts(text: str) -> tuple[Said, ...]:
 
 def sampling(body: Json) -> Json:
     """The sampling fields that were sent, checked."""
-    for name in SAMPLING:
+    sent = SAMPLING.intersection(body)
+    for name in sent:
         typed(body, name, *((str, list) if name == "stop" else (int, float)))
     if isinstance(body.get("stop"), list) and not all(isinstance(word, str) for word in body["stop"]):
         raise Invalid("field_invalid", "The field `stop` is not a text or a list of texts.")
-    return {name: body[name] for name in sorted(SAMPLING) if body.get(name) is not None}
+    return {name: body[name] for name in sorted(sent) if body[name] is not None}
 
 
 def free_text(arguments: str) -> str:

@@ -25,6 +25,8 @@ COPY images images
 COPY examples examples
 RUN printf '#!/bin/sh\nexec /app/.venv/bin/python -P -m preloop "$@"\n' > /usr/local/bin/preloop \
  && chmod 755 /usr/local/bin/preloop \
+ && /app/.venv/bin/python -m compileall -q --invalidation-mode unchecked-hash \
+    access control gateway kit ledger mcp_server preloop runner web \
  && echo /app > "$(/app/.venv/bin/python -c 'import site; print(site.getsitepackages()[0])')/preloop-checkout.pth" \
  && echo 'preloop:x:10001:10001::/data:/usr/sbin/nologin' >> /etc/passwd \
  && echo 'preloop:x:10001:' >> /etc/group \

@@ -59,7 +59,7 @@ async def _session(folder: Path, models: tuple[str, ...], budget_nano: int) -> s
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Serving]:
+def serving(folder: Path, env: dict[str, str] | None = None) -> Iterator[Serving]:
     """A gateway process on a prepared folder; several may share one."""
-    with processes.running([processes.PYTHON, "-m", "bench.gateway_role", str(folder)]) as running:
+    with processes.running([processes.PYTHON, "-m", "bench.gateway_role", str(folder)], env) as running:
         yield Serving(origin=processes.told(running, r"http://\S+"), pid=running.pid)

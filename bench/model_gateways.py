@@ -122,10 +122,12 @@ def settings(to: str, **more: object) -> dict[str, Any]:
 
 
 @contextmanager
-def preloop(folder: Path, to: Server, name: str = "preloop", **more: object) -> Iterator[Server]:
+def preloop(
+    folder: Path, to: Server, name: str = "preloop", env: dict[str, str] | None = None, **more: object
+) -> Iterator[Server]:
     """Ours with a token, three budgets, the ledger and metrics on."""
     token = gateway_house.prepare(folder / name, settings(to.url, **more), budget_nano=WORTH_NANO)
-    with gateway_house.serving(folder / name) as serving:
+    with gateway_house.serving(folder / name, env) as serving:
         yield Server(
             name=name, url=f"{serving.origin}/openai", pid=serving.pid, headers=(f"authorization: Bearer {token}",)
         )

@@ -129,6 +129,7 @@ def compare(servers: dict[str, Server], folder: Path, pace: Pace, targets: Targe
 
 def run(pace: Pace) -> bool:
     targets = Targets()
+    say("python", sys.version.partition("\n")[0])
     say("load_average", "{:.2f} {:.2f} {:.2f}".format(*os.getloadavg()))
     with tempfile.TemporaryDirectory() as at, ExitStack() as stack:
         folder = Path(at)

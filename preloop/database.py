@@ -11,11 +11,9 @@ import anyio
 import anyio.to_thread
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from kit.bus import Bus
 from kit.db import Database
-from kit.db_postgres import PostgresDatabase
 from kit.db_sqlite import SqliteDatabase
 from kit.errors import Invalid, Missing, Unavailable, Unsuitable
 
@@ -79,7 +77,7 @@ def filesystem(path: Path, mounts: Path = Path("/proc/mounts")) -> str:
 async def read_database(folder: Path, url: str | None, bus: Bus) -> Database:
     """Open what is there as it is, for whoever only looks; nothing is made or brought up to date."""
     if url is not None:
-        return PostgresDatabase(url, bus)
+        return _server(url, bus)
     path = folder / "preloop.db"
     if not await anyio.Path(path).exists():
         raise Missing("database_missing", f"There is no database in {folder}.", "PRELOOP_DATA names the data folder.")
@@ -95,17 +93,30 @@ async def open_database(folder: Path, url: str | None, bus: Bus) -> Database:
     if not url.startswith("postgresql+asyncpg://"):
         kind = url.partition("://")[0]
         raise Invalid("database_invalid", f"{kind}:// is no database of ours.", "Write postgresql+asyncpg://…")
-    engine = create_async_engine(url)
     try:
-        async with engine.begin() as connection:
-            await connection.run_sync(_migrate)
+        await _migrate_server(url)
     except (OSError, sa.exc.SQLAlchemyError) as error:
         raise Unavailable(
             "database_unreachable", f"The database does not answer: {error}.", "Is PRELOOP_DATABASE right?"
         ) from error
+    return _server(url, bus)
+
+
+def _server(url: str, bus: Bus) -> Database:
+    from kit.db_postgres import PostgresDatabase  # decision 0006: SQLAlchemy's ORM comes with it
+
+    return PostgresDatabase(url, bus)
+
+
+async def _migrate_server(url: str) -> None:
+    from sqlalchemy.ext.asyncio import create_async_engine  # decision 0006
+
+    engine = create_async_engine(url)
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(_migrate)
     finally:
         await engine.dispose()
-    return PostgresDatabase(url, bus)
 
 
 def _migrate_file(path: Path) -> None:

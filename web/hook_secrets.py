@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Literal
 
 import sqlalchemy as sa
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.routing import Route
 
@@ -19,7 +19,7 @@ from web.parts import parts
 from web.shapes import Listed
 
 
-class Rotation(BaseModel):
+class Rotation(inputs.Body):
     """A new secret. The one before stays good for a day, or with `now` ends at once."""
 
     now: bool = False
@@ -28,7 +28,7 @@ class Rotation(BaseModel):
 class SenderRotation(Rotation):
     """The same for a sender. `secret` is one that the sender made itself, as GitLab does with signing tokens."""
 
-    secret: str | None = None
+    secret: str | None = Field(default=None, max_length=200)
 
 
 class HookSecret(BaseModel):

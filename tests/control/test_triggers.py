@@ -3,10 +3,12 @@
 from typing import Any
 
 import pytest
+import yaml
 
 from control.flows import github, gitlab, triggers
 from control.flows.triggers import Event, Trigger
 from tests.fakes import code_hosts as sent
+from tests.house.plan import ROOT
 
 BOT = {"login": "renovate[bot]", "id": 9, "type": "Bot"}
 STRANGER = {"author_association": "NONE"}
@@ -258,3 +260,10 @@ def test_events_of_another_kind_or_host_start_nothing() -> None:
 def test_a_trigger_that_can_not_be_is_refused(trigger: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         Trigger.model_validate(trigger)
+
+
+def test_the_triggers_of_the_guide_can_be_written_so() -> None:
+    guide = (ROOT / "docs" / "triggers.md").read_text()
+    written = yaml.safe_load(guide.split("```yaml")[1].split("```")[0])["triggers"]
+    read = [Trigger.model_validate(trigger) for trigger in written]
+    assert [trigger.type for trigger in read] == ["manual", "webhook", "github", "gitlab", "schedule"]

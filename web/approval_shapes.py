@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from control.identity.charter import Gate
+from web.inputs import Body
 
 
 class Vote(BaseModel):
@@ -73,7 +74,7 @@ class ApprovalDetail(Approval):
     votes: list[Vote]
 
 
-class Verdict(BaseModel):
+class Verdict(Body):
     """A decision of somebody signed in; the digest is of the arguments that were looked at."""
 
     verdict: Literal["approved", "declined"]

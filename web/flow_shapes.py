@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from web.inputs import Body
 from web.shapes import Unresolved
 
 MOST = 2**31 - 1
@@ -28,7 +29,7 @@ class Applied(BaseModel):
     warnings: list[str]
 
 
-class RenderAsked(BaseModel):
+class RenderAsked(Body):
     """An event: that of an execution, or a payload. Without either, the flow's newest one."""
 
     execution: str | None = None

@@ -42,7 +42,7 @@ class Grant(BaseModel):
     live: bool
 
 
-class NewGrant(BaseModel):
+class NewGrant(inputs.Body):
     """After an approval: the same call again (`exact`), or every call of that tool in that session that a CEL condition
     accepts."""
 

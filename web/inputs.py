@@ -7,15 +7,22 @@ from enum import StrEnum
 from typing import TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import Request
 
 from kit import canonical
 from kit.errors import Invalid
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M", bound="Body")
 E = TypeVar("E", bound=StrEnum)
 _SINCE = {"h": "hours", "d": "days", "m": "minutes"}
+
+
+class Body(BaseModel):
+    """What the body of a request may say. A key that is not among it is refused: what is misspelt, or meant for another
+    version, is never left out silently."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 async def form(request: Request) -> Mapping[str, str]:
@@ -33,13 +40,17 @@ async def form(request: Request) -> Mapping[str, str]:
 
 
 async def body(request: Request, model: type[M]) -> M:
-    """A JSON body as a model; an empty body is `{}`. Errors name the first wrong key."""
+    """A JSON body as a model; an empty body is `{}`. Errors name the first wrong key, an unknown one before others."""
     content = canonical.parse(await request.body() or b"{}")
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the body"
+        wrong = error.errors(include_url=False)
+        first = next((each for each in wrong if each["type"] == "extra_forbidden"), wrong[0])
+        where = ".".join(str(part) for part in first["loc"])[:100] or "the body"
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(model.model_fields)
+            raise Invalid("body_unknown", f"The body knows no {where!r}.", f"It takes: {known}.") from error
         raise Invalid("body_invalid", f"{where}: {first['msg']}.", "/api/openapi.json describes it.") from error
 
 

@@ -30,7 +30,7 @@ PAGE = 500
 """What one read returns at most; a replay reads several."""
 
 
-class Question(BaseModel):
+class Question(inputs.Body):
     """A call that nobody makes. `execution` is what the run spent and called so far: `spend_usd`, `model_calls`,
     `tool_calls`."""
 
@@ -66,7 +66,7 @@ class Explanation(BaseModel):
     entries: list[RuleEntry]
 
 
-class FlowFile(BaseModel):
+class FlowFile(inputs.Body):
     """A flow file that is not saved, and how many of the newest calls it is tried on."""
 
     source: str = Field(max_length=1_000_000)

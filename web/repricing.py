@@ -5,7 +5,7 @@ from datetime import UTC
 from typing import Any
 
 import sqlalchemy as sa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.routing import Route
 
@@ -26,11 +26,9 @@ MOST_BATCHES = 50
 """Of 200 entries each, in one request; `next` goes on."""
 
 
-class Reprice(BaseModel):
+class Reprice(inputs.Body):
     """Which calls, and at what: `usd_per_mtok` has dollars per million tokens by class (`input` and `output` at least);
     without it the list price of this release. `dry_run` only tells what would be done."""
-
-    model_config = ConfigDict(extra="forbid")
 
     provider: str = Field(min_length=1, max_length=60)
     model: str = Field(min_length=1, max_length=200)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from control.executions.states import Shown
 from control.executions.waiting import Reason
 from web.approval_shapes import Approval
+from web.inputs import Body
 
 T = TypeVar("T")
 
@@ -203,7 +204,7 @@ class FlowDetail(Flow):
     body: Any
 
 
-class TestRun(BaseModel):
+class TestRun(Body):
     """What starts a Test Run."""
 
     payload: Any = Field(default_factory=dict)

@@ -18,7 +18,7 @@ from web.parts import parts
 from web.shapes import Listed
 
 
-class NewToken(BaseModel):
+class NewToken(inputs.Body):
     """An API token that acts for you, or with `flow` a token for an agent of your own with that flow's tools."""
 
     name: str = Field(min_length=1, max_length=200)

@@ -48,7 +48,7 @@ class PinnedToolDetail(PinnedTool):
     """From the accepted definition to what is said now; empty where either is missing."""
 
 
-class Acceptance(BaseModel):
+class Acceptance(inputs.Body):
     """`digest` is of the definition that was looked at."""
 
     server: str

@@ -22,7 +22,7 @@ class User(BaseModel):
     role: Role
 
 
-class NewUser(BaseModel):
+class NewUser(inputs.Body):
     email: str = Field(max_length=200)
     name: str = Field(default="", max_length=200)
     role: Role = Role.VIEWER

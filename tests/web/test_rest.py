@@ -162,6 +162,35 @@ async def test_a_signed_in_approver_decides(world: World, scene: Scene) -> None:
     assert (done.json()["status"], done.json()["decided_by"], done.json()["reason"]) == ("approved", "alice", "fine")
 
 
+@pytest.mark.parametrize("key", ["changed", "Arguments", "note"])
+async def test_a_decision_with_a_key_nobody_knows_decides_nothing_and_names_it(
+    world: World, scene: Scene, key: str
+) -> None:
+    path = f"/api/v1/approvals/{scene.approval}"
+    async with world.program(await world.token(Role.APPROVER, "api")) as http:
+        digest = (await http.get(path)).json()["digest"]
+        body = {"verdict": "approved", "digest": digest, "reason": 1, key: {"amount": 1}}
+        answer = await http.post(path + "/decide", json=body)
+        assert (answer.status_code, answer.json()["code"]) == (422, "body_unknown")
+        assert answer.json()["detail"] == f"The body knows no '{key}'."
+        assert "arguments" in answer.json()["hint"]
+        assert (await http.get(path)).json()["status"] == "pending"
+
+
+async def test_no_body_of_the_interface_takes_a_key_it_does_not_know(http: httpx.AsyncClient) -> None:
+    document = (await http.get("/api/openapi.json")).json()
+    taken = [
+        content["schema"]["$ref"].rpartition("/")[2]
+        for item in document["paths"].values()
+        for operation in item.values()
+        for kind, content in operation.get("requestBody", {}).get("content", {}).items()
+        if kind == "application/json"
+    ]
+    assert {"Verdict", "NewGrant", "NewToken", "NewUser", "TestRun", "Acceptance", "Reprice"} <= set(taken)
+    loose = [name for name in taken if document["components"]["schemas"][name].get("additionalProperties") is not False]
+    assert loose == []
+
+
 @pytest.mark.parametrize("path", ["/api/v1/executions/exe_no", "/api/v1/approvals/apr_no", "/api/v1/flows/no"])
 async def test_what_is_not_there_is_a_problem(http: httpx.AsyncClient, path: str) -> None:
     answer = await http.get(path)

@@ -104,7 +104,8 @@ async def put_flow(request: Request, person: Person) -> Response:
             now += changed
         else:
             _, now, _ = catalog.apply(tx, person.account_id, written, sealer=given.sealer, by=person.email)
-            _check(request, before if now == before + changed else now - 1)  # a new name: somebody may have been first
+            if row is None:
+                _check(request, now - 1)  # somebody else may have made it first
         diff = source.diff(json.loads(row.body) if row else None, written.body, _was(row), f"{name} version {now}")
         told = Applied(name=name, version=now, changed=changed, dry_run=dry, diff=diff, warnings=warnings)
         return now == 1 and changed and not dry, told

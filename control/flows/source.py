@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from control.flows import toml_file, yaml_file
 from control.flows.flow import UNSUPPORTED, Flow
-from control.flows.yaml_file import At, Lines, dotted
+from control.flows.yaml_file import DEEPEST, FLATTER, At, Lines, dotted
 from kit import canonical
 from kit.errors import Invalid
 
@@ -94,7 +94,9 @@ def _part(annotation: object) -> type[BaseModel] | None:
 
 
 def _plain(value: object, at: At, lines: Lines) -> None:
-    """JSON and nothing else: no dates, sets, bytes or infinities."""
+    """JSON and nothing else: no dates, sets, bytes or infinities, and not too deep for whoever reads it later."""
+    if len(at) > DEEPEST:
+        raise Invalid("flow_invalid", f"line {lines.get(at[:1], 1)}, {at[0]}: this is nested too deeply.", FLATTER)
     if isinstance(value, dict):
         for key, item in value.items():
             _plain(key, (*at, key), lines)

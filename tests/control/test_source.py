@@ -85,6 +85,7 @@ def test_a_mistake_in_yaml_is_named_with_its_line_and_key(more: str, says: str) 
         ("result_schema = {a = inf}\n", "line 5, result_schema.a: NaN and infinities"),
         ("name = 'y'\n", "line 5: this is not TOML: Cannot overwrite a value"),
         ("tools = [\n", "this is not TOML"),
+        (f"result_schema = {{a = {'[' * 100}{']' * 100}}}\n", "line 5, result_schema: this is nested too deeply"),
     ],
 )
 def test_a_mistake_in_toml_is_named_with_its_line_and_key(more: str, says: str) -> None:

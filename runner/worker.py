@@ -4,6 +4,8 @@ A stop on purpose gives the leases back; the agents go on and the next worker ad
 this instance need not wait for the lease either: the data folder's lock says that the one before is dead.
 """
 
+import math
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -37,7 +39,7 @@ class Worker:
         """Set when everything that could be adopted at the start was."""
         self._running: set[tuple[str, int]] = set()
         """Execution and epoch: it may have lost one and hold its next."""
-        self._work = parts.bus.watch(lifecycle.WORK)
+        self._work = parts.bus.watch(lifecycle.QUEUE)
 
     async def work(self) -> None:
         """Until cancelled."""
@@ -56,20 +58,28 @@ class Worker:
                 await parts.db.write(lambda tx: queue.release(tx, self.owner))
 
     async def _take_forever(self, tasks: TaskGroup) -> None:
+        looked = -math.inf
         while True:
-            while row := await self._next():
-                self._running.add((row.id, row.epoch))
-                tasks.start_soon(self._drive, row)
-            self.adopted.set()
-            await self._work.changed(self._poll_s)
+            if anyio.current_time() >= looked + self._poll_s:
+                await self._take_all(tasks, self._adopt)
+                looked = anyio.current_time()
+                self.adopted.set()
+            await self._take_all(tasks, self._claim)
+            await self._work.changed(looked + self._poll_s - anyio.current_time())
 
-    async def _next(self) -> Row[Any] | None:
-        """What was lost comes before what is new, and beyond `parallel` too: its agent runs here already."""
-        db = self._parts.db
-        lost = await db.write(lambda tx: queue.adopt(tx, self.owner, [self._parts.engine_id]))
-        if lost or len(self._running) >= self._parts.settings.parallel:
-            return lost
-        return await db.write(lambda tx: queue.claim(tx, self.owner))
+    async def _take_all(self, tasks: TaskGroup, next_: Callable[[], Awaitable[Row[Any] | None]]) -> None:
+        while row := await next_():
+            self._running.add((row.id, row.epoch))
+            tasks.start_soon(self._drive, row)
+
+    async def _adopt(self) -> Row[Any] | None:
+        """What was lost, which no wake-up tells; beyond `parallel` too: its agent runs here already."""
+        return await self._parts.db.write(lambda tx: queue.adopt(tx, self.owner, [self._parts.engine_id]))
+
+    async def _claim(self) -> Row[Any] | None:
+        if len(self._running) >= self._parts.settings.parallel:
+            return None
+        return await self._parts.db.write(lambda tx: queue.claim(tx, self.owner))
 
     async def _drive(self, row: Row[Any]) -> None:
         try:

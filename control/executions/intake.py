@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from control import events
-from control.executions.lifecycle import LISTED, WORK
+from control.executions.lifecycle import LISTED, QUEUE, WORK
 from control.executions.states import FINAL, Stored
 from control.flows import catalog, template
 from control.flows.flow import Flow
@@ -88,6 +88,7 @@ def _make(
     data = {"flow": flow.name, "version": row.version, "trigger": trigger, "by": by}
     events.append(tx, row.account_id, execution_id, "execution.created", **data)
     tx.wake(WORK)
+    tx.wake(QUEUE)
     return Started(execution_id=execution_id)
 
 

@@ -24,7 +24,9 @@ Ending = Callable[[Tx, Row[Any], Cause | None], None]
 
 LISTED = "`preloop executions list` shows the latest."
 WORK = "executions"
-"""Woken when there may be something to claim, to stop or to show in a list."""
+"""Woken when there is something else to show in a list."""
+QUEUE = "queue"
+"""Woken when there may be something to claim: one came, or a slot is free."""
 
 
 class Lifecycle:
@@ -83,15 +85,16 @@ class Lifecycle:
         data = {"state": target.value, "cause": values["cause"], "message": message, "hint": hint}
         events.append(tx, ended.account_id, execution_id, "execution.ended", **data)
         tx.wake(WORK)
+        tx.wake(QUEUE)
         tx.wake(stop_topic(execution_id))
         return True
 
 
-def claimed(tx: Tx, execution_id: str, *, owner: str, until: datetime) -> Row[Any] | None:
+def claimed(tx: Tx, execution_id: str, *, owner: str, at: datetime, until: datetime) -> Row[Any] | None:
     """PENDING to RUNNING with a lease and the next epoch; None when somebody was faster or wants its end."""
     lease = {"lease_owner": owner, "lease_until": until, "epoch": executions.c.epoch + 1}
     wanted = executions.c.stop_intent.is_(None)
-    row = _move(tx, execution_id, Stored.RUNNING, wanted, claimed_at=tx.now(), **lease)
+    row = _move(tx, execution_id, Stored.RUNNING, wanted, claimed_at=at, **lease)
     if row:
         events.append(tx, row.account_id, row.id, "execution.claimed", owner=owner, epoch=row.epoch)
         tx.wake(WORK)

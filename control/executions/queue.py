@@ -85,7 +85,7 @@ def _claim_of(tx: Tx, account_id: str, owner: str) -> Row[Any] | None:
     if slots is not None and busy.total() >= slots:
         return None
     for head in _turns(tx, account_id, now, busy):
-        if row := claimed(tx, head.id, owner=owner, until=now + LEASE):
+        if row := claimed(tx, head.id, owner=owner, at=now, until=now + LEASE):
             tx.execute(sa.update(flows).where(flows.c.id == head.flow_id).values(served_at=now))
             return row
     return None

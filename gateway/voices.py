@@ -38,8 +38,13 @@ class Voices:
                 self._post(target, dialect, request, body), dialect.meter(request), _kept(request, body, dialect.name)
             )
         if wire.name == EMBEDDINGS or request.choices > 1:
+            what = (
+                "makes no embeddings" if wire.name == EMBEDDINGS else "speaks another wire, and gives one answer a call"
+            )
             raise Invalid(
-                "model_unsuitable", f"The model {target.alias!r} can't do this.", "Ask a model that speaks this wire."
+                "model_unsuitable",
+                f"The model {target.alias!r} {what}.",
+                "Ask a model that speaks this wire, or for one answer.",
             )
         dialect = next((DIALECTS[name] for name in target.dialects if name in DIALECTS and name != EMBEDDINGS), None)
         if dialect is None:

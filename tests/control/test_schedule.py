@@ -2,8 +2,11 @@
 back 03:00 → 02:00 on 2026-10-25; both at 01:00 UTC."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from control.flows import schedule
 
@@ -48,6 +51,24 @@ def test_fire_times_are_after_the_moment_they_are_asked_for() -> None:
     [first] = schedule.following("0 9 * * *", BERLIN, at - timedelta(microseconds=1))
     [after] = schedule.following("0 9 * * *", BERLIN, at)
     assert (first, after) == (at, at + timedelta(days=1))
+
+
+MINUTES = st.one_of(st.integers(0, 59).map(str), st.integers(1, 30).map("*/{}".format), st.just("*"))
+HOURS = st.one_of(st.integers(0, 23).map(str), st.integers(1, 12).map("*/{}".format), st.just("*"))
+ZONES = st.sampled_from(["UTC", BERLIN, "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "Africa/Casablanca"])
+MOMENTS = st.datetimes(datetime(2026, 1, 1), datetime(2028, 1, 1), timezones=st.just(UTC))
+
+
+@given(minute=MINUTES, hour=HOURS, zone=ZONES, after=MOMENTS)
+def test_fire_times_go_on_wherever_clocks_change_and_no_one_is_lost(
+    minute: str, hour: str, zone: str, after: datetime
+) -> None:
+    cron = f"{minute} {hour} * * *"
+    found = schedule.following(cron, zone, after, 5)
+    assert [*found] == sorted(set(found)) and after < found[0]
+    assert found[-1] - after <= timedelta(days=6)
+    for earlier, later in pairwise(found):
+        assert schedule.following(cron, zone, earlier) == [later]
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,9 @@ async def test_one_delivery_starts_every_flow_that_lets_it_through(world: World,
     assert (by_label.prompt, triage.prompt) == (f"Look at {sent.ISSUE['html_url']}", "acme/shop#42 by maya-lin")
     assert {row.trigger_type for row in (by_label, triage)} == {"github"}
     assert {row.source_url for row in (by_label, triage)} == {sent.ISSUE["html_url"]}
+    async with world.client(await world.token()) as http:
+        page = (await http.get(f"/executions/{triage.id}")).text
+    assert "github issue opened" in page and f'href="{sent.ISSUE["html_url"]}"' in page
 
 
 async def test_what_is_known_of_an_event_stands_beside_its_payload(world: World, secret: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control.flows import quantities, schema, source, toml_file, yaml_file
@@ -138,6 +138,7 @@ def test_toml_cannot_say_null_and_says_so() -> None:
         toml_file.dump({"result_schema": {"enum": [None]}})
 
 
+@settings(deadline=None)
 @given(body=st.dictionaries(TEXTS, VALUES, max_size=5))
 def test_toml_is_read_back_as_it_was_written(body: dict[str, Any]) -> None:
     text = toml_file.dump(body)
@@ -147,6 +148,7 @@ def test_toml_is_read_back_as_it_was_written(body: dict[str, Any]) -> None:
     assert all(1 <= line <= text.count("\n") + 1 for line in lines.values())
 
 
+@settings(deadline=None)
 @given(body=st.dictionaries(TEXTS, VALUES, max_size=5))
 def test_yaml_is_read_back_as_it_was_written(body: dict[str, Any]) -> None:
     read, lines = yaml_file.load(yaml_file.dump(body))
@@ -159,6 +161,7 @@ def places(value: Any, at: yaml_file.At = ()) -> list[yaml_file.At]:
     return [place for key, item in pairs for place in ((*at, key), *places(item, (*at, key)))]
 
 
+@settings(deadline=None)
 @given(text=st.text(st.sampled_from("ab:-[]{}&*!|>'\"#,?%@` \n\t01.")))
 def test_any_text_is_read_or_refused(text: str) -> None:
     for syntax in ("yaml", "toml"):
@@ -211,6 +214,7 @@ def test_the_schema_has_quantities_as_people_write_them_and_says_what_keys_mean(
     assert set(Flow.model_fields) - set(told) == {"description"}
 
 
+@settings(deadline=None)
 @given(whole=st.integers(1, quantities.LONGEST))
 def test_a_duration_is_written_as_it_is_read(whole: int) -> None:
     assert quantities.seconds(quantities.duration(whole)) == whole

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control.flows import template
@@ -138,6 +138,7 @@ def test_what_cannot_be_read_is_named_with_its_line() -> None:
         template.slots("first\nsecond {{a b}}\n")
 
 
+@settings(deadline=None)
 @given(payload=JSON)
 def test_any_payload_renders_and_stays_what_it_is(payload: Any) -> None:
     text = filled("{{trigger_event.payload}}", payload)
@@ -145,6 +146,7 @@ def test_any_payload_renders_and_stays_what_it_is(payload: Any) -> None:
     assert json.loads(filled("{{trigger_event.payload | json}}", payload)) == payload
 
 
+@settings(deadline=None)
 @given(payload=JSON, key=TEXTS, index=st.integers(-(10**9) + 1, 10**9 - 1))
 def test_no_payload_makes_a_template_fail(payload: Any, key: str, index: int) -> None:
     prompt = f"<{{{{trigger_event.payload[{json.dumps(key)}].name[{index}] | truncate(5)}}}}>"
@@ -153,6 +155,7 @@ def test_no_payload_makes_a_template_fail(payload: Any, key: str, index: int) ->
     assert all(one.hint and len(one.hint) < 1000 for one in rendered.unresolved)
 
 
+@settings(deadline=None)
 @given(key=TEXTS | st.just(ODD), value=JSON)
 def test_any_key_can_be_quoted(key: str, value: Any) -> None:
     for quoted in (json.dumps(key), json.dumps(key, ensure_ascii=False)):
@@ -160,6 +163,7 @@ def test_any_key_can_be_quoted(key: str, value: Any) -> None:
         assert json.loads(text) == value
 
 
+@settings(deadline=None)
 @given(text=TEXTS | st.sampled_from(["{{trigger_event.type}}", "}}{{", '{{"{{"}}', "{{"]))
 def test_what_is_filled_in_is_never_filled_again(text: str) -> None:
     prompt = "{{trigger_event.payload.a}}{{trigger_event.payload.b}}"
@@ -167,11 +171,13 @@ def test_what_is_filled_in_is_never_filled_again(text: str) -> None:
     assert rendered == template.Rendered(text=text + text)
 
 
+@settings(deadline=None)
 @given(default=TEXTS)
 def test_a_default_is_taken_as_it_is(default: str) -> None:
     assert filled(f"{{{{trigger_event.payload.a | default({json.dumps(default)})}}}}", {}) == default
 
 
+@settings(deadline=None)
 @given(prompt=st.text(st.sampled_from("{}|a.\"'[]0() \n")))
 def test_any_template_is_read_or_refused(prompt: str) -> None:
     try:

@@ -6,10 +6,10 @@ the database would not take stays in the journal, for the next start.
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import anyio
+from msgspec import Struct
 
 from control import events
 from control.identity import sessions
@@ -29,8 +29,7 @@ SETTLED_S = 1.0
 DRAIN_S = 10.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Happened:
+class Happened(Struct, frozen=True, kw_only=True):
     """One thing to commit. With an entry it settles that attempt and moves `charges`; without one it is an event alone,
     or the end of an attempt that was never made."""
 

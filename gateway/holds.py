@@ -5,9 +5,9 @@ database. `reserve` writes the journal too, so that what was put aside is settle
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import anyio
+from msgspec.structs import replace
 
 from control.identity.principals import Principal
 from gateway.flush import Flush, Happened

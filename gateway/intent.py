@@ -4,11 +4,11 @@ Values and sums only. `admission` makes it, `attempt` becomes its entry, `recove
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec import Struct, field
 
 from control.identity.principals import Principal
 from gateway.bounds import MEDIA_TOKENS, estimate, read_bound, unbounded, uses
@@ -20,8 +20,7 @@ from ledger.limits import Budget
 from ledger.prices import Bill, Price, Usage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
+class Intent(Struct, frozen=True, kw_only=True):
     """What is written into the journal before the call: enough to settle it if this process dies."""
 
     id: str
@@ -73,8 +72,7 @@ class Intent:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class Opened(Struct, frozen=True, kw_only=True):
     """What the journal is told of an attempt that begins: the intent, and the budgets it counts against."""
 
     intent: Intent

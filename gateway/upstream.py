@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Protocol
 
 from gateway.dialects.hosted import SEARCHES
@@ -28,7 +29,7 @@ ELSEWHERE = ("chat", "embeddings")
 """What an OpenAI-compatible server at another address speaks, unless the settings say more."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """One model at one provider, as an alias leads to it. `place` is its number among the alias's upstreams."""
 
@@ -45,7 +46,7 @@ class Target:
             return money.parse(self.settings.hosted_usd[name])
         return self.search_nano if name in SEARCHES else None
 
-    @property
+    @cached_property
     def max_input(self) -> int | None:
         """Tokens it reads at most, if anybody said."""
         return self.settings.max_input_tokens or self.window
@@ -54,26 +55,26 @@ class Target:
         """What it costs at a moment, None when nobody said."""
         return in_force(self.prices, at)
 
-    @property
+    @cached_property
     def provider(self) -> str:
         return self.settings.provider
 
-    @property
+    @cached_property
     def model(self) -> str:
         return self.settings.model or self.settings.script or self.alias
 
-    @property
+    @cached_property
     def base(self) -> str | None:
         """What the paths of its dialects are put behind; None when only LiteLLM knows."""
         base = self.settings.base_url or BASES.get(self.provider)
         return base.rstrip("/") if base else None
 
-    @property
+    @cached_property
     def key(self) -> tuple[str, str | None, str]:
         """Which upstream this is, whatever aliases lead to it."""
         return (self.provider, self.settings.base_url, self.model)
 
-    @property
+    @cached_property
     def dialects(self) -> tuple[str, ...]:
         """What it speaks, the best one first; empty for a provider that only LiteLLM knows how to ask."""
         if self.settings.dialects is not None:

@@ -178,11 +178,15 @@ class Floor:
             assert 0 <= row.waited_ms - self.waited[row.id] < LAG_MS
 
     async def _counts(self) -> Counter[tuple[str, str]]:
-        ended = sa.select(events.c.type, events.c.stream).where(events.c.type == "execution.ended")
-        open_ = sa.select(sa.literal("pending"), approvals.c.execution_id)
+        ended = sa.select(events.c.type.label("what"), events.c.stream.label("whose"))
+        ended = ended.where(events.c.type == "execution.ended")
+        open_ = sa.select(sa.literal("pending").label("what"), approvals.c.execution_id.label("whose"))
         open_ = open_.where(approvals.c.status == requests.Status.PENDING)
-        both = await self.house.db.write(lambda tx: [*tx.execute(ended).all(), *tx.execute(open_).all()])
-        return Counter((str(what), str(id_)) for what, id_ in both)
+
+        def unit(tx: Tx) -> list[Row[Any]]:
+            return [*tx.execute(ended).all(), *tx.execute(open_).all()]
+
+        return Counter((row.what, row.whose) for row in await self.house.db.write(unit))
 
 
 def _locked(tx: Tx, id_: str) -> Row[Any]:

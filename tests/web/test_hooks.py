@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 import sqlalchemy as sa
@@ -57,6 +58,26 @@ async def test_a_delivery_that_comes_again_makes_no_second_execution(world: Worl
     first, again, other = [await send(world, compact(PAYLOAD), message_id=id_) for id_ in ("msg_1", "msg_1", "msg_2")]
     assert first.json() == again.json()
     assert other.json() != first.json()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_the_same_delivery_fifty_times_at_once_to_two_doors_is_one_execution(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    url = request.getfixturevalue("postgres_tables") if kind == "postgres" else None
+    answers: list[httpx.Response] = []
+    async with open_world(tmp_path, url=url) as one, open_world(tmp_path, url=url) as other:
+        now, secret = int(time.time()), await one.hook_secret()
+
+        async def deliver(world: World) -> None:
+            answers.append(await send(world, compact(PAYLOAD), secret=secret, timestamp=now))
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(50):
+                tasks.start_soon(deliver, (one, other)[number % 2])
+        assert {answer.status_code for answer in answers} == {202}
+        [made] = {answer.json()["execution_id"] for answer in answers}
+        assert [row.id for row in await other.house.db.read(sa.select(executions.c.id))] == [made]
 
 
 async def test_a_bearer_secret_does_for_senders_that_can_not_sign(world: World) -> None:

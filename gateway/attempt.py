@@ -17,6 +17,7 @@ from gateway.upstream import UpstreamFailed
 from gateway.wires.neutral import CallArguments, CallBegun, Counted, Delta, Reasoning, Stop, Text
 from kit.clock import Clock
 from kit.errors import Fault
+from kit.observe import log
 from ledger import prices
 from ledger.book import Entry, Status
 from ledger.prices import CLASSES, Usage
@@ -85,6 +86,9 @@ class Attempt:
             data["message"] = self.fault.message
         if isinstance(self.fault, UpstreamFailed):
             data["upstream_status"] = self.fault.answered
+        if self.intent.reports_cost and self._charged_nano != self._believed():
+            data["unbelieved_nano"] = self._charged_nano
+            log.warning("provider charges more than a call can cost", attempt=entry.id, nano=self._charged_nano)
         return Happened(
             account_id=entry.account_id,
             session_id=entry.session_id,
@@ -100,9 +104,7 @@ class Attempt:
         return self.intent.entry(
             self._status(),
             usage,
-            prices.bill(
-                usage, self.intent.price, exact=exact, charged_nano=self._charged_nano, hosted_nano=hosted_nano
-            ),
+            prices.bill(usage, self.intent.price, exact=exact, charged_nano=self._believed(), hosted_nano=hosted_nano),
             hosted_calls=calls,
             hosted_nano=hosted_nano,
             error_class=self.fault.code if self.fault else None if self.stopped else "cancelled",
@@ -134,6 +136,15 @@ class Attempt:
             return told
         said = min(estimate(self._heard), self.intent.max_output)
         return replace(told, output=told.output + max(0, said - told.total_output))
+
+    def _believed(self) -> int | None:
+        """What the provider says it charges, if it is one that is asked for that and it is no more than the call can
+        cost."""
+        told = self._charged_nano
+        if told is None or not self.intent.reports_cost:
+            return None
+        most = self.intent.ceiling_nano
+        return told if most is None or told <= most else None
 
     def _ran(self, *, exact: bool) -> tuple[int, int]:
         """Uses of the provider's tools, and what they cost. Where nobody counted to the end, each ran once at least."""

@@ -3,15 +3,13 @@
 Values and sums only. What is reserved of a budget is the most; what was used when nobody says so is what is probable.
 """
 
-from gateway.dialects import hosted
+from gateway.dialects import hosted, pictures
 from gateway.upstream import Target
 from gateway.wires.documents import Document
 from gateway.wires.neutral import Request
 
 BYTES_PER_TOKEN = 3
 """For estimates of what was used when nobody counted. English is nearer 4."""
-MEDIA_TOKENS = 3_000
-"""More than any provider counts for one picture."""
 TOOLS_TOKENS = 1_000
 """More than the instructions that a provider puts before a request with tools; Anthropic tells of up to 804."""
 
@@ -21,17 +19,24 @@ def estimate(size: int) -> int:
     return size // BYTES_PER_TOKEN + 1
 
 
-def bound(request: Request, size: int) -> int:
+def read_estimate(request: Request, size: int, target: Target) -> int:
+    """Tokens that a body of so many bytes probably has."""
+    seen = request.media * min(pictures.PROBABLY, target.max_picture) if request.media else 0
+    return estimate(max(0, size - request.media_bytes)) + seen
+
+
+def bound(request: Request, size: int, target: Target) -> int:
     """Tokens that a body of so many bytes can't exceed: no token is shorter than a byte, and what providers add to a
     turn is shorter than its JSON; what they say of tools is not."""
     hidden = TOOLS_TOKENS if request.tools or request.hosted else 0
-    return max(0, size - request.media_bytes) + request.media * MEDIA_TOKENS + hidden
+    seen = request.media * target.max_picture if request.media else 0
+    return max(0, size - request.media_bytes) + seen + hidden
 
 
 def read_bound(request: Request, size: int, target: Target) -> int:
     """The same where the provider puts more before the model than was sent, out of a PDF or by its own tools: it may
     read all it can, once more for each use."""
-    told = bound(request, size)
+    told = bound(request, size, target)
     more = request.hosted or _documents(request)
     return max(told, (target.max_input or 0) * (uses(request) + 1)) if more else told
 

@@ -16,7 +16,7 @@ from gateway.lender import Lender
 from kit.clock import Clock
 from kit.errors import Refused
 from kit.journal import Journal
-from ledger import money, prices
+from ledger import money
 from ledger.budgets import Exhausted
 from ledger.limits import Budget, Limits, Payer
 from ledger.purse import Purse
@@ -95,7 +95,7 @@ class Holds:
                 f"What this call costs at most can't be said, and {_name(hard)} has a hard limit.",
                 intent.unbounded,
             )
-        return prices.ceiling(intent.input_bound, intent.max_output, intent.price) + intent.hosted_nano
+        return intent.ceiling_nano
 
     async def _make_room(self, account_id: str, against: tuple[Budget, ...], amount: int) -> None:
         """Return when there may be room now. What others hold is waited for a moment before that is a no."""

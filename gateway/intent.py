@@ -11,10 +11,11 @@ import msgspec
 from msgspec import Struct, field
 
 from control.identity.principals import Principal
-from gateway.bounds import MEDIA_TOKENS, estimate, read_bound, unbounded, uses
+from gateway.bounds import read_bound, read_estimate, unbounded, uses
 from gateway.upstream import Target
 from gateway.wires.neutral import Request
 from kit.clock import rfc3339
+from ledger import prices
 from ledger.book import Entry, Status
 from ledger.limits import Budget
 from ledger.prices import Bill, Price, Usage
@@ -42,12 +43,20 @@ class Intent(Struct, frozen=True, kw_only=True):
     hosted: Mapping[str, int] = field(default_factory=dict)  # tools that run at the provider: nano-dollars per use
     hosted_most: int = 0  # uses of each
     unbounded: str | None = None  # why nobody can say what it costs at most
+    reports_cost: bool = False  # what the provider says it charges is believed, up to the ceiling
     price: Price | None
 
     @property
     def hosted_nano(self) -> int:
         """What its tools at the provider cost at most."""
         return self.hosted_most * sum(self.hosted.values())
+
+    @property
+    def ceiling_nano(self) -> int | None:
+        """What it costs at most, None without a price: held for, and the most that its provider is believed."""
+        if self.price is None:
+            return None
+        return prices.ceiling(self.input_bound, self.max_output, self.price) + self.hosted_nano
 
     def entry(self, status: Status, usage: Usage, bill: Bill, **more: Any) -> Entry:  # noqa: ANN401 - Entry's fields
         return Entry(
@@ -107,11 +116,12 @@ def intent_of(
         wire=wire,
         at=rfc3339(at),
         attempt=attempt,
-        input_estimate=estimate(max(0, size - request.media_bytes)) + request.media * MEDIA_TOKENS // 2,
+        input_estimate=read_estimate(request, size, target),
         input_bound=read_bound(request, size, target),
         max_output=target.max_output(request) * request.choices,
         hosted={name: target.hosted_nano(name) or 0 for name in request.hosted},
         hosted_most=uses(request),
         unbounded=unbounded(wire, request, target),
+        reports_cost=target.reports_cost,
         price=target.price_at(at),
     )

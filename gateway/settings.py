@@ -103,6 +103,8 @@ class Upstream(UsdPerMtok):
     prices: tuple[PriceFrom, ...] = ()
     hosted_usd: dict[str, Dollars] = Field(default_factory=dict)  # tools that run at the provider: dollars per use
     max_input_tokens: int | None = Field(default=None, ge=1)  # what it reads at most: a bound for such tools
+    max_picture_tokens: int | None = Field(default=None, ge=1)  # what it counts for one picture at most
+    reports_cost: bool | None = None  # is what it says it charges the bill? Left out: OpenRouter's is
     max_output_tokens: int = Field(default=16_384, ge=1)
     connect_s: float = Field(default=10, gt=0)
     first_byte_s: float = Field(default=600, gt=0)

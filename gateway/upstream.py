@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Protocol
+from urllib.parse import urlsplit
 
+from gateway.dialects import pictures
 from gateway.dialects.hosted import SEARCHES
 from gateway.settings import ModelAlias, Upstream
 from gateway.wires.neutral import Delta, Request
@@ -50,6 +52,19 @@ class Target:
     def max_input(self) -> int | None:
         """Tokens it reads at most, if anybody said."""
         return self.settings.max_input_tokens or self.window
+
+    @cached_property
+    def max_picture(self) -> int:
+        """Tokens that it counts for one picture at most."""
+        known = pictures.most("" if self.settings.base_url else self.provider, self.model)
+        return self.settings.max_picture_tokens or known
+
+    @cached_property
+    def reports_cost(self) -> bool:
+        """Is what it says it charges the bill?"""
+        if self.settings.reports_cost is not None:
+            return self.settings.reports_cost
+        return self.provider == "openrouter" or urlsplit(self.base or "").hostname == "openrouter.ai"
 
     def price_at(self, at: datetime) -> Price | None:
         """What it costs at a moment, None when nobody said."""

@@ -181,8 +181,8 @@ _RARE = tuple(name for name in CLASSES if name not in ("input", "output"))
 def bill(
     usage: Usage, price: Price | None, *, exact: bool = True, charged_nano: int | None = None, hosted_nano: int = 0
 ) -> Bill:
-    """What goes into the book. `charged_nano` is what the provider says it charges for all of it: only an override is
-    above that. `hosted_nano` is for tools that ran at the provider.
+    """What goes into the book. `charged_nano` is what the provider is believed to charge for it all: only an override
+    is above that. `hosted_nano` is for tools that ran at the provider.
 
     Not `exact`: nobody counted, the usage is an estimate.
     """

@@ -18,7 +18,9 @@ from gateway.wires.neutral import Request
 
 MOST_CHARACTERS = 500
 UNSAID = "It gave no reason."
-_KEY = re.compile(r"\b(?:(?:sk|key|gsk|xai)-[\w*.\-]+|AIza[\w\-]{20,})", re.ASCII)
+_KEY = re.compile(
+    r"\b(?:(?:(?:sk|key|gsk|xai|pplx)-|gsk_|hf_)[\w*.\-]+|AIza[\w\-]{20,}|AKIA\w{16}|(?<=Bearer )\S+)", re.ASCII
+)
 _SECONDS = re.compile(r"\d{1,6}(\.\d{1,9})?", re.ASCII)
 _STATUSES = {
     "rate_limit_exceeded": 429,

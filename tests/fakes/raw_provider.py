@@ -25,6 +25,7 @@ class Provider:
     paths: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
+    connections: int = 0
     sent: int = 0  # bytes that the other side took
     closed: asyncio.Event = field(default_factory=asyncio.Event)  # a client closed while we played
 
@@ -33,6 +34,7 @@ class Provider:
         return [json.loads(body) for body in self.bodies]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
                 await self._read(reader)

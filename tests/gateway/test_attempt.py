@@ -19,15 +19,15 @@ LISTED = Price(rates=OWN.rates, version="list", source="list")
 WORDS = Text(text="w" * 300)  # about a hundred tokens
 
 
-def attempt(price: Price | None) -> Attempt:
+def attempt(price: Price | None, *, reports_cost: bool = True) -> Attempt:
     known: dict[str, Any] = dict.fromkeys(("session_id", "stream", "principal", "alias", "provider", "model"), "x")
     known |= {"id": "att_1", "account_id": "default", "execution_id": None, "flow": None, "wire": "gemini"}
     known |= {"at": "2026-11-22T09:30:00Z", "input_estimate": 40, "input_bound": 90, "max_output": 500}
-    return Attempt(Intent(**known, price=price), Clock())
+    return Attempt(Intent(**known, price=price, reports_cost=reports_cost), Clock())
 
 
-def settled(price: Price | None, *deltas: Any, fault: UpstreamFailed | None = None) -> Entry:
-    made = attempt(price)
+def settled(price: Price | None, *deltas: Any, fault: UpstreamFailed | None = None, **more: bool) -> Entry:
+    made = attempt(price, **more)
     for delta in deltas:
         made.saw(delta)
     made.fault = fault
@@ -54,6 +54,29 @@ def test_an_answer_is_billed_by_the_first_who_knows(
     entry = settled(price, WORDS, told, Stop(reason="stop"))
     assert (entry.status, entry.cost_source, entry.cost_nano) == (Status.ANSWERED, source, cost)
     assert entry.price_version == (None if source in ("provider", "unpriced") else price and price.version)
+
+
+TOLD = Usage(input=7, output=3)
+AT_MOST = 90 * 2000 + 500 * 10_000
+"""What `attempt` is held at."""
+
+
+@pytest.mark.parametrize("charged", [0, 123, 900_000 * 10**9])
+@pytest.mark.parametrize("price", [LISTED, None])
+def test_what_a_provider_says_it_charges_is_not_believed_of_everybody(price: Price | None, charged: int) -> None:
+    entry = settled(price, WORDS, Counted(usage=TOLD, cost_nano=charged), Stop(reason="stop"), reports_cost=False)
+    assert (entry.cost_source, entry.cost_nano) == (("list", 44_000) if price else ("unpriced", None))
+
+
+@pytest.mark.parametrize(("charged", "cost", "source"), [(AT_MOST, AT_MOST, "provider"), (AT_MOST + 1, 44_000, "list")])
+def test_a_charge_beyond_what_a_call_can_cost_is_marked_and_not_billed(charged: int, cost: int, source: str) -> None:
+    made = attempt(LISTED)
+    for delta in (WORDS, Counted(usage=TOLD, cost_nano=charged), Stop(reason="stop")):
+        made.saw(delta)
+    happened = made.happened()
+    assert happened.entry
+    assert (happened.entry.cost_source, happened.entry.cost_nano) == (source, cost)
+    assert happened.data.get("unbelieved_nano") == (None if source == "provider" else charged)
 
 
 def test_figures_from_the_middle_of_an_answer_are_not_its_bill() -> None:

@@ -38,6 +38,7 @@ async def test_what_a_killed_gateway_was_doing_is_settled_at_the_next_start(tmp_
     async with open_plane(tmp_path, {}) as plane:
         spend = await plane.spend(session)
         assert (spend.calls, spend.estimated, spend.output) == (1, 1, 50)
+        assert spend.input == len(json.dumps(ASK, separators=(",", ":")))  # as it was held for: a token for each byte
         assert await plane.standing(session) == Standing(limit_nano=10**9, spent_nano=spend.cost_nano, held_nano=0)
         failed = [data for type_, data in await plane.happened(session) if type_ == "model.failed"]
         assert [(data["status"], data["error"], data["stage"]) for data in failed] == [

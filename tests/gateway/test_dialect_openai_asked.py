@@ -1,5 +1,6 @@
 """A neutral request in the words of OpenAI's two dialects, feature by feature, and what neither has a place for."""
 
+import json
 from typing import Any
 
 import pytest
@@ -257,3 +258,25 @@ def test_a_provider_gets_its_key_and_nothing_of_the_clients(dialect: Dialect) ->
 def test_a_refusal_is_the_providers_sentence(body: bytes, sentence: str) -> None:
     assert CHAT.refused(body) == sentence
     assert len(CHAT.refused(b'{"error":"' + b"x" * 9000 + b'"}')) == 500
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "sk-proj-a_b*c.d",
+        "sk-ant-api03-x",
+        "sk-or-v1-0",
+        "xai-Ab1",
+        "gsk_Ab1",
+        "pplx-Ab1",
+        "hf_Ab1",
+        "key-1",
+        "AIzaSyA1234567890123456789",
+        "AKIAIOSFODNN7EXAMPLE",
+        "Bearer a.b~c",
+    ],
+)
+def test_a_refusal_repeats_no_key(key: str) -> None:
+    said = CHAT.refused(json.dumps({"error": {"message": f"The key ({key}) is not one."}}).encode())
+    assert said.startswith("The key (") and said.endswith(" is not one.")
+    assert key.removeprefix("Bearer ") not in said

@@ -1,5 +1,6 @@
 """Do the requests say what the record says of them, and is none of them gone? Their rows are what pages and queries
-show; only events are hashed. Compared are the request, its votes, and the arguments people were shown.
+show; only events are hashed. Compared are the request, its votes, the arguments people were shown, and
+whether its yes was used. Events that can't follow one another differ too: nobody's no becomes a yes that lapsed.
 
 An event of before a fact was written into it says nothing about that fact: `older` counts these requests. Arguments and
 reasons that are empty now are `absent`, not forged: they may be deleted by age, the record keeps their digests.
@@ -23,6 +24,7 @@ from kit.db import READ_LIMIT, Database
 GONE = "its row is gone"
 UNTOLD = "no event tells of it"
 _TOLD = ("approval.asked", "approval.voted", "approval.changed", "approval.closed", "approval.lapsed")
+_SENT = "tool.sent"
 _LOOKS = 3
 """What differs may only have been read in the middle of a decision: it must differ each time."""
 _SHOWN = ("server", "tool", "digest", "args", "approved_args")
@@ -52,6 +54,8 @@ class _Told:
     approved: str | None = None
     status: str = Status.PENDING.value
     by: str | None = None
+    odd: bool = False
+    """An event says what can't have been after the one before."""
 
     @property
     def older(self) -> bool:
@@ -81,20 +85,22 @@ async def compare(db: Database, account_id: str) -> Compared:
 async def _look(db: Database, account_id: str, rows: Sequence[Row[Any]], found: Compared) -> None:
     """Some requests against their events. The events are read last, so none of them can be missed."""
     given = await _votes(db, account_id, [row.id for row in rows])
-    told = await _told(db, account_id, {events.stream_of(row) for row in rows})
+    told, sent = await _told(db, account_id, {events.stream_of(row) for row in rows})
     for row in rows:
         its = told.get(row.id)
-        differs = tuple(_differs(row, its, given.get(row.id, {}))) if its and its.asked else (UNTOLD,)
+        differs = (
+            tuple(_differs(row, its, given.get(row.id, {}), row.call_id in sent)) if its and its.asked else (UNTOLD,)
+        )
         if differs:
             found.unlike[row.id] = differs
         found.absent += bool(its and _absent(row, its, given.get(row.id, {})))
         found.older += bool(its and its.older)
 
 
-def _differs(row: Row[Any], told: _Told, given: Mapping[str, Row[Any]]) -> Iterator[str]:
+def _differs(row: Row[Any], told: _Told, given: Mapping[str, Row[Any]], sent: bool) -> Iterator[str]:
     """The names of what the row, its call and its votes say otherwise than the events."""
     used = (told.status, row.status) == (Status.APPROVED, Status.CONSUMED)
-    if row.status != told.status and not used:
+    if told.odd or used != sent or (row.status != told.status and not used):
         yield "status"
     if row.decided_by != told.by:
         yield "decided_by"
@@ -156,13 +162,17 @@ async def _votes(db: Database, account_id: str, ids: Collection[str]) -> dict[st
     return found
 
 
-async def _told(db: Database, account_id: str, streams: Collection[str]) -> dict[str, _Told]:
-    """What the events of some streams say of each request."""
+async def _told(db: Database, account_id: str, streams: Collection[str]) -> tuple[dict[str, _Told], set[str]]:
+    """What the events of some streams say of each request, and which calls were sent."""
     found: dict[str, _Told] = {}
-    async for rows in _pages(db, account_id, stored.c.type.in_(_TOLD) & stored.c.stream.in_(streams)):
-        for row in rows:
-            _apply(found, events.event_of(row))
-    return found
+    sent: set[str] = set()
+    async for rows in _pages(db, account_id, stored.c.type.in_((*_TOLD, _SENT)) & stored.c.stream.in_(streams)):
+        for event in map(events.event_of, rows):
+            if event.type == _SENT:
+                sent.add(event.data["call"])
+            else:
+                _apply(found, event)
+    return found, sent
 
 
 def _apply(found: dict[str, _Told], event: events.Event) -> None:
@@ -175,8 +185,13 @@ def _apply(found: dict[str, _Told], event: events.Event) -> None:
         case "approval.changed":
             told.approved = data["approved"]
         case "approval.closed":
+            told.odd |= (told.status, data["status"]) != (
+                Status.APPROVED,
+                Status.VOID,
+            ) and told.status != Status.PENDING
             told.closed, told.status, told.by = data, data["status"], data["by"] or told.by
         case "approval.lapsed":
+            told.odd |= told.status != Status.APPROVED
             told.status = Status.LAPSED.value
 
 

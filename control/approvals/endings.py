@@ -17,6 +17,7 @@ from control.executions.toolcalls import Status
 from control.identity.charter import Gate
 from control.identity.principals import Principal
 from control.tables import approvals, tool_calls
+from control.tables import events as recorded
 from kit.db import Tx
 
 GONE = "The run has ended; nothing is called for it any more."
@@ -83,7 +84,10 @@ def lapsed(tx: Tx, row: Row[Any]) -> None:
 
 
 def _lapse(tx: Tx, row: Row[Any]) -> bool:
-    """An unused yes is worth nothing any more, and the record says so; False where there was none. `row` is locked."""
+    """An unused yes is worth nothing any more, and the record says so; False where there was none. A row that says yes
+    where the record does not is left to `attest`. `row` is locked."""
+    if row.status != requests.Status.APPROVED or not _was_approved(tx, row):
+        return False
     unused = sa.update(approvals).where(approvals.c.id == row.id, approvals.c.status == requests.Status.APPROVED)
     if not tx.changed(unused.values(status=requests.Status.LAPSED.value)):
         return False
@@ -91,6 +95,15 @@ def _lapse(tx: Tx, row: Row[Any]) -> bool:
     events.append(tx, row.account_id, events.stream_of(row), "approval.lapsed", approval=row.id, call=row.call_id)
     tx.wake(requests.TOPIC)
     return True
+
+
+def _was_approved(tx: Tx, row: Row[Any]) -> bool:
+    """Is a yes the last that its events say of a request, and its call not sent?"""
+    its = (recorded.c.account_id == row.account_id) & (recorded.c.stream == events.stream_of(row))
+    its &= recorded.c.type.in_(("approval.closed", "approval.lapsed", "tool.sent"))
+    its &= sa.or_(*(recorded.c.body.contains(id_, autoescape=True) for id_ in (row.id, row.call_id)))
+    last = tx.execute(sa.select(recorded).where(its).order_by(recorded.c.seq.desc()).limit(1)).first()
+    return last is not None and events.event_of(last).data.get("status") == requests.Status.APPROVED
 
 
 def nobody(tx: Tx, principal: Principal, ask: Ask, directory: Directory) -> str | None:

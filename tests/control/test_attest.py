@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
-from control.approvals import attest, requests
+from control import events
+from control.approvals import attest, endings, requests
 from control.approvals.desk import Verdict
 from control.approvals.policy import Ask
 from control.executions import toolcalls
@@ -223,3 +224,65 @@ async def test_requests_that_ended_without_a_verdict_are_as_their_events_say(hou
     found = [(await house.approval(call)).status for call in (used, lapsed, open_)]
     assert found == ["consumed", "lapsed", "withdrawn"]
     assert await attest.compare(house.db, ACCOUNT) == attest.Compared()
+
+
+REVIVED = [
+    ("declined", "approved"),
+    ("expired", "approved"),
+    ("void", "approved"),
+    ("consumed", "approved"),
+    ("declined", "pending"),
+    ("consumed", "pending"),
+    ("lapsed", "consumed"),
+    ("declined", "consumed"),
+]
+
+
+async def ended(house: House, how: str) -> Row[Any]:
+    """A request that ended like this; its time is over."""
+    principal = await house.gated(on_decline="continue")
+    call = await house.call(principal)
+    if how == "declined":
+        await house.decide(call, verdict="declined", reason="no")
+    elif how != "expired":
+        await house.decide(call)
+    if how == "consumed":
+        assert await house.claim(principal, call)
+    if how == "void":
+        await house.db.write(lambda tx: endings.void(tx, ACCOUNT, "payments", "pay", "it changed"))
+    if how in ("expired", "lapsed"):
+        row = await house.approval(call)
+        past = {"expires_at": row.asked_at, "decided_at": row.decided_at and LONG_AGO}
+        await altered(house, sa.update(approvals).where(approvals.c.id == row.id).values(past))
+        await house.db.write(house.desk.expire)
+        back = {"expires_at": row.expires_at, "decided_at": row.decided_at} if row.decided_at else {}
+        await altered(
+            house, sa.update(approvals).where(approvals.c.id == row.id).values({"expires_at": row.expires_at} | back)
+        )
+    row = await house.approval(call)
+    assert (row.status, await attest.compare(house.db, ACCOUNT)) == (how, attest.Compared())
+    return row
+
+
+@pytest.mark.parametrize(("how", "status"), REVIVED)
+async def test_a_status_that_was_written_over_is_named_also_after_the_clock_has_been_there(
+    house: House, how: str, status: str
+) -> None:
+    """What the plane itself then writes of the row does not make it true."""
+    row = await ended(house, how)
+    await altered(house, of(approvals, approvals.c.id, status=status, expires_at=LONG_AGO)(row))
+    await house.db.write(house.desk.expire)
+    await house.db.write(house.desk.expire)
+    await altered(house, of(approvals, approvals.c.id, expires_at=row.expires_at)(row))
+    assert "status" in (await attest.compare(house.db, ACCOUNT)).unlike[row.id]
+
+
+@pytest.mark.parametrize("how", ["declined", "expired", "void", "consumed"])
+async def test_a_yes_that_nobody_gave_or_that_was_used_does_not_lapse(house: House, how: str) -> None:
+    row = await ended(house, how)
+    forged = {"status": "approved", "expires_at": LONG_AGO, "decided_at": LONG_AGO}
+    await altered(house, of(approvals, approvals.c.id, **forged)(row))
+    await house.db.write(house.desk.expire)
+    assert (await house.approval(row.call_id)).status == "approved"
+    told = [event.type for event in await events.read(house.db, ACCOUNT, events.stream_of(row))]
+    assert "approval.lapsed" not in told

@@ -12,10 +12,10 @@ from control.approvals import standing
 from control.approvals.standing import Scope
 from control.identity.charter import Gate, ToolGrant
 from control.identity.principals import Principal
-from control.tables import approvals, grants
+from control.tables import approvals, grants, tool_calls
 from kit.db import Tx
 from kit.errors import Conflict, Fault, Invalid, Refused
-from tests.control.house import ACCOUNT, House
+from tests.control.house import ACCOUNT, DIGESTS, House
 
 EVERY = Scope(exact=False, uses=3)
 
@@ -119,6 +119,16 @@ async def test_it_does_not_answer_for_another_gate(house: House) -> None:
     assert await status(house, principal, amount=20_000) == "waiting"
     assert await status(house, principal, amount=60_000) == "denied"
     assert await status(house, principal, amount=5_000) == "ready"
+
+
+async def test_it_does_not_answer_for_a_tool_that_is_not_the_one_of_the_yes(house: House) -> None:
+    principal = await granted(house)
+    other = sa.update(tool_calls).values(definition_digest="0" * 64)
+    await house.db.write(lambda tx: tx.execute(other))
+    assert await status(house, principal, amount=1) == "waiting"
+    back = sa.update(tool_calls).values(definition_digest=DIGESTS["pay"])
+    await house.db.write(lambda tx: tx.execute(back))
+    assert await status(house, principal, amount=2) == "ready"
 
 
 async def test_one_person_s_standing_yes_can_t_stand_for_two(house: House) -> None:

@@ -141,15 +141,18 @@ class Calls:
         return policy.not_listed(asked.name[:200])
 
     async def _refuse(self, asked: Asked, code: str, text: str) -> Answer:
-        """Nothing was asked of anybody and no upstream was touched: an event, a line in the log, the sentence."""
+        """Nothing was asked of anybody and no upstream was touched: an event, a line in the log, the sentence with its
+        receipt."""
         who = asked.principal
 
-        def refuse(tx: Tx) -> None:
+        def refuse(tx: Tx) -> dict[str, Any]:
             events.append(tx, who.account_id, who.stream, "tool.refused", tool=asked.name[:200], code=code, text=text)
+            seq, hash_ = events.head(tx, who.account_id, who.stream)
             logs.story(tx, who.account_id, who.execution_id, "error", answers.shorten(text))
+            return {"stream": who.stream, "seq": seq, "hash": hash_}
 
-        await self._db.write(refuse)
-        return Answer(result=answers.error(text))
+        receipt = await self._db.write(refuse)
+        return Answer(result=answers.error(text) | {"_meta": {answers.RECEIPT: receipt}})
 
     async def _attach(self, asked: Asked, offer: Offer, call: Call) -> tuple[str, Row[Any] | None]:
         """Decide, and find or make the durable row; what nobody must be asked about is sent at once, then here is its

@@ -65,6 +65,7 @@ def gemini(body: Json, request: Request, asked: Json, max_output: int) -> tuple[
         for name, value in body.get("generationConfig", {}).items()
         if name in (*_GENERATION.values(), *_SCHEMAS)
     }
+    _budgeted(config, max_output)
     body["generationConfig"] = config | {"max_output_tokens": max_output}
     elsewhere = {"tools": "tools", "tool_choice": "toolConfig"}
     dropped = {name for name in asked if name in elsewhere and elsewhere[name] not in body}
@@ -119,6 +120,16 @@ def _thinking(body: Json, max_output: int) -> set[str]:
             del body[name]
             dropped.add(name)
     return dropped
+
+
+def _budgeted(config: Json, max_output: int) -> None:
+    """Keep a budget of thoughts below the bound, which holds for them too; one that leaves no room goes."""
+    if (config.get("thinkingConfig", {}).get("thinkingBudget") or 0) < max_output:
+        return
+    if max_output - 1 < LEAST_THINKING:
+        del config["thinkingConfig"]
+    else:
+        config["thinkingConfig"] = config["thinkingConfig"] | {"thinkingBudget": max_output - 1}
 
 
 def _unsigned(messages: list[Json]) -> bool:

@@ -133,6 +133,13 @@ def test_an_answer_without_a_word_has_no_output() -> None:
     assert (entry.cost_source, entry.usage) == ("list", Usage(input=7))
 
 
+def test_a_provider_that_gives_its_answer_no_id_is_known_by_its_header() -> None:
+    made = attempt(OWN)
+    made.upstream_id = "req_up"
+    made.saw(Counted(usage=TOLD))
+    assert made.upstream_id == "req_up"
+
+
 def test_a_refusal_before_a_word_costs_nothing() -> None:
     entry = settled(LISTED, fault=UpstreamFailed("no"))
     assert (entry.status, entry.cost_nano, entry.usage) == (Status.FAILED, 0, Usage())

@@ -139,6 +139,13 @@ def test_a_whole_answer() -> None:
     ]
 
 
+def test_an_answer_that_google_gives_no_id_gets_none_from_us() -> None:
+    nameless = {name: value for name, value in ANSWER.items() if name != "responseId"}
+    deltas = GEMINI.reader(ASKED).whole(json.dumps(nameless).encode())
+    assert [delta.upstream_id for delta in deltas if isinstance(delta, Counted)] == [None]
+    assert [delta.id for delta in deltas if isinstance(delta, CallBegun)] == ["call_turn1_0"]
+
+
 def test_a_cut_stream_has_not_stopped_and_what_was_used_so_far_is_known() -> None:
     half = streamed(CHUNKS[:3]) + b'data: {"candidates":[{"finishReason":"STOP"'
     meter = GEMINI.meter(ASKED)

@@ -35,11 +35,11 @@ async def opened(
 
 
 @asynccontextmanager
-async def asking(plane: Plane, token: str, **body: Any) -> AsyncIterator[httpx.Response]:
+async def asking(plane: Plane, token: str, path: str = PATH, **body: Any) -> AsyncIterator[httpx.Response]:
     sent = {"model": "m", "messages": ASK, **body}
     async with (
         httpx.AsyncClient(base_url=plane.containers, headers={"authorization": f"Bearer {token}"}) as client,
-        client.stream("POST", PATH, json=sent) as answer,
+        client.stream("POST", path, json=sent) as answer,
     ):
         yield answer
 
@@ -83,6 +83,31 @@ async def test_the_first_bytes_do_not_wait_for_the_last(tmp_path: Path) -> None:
                 assert b"One" in await anext(pieces)
                 go.set()
                 assert b"[DONE]" in b"".join([piece async for piece in pieces])
+
+
+@pytest.mark.parametrize("path", [PATH, "/anthropic/v1/messages"])
+async def test_an_answer_ends_with_its_last_event_though_its_connection_stays(tmp_path: Path, path: str) -> None:
+    play = raw.stream([raw.word("One"), *raw.ending(), 30.0])
+    async with opened(tmp_path, play, dialects=["chat"]) as (plane, provider):
+        session, token = await plane.session("m")
+        with anyio.fail_after(10):
+            async with asking(plane, token, path, stream=True, max_tokens=50) as answer:
+                said = await answer.aread()
+            await provider.closed.wait()
+        assert said.endswith(b"data: [DONE]\n\n" if path == PATH else b'data: {"type":"message_stop"}\n\n')
+        assert (await plane.spend(session)).cost_nano == COST
+
+
+@pytest.mark.parametrize("path", [PATH, "/anthropic/v1/messages"])
+async def test_a_connection_whose_answer_ends_a_moment_later_is_asked_again(tmp_path: Path, path: str) -> None:
+    *events, end = raw.stream([raw.word("One"), *raw.ending()])
+    async with opened(tmp_path, [*events, 0.01, end], dialects=["chat"]) as (plane, provider):
+        session, token = await plane.session("m")
+        for calls in (1, 2):
+            async with asking(plane, token, path, stream=True, max_tokens=50) as answer:
+                await answer.aread()
+            await plane.spend(session, calls=calls)
+        assert (len(provider.bodies), provider.connections) == (2, 1)
 
 
 async def test_a_cut_stream_ends_in_the_words_of_the_wire_and_an_estimate(tmp_path: Path) -> None:

@@ -229,6 +229,18 @@ async def test_thinking_stays_below_the_bound_and_what_it_excludes_goes() -> Non
     assert "thinking" in (await transformed("messages", forced, CLAUDE, 20_000))[1]
 
 
+@pytest.mark.parametrize(
+    ("bound", "effort", "budget"),
+    [(50, "low", None), (1_024, "low", None), (1_500, "high", 1_499), (20_000, "low", 1024)],
+)
+async def test_thinking_stays_below_the_bound_at_google_too(bound: int, effort: str, budget: int | None) -> None:
+    body, dropped = await transformed("gemini", read("chat", reasoning_effort=effort), GEMINI, bound)
+    config = body["generationConfig"]
+    assert config["max_output_tokens"] == bound
+    assert config.get("thinkingConfig", {}).get("thinkingBudget") == budget
+    assert dropped == (() if budget else ("reasoning_effort",))
+
+
 async def test_a_turn_whose_thoughts_are_gone_is_not_thought_on() -> None:
     """Anthropic refuses such a request; the chat wire has no place for signatures of thoughts."""
     result = Message(role="tool", parts=(Result(call_id="c1", parts=(Said(text="seen"),)),))

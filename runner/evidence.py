@@ -1,6 +1,10 @@
 """What the control plane knows of a run when its agent ends, as the value that `diagnosis.judge` decides over."""
 
+from datetime import datetime
+from typing import Any
+
 import sqlalchemy as sa
+from sqlalchemy.engine import Row
 
 from control.executions.diagnosis import Seen, ToolEnd
 from control.executions.states import Cause
@@ -31,5 +35,11 @@ def gather(tx: Tx, execution_id: str, flow: Flow, phase: Phase, exit_: Exit) -> 
         needs_tools=bool(flow.tools),
         tools_listed=bool(session and session.tools_listed_at),
         model_called=bool(session and session.model_called_at),
-        timeout_s=flow.limits.timeout,
+        timeout_s=_limit_s(row, tx.now()),
     )
+
+
+def _limit_s(row: Row[Any], now: datetime) -> int:
+    """The limit that an execution out of time has reached: of all its time, else of its active time."""
+    wall: bool = (now - row.claimed_at).total_seconds() >= row.wall_s
+    return int(row.wall_s if wall else row.timeout_s)

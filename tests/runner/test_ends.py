@@ -88,14 +88,17 @@ async def test_a_result_after_the_end_is_kept_and_marked_late(station: Station) 
     assert rows[1].result == '{"paid":true}'
 
 
-@pytest.mark.parametrize("column", ["timeout_s", "wall_s"])
-async def test_a_time_limit_ends_in_timeout(station: Station, column: str) -> None:
+@pytest.mark.parametrize(("column", "told"), [("timeout_s", "30 minutes"), ("wall_s", "1 hour")])
+async def test_a_time_limit_ends_in_timeout_and_is_named(station: Station, column: str, told: str) -> None:
     principal = await started(station)
-    mine = executions.c.id == principal.execution_id
+    row, mine = await station.house.row(principal.execution_id), executions.c.id == principal.execution_id
     assert await station.db.write(queue.overdue) == 0
-    await station.db.write(lambda tx: tx.execute(sa.update(executions).where(mine).values({column: 0})))
+    limits = {"timeout_s": 1800, "wall_s": 86400} if column == "timeout_s" else {"timeout_s": 86400, "wall_s": 3600}
+    past = limits | {"claimed_at": row.claimed_at - timedelta(seconds=limits[column])}
+    await station.db.write(lambda tx: tx.execute(sa.update(executions).where(mine).values(past)))
     assert await station.db.write(queue.overdue) == 1
     assert await over(station, principal) == ("TIMEOUT", "timeout", True)
+    assert f"({told})" in (await station.house.row(principal.execution_id)).message
 
 
 async def test_only_the_wall_clock_runs_while_people_are_asked(station: Station) -> None:

@@ -1,4 +1,4 @@
-"""What other processes did to the calls that wait here: one look for all of them, every other second.
+"""What other processes did to the calls that wait here: one look for all of them each second.
 
 In this process the bus wakes whoever waits. A change made elsewhere (a decision on another machine, a revoked session)
 is seen here and published as if it had been made here, so that no waiter reads the database by a clock of its own.
@@ -20,7 +20,7 @@ from kit.bus import Bus
 from kit.db import READ_LIMIT, Database
 from kit.observe import log
 
-LOOK_S = 2.0
+LOOK_S = 1.0
 
 
 class Lookout:

@@ -18,7 +18,7 @@ from mcp_server.schema import Definition, Unusable
 from mcp_server.settings import UpstreamServer
 from mcp_server.upstream.upstream import Learned
 
-LOOK_S = 5.0
+LOOK_S = 1.0
 """How late this process may learn of what another one accepted."""
 _Key = tuple[str, str]
 

@@ -33,12 +33,13 @@ class Chores:
         self._lifecycle = lifecycle
 
     def start(self, tasks: TaskGroup, adopted: anyio.Event) -> None:
-        """`adopted` is set when this process's worker had its first chance to take over what was lost."""
+        """`adopted` is set when workers had their first chance to take over what was lost."""
         tasks.start_soon(self._each, "approval deadlines", self._expire)
         tasks.start_soon(self._each, "reminders", self._climb, CLIMB_S)
         tasks.start_soon(self._each, "seals", self._seal, SEAL_S)
         tasks.start_soon(self._each, "time limits", self._overdue)
         tasks.start_soon(self._each, "schedules", self.fire)
+        tasks.start_soon(self._each, "withdrawals", self._withdraw)
         tasks.start_soon(self._sweep_after, adopted)
 
     async def _each(self, name: str, chore: Callable[[], Awaitable[object]], every_s: float = EVERY_S) -> None:
@@ -69,6 +70,9 @@ class Chores:
         for row in await self._db.write(timetable.due):
             start = partial(scheduled.fire, row=row, most_pending=self._max_pending)
             await self._try(f"schedule of {row.name}", partial(self._db.write, start))
+
+    async def _withdraw(self) -> None:
+        await self._db.write(lambda tx: queue.withdraw(tx, self._lifecycle))
 
     async def _sweep_after(self, adopted: anyio.Event) -> None:
         await adopted.wait()

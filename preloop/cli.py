@@ -6,6 +6,7 @@ interrupted.
 """
 
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,7 +35,8 @@ from preloop.commands import (
     webhooks,
 )
 from preloop.commands.options import Json
-from preloop.settings import DemoSettings, load, take_listen_variables
+from preloop.roles import Role
+from preloop.settings import DemoSettings, Settings, load, take_listen_variables
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -64,25 +66,20 @@ app.command()(doctor.doctor)
 
 Config = Annotated[Path | None, typer.Option(help="The settings file; default preloop.toml in this folder.")]
 Data = Annotated[Path | None, typer.Option(help="The data folder; default ./.preloop.")]
-NOT_YET = ((app, "serve"),)
+Port = Annotated[int | None, typer.Option(help="Where people come in; default 8080.")]
 
 
 @app.command()
 def up(
     config: Config = None,
     data: Data = None,
-    port: Annotated[int | None, typer.Option(help="Where people come in; default 8080.")] = None,
+    port: Port = None,
     supervise: Annotated[
         bool, typer.Option("--supervise", help="Keep the ports open and start again when the plane dies.")
     ] = False,
 ) -> None:
     """Serve the control plane: pages, REST, hooks, MCP, the model gateway and a runner, in one process."""
-    settings = load(config=config, data=data)
-    if port is not None:
-        server = settings.server.model_copy(update={"port": port})
-        settings = settings.model_copy(update={"server": server})
-    observe.configure(settings.log_level)
-    given = inherited.take(take_listen_variables(), os.getpid())
+    settings, given = _placed(config, data, {"port": port})
     if supervise:
         from preloop import supervise as parent  # decision 0006
 
@@ -90,6 +87,31 @@ def up(
     from preloop import serve  # decision 0006: only the commands that serve pay for what serves
 
     run_async(serve.up, settings, print, given)
+
+
+@app.command(name="serve")
+def serve_(
+    roles: Annotated[list[Role], typer.Argument(help="What this process serves.")],
+    config: Config = None,
+    data: Data = None,
+    port: Port = None,
+    container_port: Annotated[int | None, typer.Option(help="Where containers come in; default 8081.")] = None,
+) -> None:
+    """Serve some roles of a control plane; processes of the others share its data folder and database."""
+    settings, given = _placed(config, data, {"port": port, "container_port": container_port})
+    from preloop import serve  # decision 0006
+
+    run_async(serve.up, settings, print, given, frozenset(roles))
+
+
+def _placed(
+    config: Path | None, data: Path | None, ports: dict[str, int | None]
+) -> tuple[Settings, dict[str, socket.socket]]:
+    """The settings with the ports of the command line, and the sockets that somebody hands over."""
+    settings = load(config=config, data=data)
+    server = settings.server.model_copy(update={name: port for name, port in ports.items() if port is not None})
+    observe.configure(settings.log_level)
+    return settings.model_copy(update={"server": server}), inherited.take(take_listen_variables(), os.getpid())
 
 
 @app.command()
@@ -108,16 +130,6 @@ app.command()(executions.run)
 def settings_(config: Config = None, json_: Json = True) -> None:
     """Print the settings that are in force as JSON, secrets masked."""
     show.as_json(load(config=config).model_dump(mode="json"))
-
-
-def _absent(group: typer.Typer, name: str) -> None:
-    @group.command(name=name, hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-    def absent(context: typer.Context) -> None:
-        raise Invalid("not_supported_yet", f"`{context.command_path}` is not built yet.", "CHANGELOG.md lists what is.")
-
-
-for absent_in, absent_name in NOT_YET:
-    _absent(absent_in, absent_name)
 
 
 def run_async(work: Any, *args: Any) -> Any:  # noqa: ANN401 - any coroutine function

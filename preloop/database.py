@@ -3,8 +3,8 @@ made."""
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import anyio
@@ -16,11 +16,14 @@ from kit.bus import Bus
 from kit.db import Database
 from kit.db_sqlite import SqliteDatabase
 from kit.errors import Invalid, Missing, Unavailable, Unsuitable
+from preloop.roles import Role
 
 NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "fuse.sshfs", "fuse.s3fs"}
 MIGRATIONS = Path(__file__).with_name("migrations")
 NEWEST = max(path.name for path in MIGRATIONS.glob("versions/[0-9]*.py"))[:4]
 """Our migrations are numbered."""
+MIGRATING = 0x70726C6F
+"""The advisory lock of whoever brings a PostgreSQL database up to date."""
 
 
 def prepare_folder(path: Path) -> None:
@@ -36,7 +39,7 @@ def prepare_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         probe = path / ".probe"
         probe.write_bytes(b"")
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another process may look at the same time
     except OSError as error:
         raise Unsuitable(
             "data_unwritable",
@@ -46,17 +49,27 @@ def prepare_folder(path: Path) -> None:
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Be the one control plane of a data folder while this is open; the lock dies with its process."""
+def held(path: Path, roles: Collection[Role]) -> Iterator[None]:
+    """Be the one worker of a data folder while this is open, if that is among our roles; the lock dies with its
+    process. Whoever holds it may take up at once what a worker before it left."""
     with (path / "up.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise Unsuitable(
-                "data_in_use",
-                f"Another control plane runs in the data folder {path}.",
-                "Stop it, or give this one a folder of its own with PRELOOP_DATA.",
-            ) from error
+        if Role.RUNNER in roles:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise Unsuitable(
+                    "data_in_use",
+                    f"Another control plane runs agents in the data folder {path}.",
+                    "Stop it, or give this one a folder of its own with PRELOOP_DATA.",
+                ) from error
+        yield
+
+
+@asynccontextmanager
+async def alone(path: Path) -> AsyncIterator[None]:
+    """One process after the other makes what a data folder holds: keys, tables, the first admin."""
+    with (path / "opening.lock").open("w") as lock:
+        await anyio.to_thread.run_sync(fcntl.flock, lock, fcntl.LOCK_EX)
         yield
 
 
@@ -139,6 +152,8 @@ def _migrate_file(path: Path) -> None:
 
 
 def _migrate(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":  # several processes may start at once, from several folders
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATING)))
     if version(connection) != NEWEST:
         from preloop import migrating  # decision 0006: Alembic and all it brings, for a start that has something to do
 

@@ -1,8 +1,8 @@
 """The doors on their two listeners. People get pages, REST, hooks and enrolled agents; containers get four things
-only."""
+only. A process of some roles has their doors; at every other address there is nothing."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -13,13 +13,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from access import token as access
 from control.identity.sessions import Doorkeeper, Listener
 from gateway.app import GatewayApp
-from gateway.opening import open_gateway
+from gateway.opening import Gateway, open_gateway
 from gateway.settings import GatewaySettings, limits
 from kit import asgi
 from kit.errors import Missing, Unavailable
 from mcp_server.app import McpEndpoint
 from mcp_server.settings import McpSettings
 from preloop.house import House, Place
+from preloop.roles import Role
 from web import app as web
 from web.parts import Check, Upstreams
 
@@ -32,21 +33,26 @@ class Doors:
 
     people: ASGIApp
     containers: ASGIApp
-    endpoint: McpEndpoint
+    endpoint: McpEndpoint | None
+
+    def drain(self) -> None:
+        if self.endpoint is not None:
+            self.endpoint.drain()
 
 
 class Front:
     """The first look at a path: model wires and MCP have doors of their own, everything else goes to `rest`."""
 
-    def __init__(self, gateway: GatewayApp, mcp: ASGIApp, rest: ASGIApp) -> None:
+    def __init__(self, gateway: GatewayApp | None, mcp: ASGIApp | None, rest: ASGIApp) -> None:
         self._gateway = gateway
         self._mcp = mcp
         self._rest = rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._gateway.serves(scope["path"]):
+        called = scope["type"] == "http"
+        if called and self._gateway is not None and self._gateway.serves(scope["path"]):
             await self._gateway(scope, receive, send)
-        elif scope["type"] == "http" and scope["path"] == MCP:
+        elif called and self._mcp is not None and scope["path"] == MCP:
             await self._mcp(scope, receive, send)
         else:
             await self._rest(scope, receive, send)
@@ -55,33 +61,45 @@ class Front:
 @asynccontextmanager
 async def open_doors(house: House, place: Place | str) -> AsyncIterator[Doors]:
     """Both listeners' applications, served inside of this context."""
-    servers, url = McpSettings(servers=house.settings.opened_servers()), house.settings.server.url
-    endpoint = McpEndpoint(house.db, house.bus, house.desk, servers, public_url=url)
-    settings = GatewaySettings(
-        models=house.settings.models, budgets=house.settings.budgets, strict=house.settings.gateway.strict
-    )
     names = {
         Listener.PEOPLE: house.settings.server.names,
         Listener.CONTAINERS: frozenset({"preloop", "localhost", "127.0.0.1"} | _gateway_address(place)),
     }
-    folder = house.settings.data / "journal"
-    async with open_gateway(db=house.db, bus=house.bus, settings=settings, folder=folder) as gateway:
+    async with AsyncExitStack() as stack:
+        gateway = await stack.enter_async_context(_gateway(house)) if Role.GATEWAY in house.roles else None
+        endpoint = _endpoint(house) if Role.MCP in house.roles else None
         rest: dict[Listener, ASGIApp] = {
-            Listener.PEOPLE: _pages(house, place, gateway.checks),
+            Listener.PEOPLE: _pages(house, place, gateway.checks if gateway else None),
             Listener.CONTAINERS: _inner(house),
         }
 
         def front(listener: Listener) -> ASGIApp:
-            wires = gateway.app(Doorkeeper(house.db, house.bus, listener))
-            mcp = endpoint.app(listener, hosts=[f"{name}{port}" for name in names[listener] for port in ("", ":*")])
+            hosts = [f"{name}{port}" for name in names[listener] for port in ("", ":*")]
+            wires = gateway.app(Doorkeeper(house.db, house.bus, listener)) if gateway else None
+            mcp = endpoint.app(listener, hosts=hosts) if endpoint else None
             return asgi.Faults(asgi.Hosts(Front(wires, mcp, rest[listener]), allowed=names[listener]))
 
         people, containers = front(Listener.PEOPLE), front(Listener.CONTAINERS)
-        async with endpoint.run():
-            yield Doors(people=people, containers=containers, endpoint=endpoint)
+        if endpoint is not None:
+            await stack.enter_async_context(endpoint.run())
+        yield Doors(people=people, containers=containers, endpoint=endpoint)
 
 
-def _pages(house: House, place: Place | str, upstreams: Upstreams) -> Starlette:
+def _gateway(house: House) -> AbstractAsyncContextManager[Gateway]:
+    settings = GatewaySettings(
+        models=house.settings.models, budgets=house.settings.budgets, strict=house.settings.gateway.strict
+    )
+    return open_gateway(db=house.db, bus=house.bus, settings=settings, folder=house.settings.data / "journal")
+
+
+def _endpoint(house: House) -> McpEndpoint:
+    servers, url = McpSettings(servers=house.settings.opened_servers()), house.settings.server.url
+    return McpEndpoint(house.db, house.bus, house.desk, servers, public_url=url)
+
+
+def _pages(house: House, place: Place | str, upstreams: Upstreams | None) -> Starlette:
+    """What people get; of a process without pages whether it lives, and its figures."""
+
     async def database() -> None:
         await house.db.read(sa.select(1))
 
@@ -89,8 +107,9 @@ def _pages(house: House, place: Place | str, upstreams: Upstreams) -> Starlette:
         if isinstance(place, str):
             raise Unavailable("no_engine", place, "Executions stay PENDING until an engine answers.")
 
-    checks: Mapping[str, Check] = {"database": database, "engine": engine}
+    checks: Mapping[str, Check] = {"database": database} | ({"engine": engine} if Role.RUNNER in house.roles else {})
     return web.build(
+        pages=Role.WEB in house.roles,
         settings=house.settings.server,
         db=house.db,
         bus=house.bus,
@@ -104,12 +123,13 @@ def _pages(house: House, place: Place | str, upstreams: Upstreams) -> Starlette:
 
 
 def _inner(house: House) -> ASGIApp:
-    """What containers get beside MCP and the wires: token exchange; every other path is unknown there."""
+    """What containers get beside MCP and the wires: token exchange where MCP is; every other path is unknown there."""
 
     async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
         raise Missing("not_found", "There is nothing at this address.")
 
-    return Router(routes=access.routes(db=house.db, signer=house.signer), default=unknown)
+    exchange = access.routes(db=house.db, signer=house.signer) if Role.MCP in house.roles else []
+    return Router(routes=exchange, default=unknown)
 
 
 def _gateway_address(place: Place | str) -> set[str]:

@@ -27,7 +27,8 @@ from kit.outbound import Outbound
 from kit.secrets import Sealer
 from kit.tokens import Signer, write_private
 from mcp_server.catalog import complain
-from preloop.database import held, open_database, prepare_folder
+from preloop.database import alone, held, open_database, prepare_folder
+from preloop.roles import ALL, Role
 from preloop.settings import Settings
 from runner.docker import DockerEngine
 from runner.engine import Engine
@@ -54,37 +55,44 @@ class House:
     outbound: Outbound
     instance: str
     admin_id: str
+    roles: frozenset[Role]
     say: Say
     console: Console
 
 
 @asynccontextmanager
-async def open_house(settings: Settings, say: Say, console: Console) -> AsyncIterator[House]:
+async def open_house(
+    settings: Settings, say: Say, console: Console, roles: frozenset[Role] = ALL
+) -> AsyncIterator[House]:
     """Everything checked and opened; closed again in the reverse order."""
     prepare_folder(settings.data)
     bus = Bus()
     url = settings.database.get_secret_value() if settings.database else None
     async with AsyncExitStack() as stack:
-        stack.enter_context(held(settings.data))
-        db = await open_database(settings.data, url, bus)
-        stack.push_async_callback(db.close)
+        stack.enter_context(held(settings.data, roles))
+        async with alone(settings.data):
+            db = await open_database(settings.data, url, bus)
+            stack.push_async_callback(db.close)
+            signer = Signer.open(settings.data / "keys" / "signing.pem")
+            sealer = Sealer.open(settings.data / "keys" / "seal.key")
+            instance = _instance(settings.data)
+            admin_id = await db.write(lambda tx: _settle_in(tx, signer, settings.plan_list()))
         outbound = Outbound(private_hosts=settings.notify.private_hosts)
         stack.push_async_callback(outbound.close)
-        signer = Signer.open(settings.data / "keys" / "signing.pem")
         lifecycle = Lifecycle([desks.withdraw, _revoke, _teller(settings)])
-        admin_id = await db.write(lambda tx: _settle_in(tx, signer, settings.plan_list()))
         yield House(
             settings=settings,
             db=db,
             bus=bus,
             blobs=Blobs(settings.data / "blobs"),
             signer=signer,
-            sealer=Sealer.open(settings.data / "keys" / "seal.key"),
+            sealer=sealer,
             lifecycle=lifecycle,
             desk=Desk(settings.directory(), lifecycle, complain),
             outbound=outbound,
-            instance=_instance(settings.data),
+            instance=instance,
             admin_id=admin_id,
+            roles=roles,
             say=say,
             console=console,
         )

@@ -1,4 +1,5 @@
-"""`up`: the whole control plane in one process, until a signal. Sockets first, so that a taken port costs nothing."""
+"""`up`: the whole control plane in one process, until a signal; `serve`: some of its roles. Sockets first, so that a
+taken port costs nothing."""
 
 import json
 import os
@@ -14,14 +15,17 @@ import anyio
 from anyio.abc import TaskGroup
 
 from control.approvals.notices import Notice
+from control.executions import queue
 from control.identity import accounts
 from kit.db import Tx
+from kit.errors import Invalid
 from kit.tokens import write_private
 from preloop.channels import asker, open_channels, open_ends, way
 from preloop.chores import Chores
 from preloop.doors import open_doors
 from preloop.house import Console, House, Place, Say, open_engine, open_house
 from preloop.listen import bind, listening, opened, port_of, spare_collector
+from preloop.roles import ALL, Role
 from preloop.sending import Sender
 from preloop.settings import Settings
 from runner import images
@@ -34,11 +38,11 @@ LOCAL = "local command line"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plane:
-    """A control plane that listens."""
+    """A control plane that listens. Whoever serves no pages has no sign-in link."""
 
     house: House
     url: str
-    sign_in: str
+    sign_in: str = ""
 
 
 @asynccontextmanager
@@ -47,11 +51,13 @@ async def plane(
     say: Say = print,
     console: Console | None = None,
     given: Mapping[str, socket.socket] = {},
+    roles: frozenset[Role] = ALL,
 ) -> AsyncIterator[Plane]:
     """Everything up inside of this context; agents that run when it ends go on and are adopted by the next.
 
     `given` are sockets that somebody else keeps open, by their names in `preloop/inherited`.
     """
+    _need_addresses(settings, roles)
     async with AsyncExitStack() as stack:
         people = opened(given, "people", settings.server.host, settings.server.port)
         stack.callback(people.close)
@@ -59,33 +65,65 @@ async def plane(
         stack.callback(inner.close)
         settings = _placed(settings, people, inner)
         place = await stack.enter_async_context(open_engine(settings))  # a dead engine leaves no folder behind
-        house = await stack.enter_async_context(open_house(settings, say, console or partial(_print_link, say)))
+        console = console or partial(_print_link, say)
+        house = await stack.enter_async_context(open_house(settings, say, console, roles))
         sockets = [inner]
         if isinstance(place, Place) and place.gateway:
             sockets.append(bind(place.gateway, port_of(inner)))
         doors = await stack.enter_async_context(open_doors(house, place))
         await stack.enter_async_context(listening((doors.people, [people]), (doors.containers, sockets)))
-        stack.callback(doors.endpoint.drain)
-        await _probe(settings, place, port_of(inner), say)
+        stack.callback(doors.drain)
+        mcp_url, gateway_url = _addresses(settings, place, port_of(inner))
+        if Role.RUNNER in roles:
+            await _probe(settings, place, mcp_url, say)
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(tasks.cancel_scope.cancel)
-        _start_work(tasks, house, place, port_of(inner))
+        _start_work(tasks, house, place, mcp_url, gateway_url)
+        if Role.WEB not in roles:
+            yield Plane(house=house, url=settings.server.url)
+            return
         path = settings.data / "plane.json"
         sign_in = await _announce(house, path)
-        stack.callback(path.unlink, missing_ok=True)
+        stack.callback(_conceal, path)
         yield Plane(house=house, url=settings.server.url, sign_in=sign_in)
 
 
-async def up(settings: Settings, say: Say = print, given: Mapping[str, socket.socket] = {}) -> None:
+async def up(
+    settings: Settings,
+    say: Say = print,
+    given: Mapping[str, socket.socket] = {},
+    roles: frozenset[Role] = ALL,
+) -> None:
     """Serve until SIGINT or SIGTERM."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with plane(settings, say, given=given) as running:
+        async with plane(settings, say, given=given, roles=roles) as running:
             spare_collector()
             say(f"Preloop listens on {running.url}")
-            say(f"Sign in (once, within the hour): {running.sign_in}")
+            if running.sign_in:
+                say(f"Sign in (once, within the hour): {running.sign_in}")
             async for _ in signals:
-                say("Stopping; agents that run go on and are taken up again at the next start.")
+                going_on = "; agents that run go on and are taken up again at the next start."
+                say(f"Stopping{going_on if Role.RUNNER in roles else '.'}")
                 return
+
+
+def _need_addresses(settings: Settings, roles: frozenset[Role]) -> None:
+    """A runner whose agents find their tools and models in other processes is told where."""
+    runner = settings.runner
+    for role, key, url in ((Role.MCP, "mcp_url", runner.mcp_url), (Role.GATEWAY, "gateway_url", runner.gateway_url)):
+        if Role.RUNNER in roles and role not in roles and not url:
+            raise Invalid(
+                "settings_invalid",
+                f"runner.{key} is not set, and this runner does not serve role {role} itself.",
+                f"Set it to the containers' listener of role {role} as agents reach it, like http://preloop:8081 for "
+                "containers and http://127.0.0.1:8081 for processes.",
+            )
+
+
+def _addresses(settings: Settings, place: Place | str, port: int) -> tuple[str, str]:
+    """Where agents find role `mcp` and role `gateway`."""
+    own = f"http://{'preloop' if isinstance(place, Place) and place.gateway else '127.0.0.1'}:{port}"
+    return settings.runner.mcp_url or own, settings.runner.gateway_url or own
 
 
 def _placed(settings: Settings, people: socket.socket, inner: socket.socket) -> Settings:
@@ -94,50 +132,67 @@ def _placed(settings: Settings, people: socket.socket, inner: socket.socket) -> 
     return settings.model_copy(update={"server": server})
 
 
-async def _probe(settings: Settings, place: Place | str, port: int, say: Say) -> None:
+async def _probe(settings: Settings, place: Place | str, url: str, say: Say) -> None:
     """Can a container reach us? Asked once, at the start, from a container of the first agent image there is."""
     if isinstance(place, str):
         say(f"There is {place} Executions stay PENDING until Docker answers; then start Preloop again.")
     elif isinstance(place.engine, DockerEngine):
         built = await images.images_list(url=settings.runner.docker_socket)
         if built:
-            await place.engine.probe(built[0].id, f"http://preloop:{port}")
+            await place.engine.probe(built[0].id, url)
         else:
             say("No agent image is built yet: `preloop images build scripted`.")
 
 
-def _start_work(tasks: TaskGroup, house: House, place: Place | str, port: int) -> None:
-    adopted = anyio.Event()
-    if isinstance(place, Place):
-        parts = Parts(
-            db=house.db,
-            bus=house.bus,
-            blobs=house.blobs,
-            lifecycle=house.lifecycle,
-            engine=place.engine,
-            engine_id=f"{place.engine.name}:{house.instance}",
-            instance=house.instance,
-            plane_url=f"http://{'preloop' if place.gateway else '127.0.0.1'}:{port}",
-            settings=house.settings.runner,
-        )
-        worker = Worker(parts)
-        adopted = worker.adopted
-        tasks.start_soon(worker.work)
+def _start_work(tasks: TaskGroup, house: House, place: Place | str, mcp_url: str, gateway_url: str) -> None:
+    if Role.RUNNER in house.roles:
+        adopted = _start_worker(tasks, house, place, mcp_url, gateway_url)
     else:
+        adopted = anyio.Event()
+        tasks.start_soon(_look_on, adopted)
+    if house.roles & {Role.WEB, Role.RUNNER}:
+        pending = house.settings.server.max_pending
+        Chores(house.db, desk=house.desk, lifecycle=house.lifecycle, max_pending=pending).start(tasks, adopted)
+    if Role.WEB in house.roles:
+        sender = Sender(
+            house.db,
+            house.bus,
+            desk=house.desk,
+            channels=open_channels(house),
+            public_url=house.settings.server.url,
+            ends=open_ends(house),
+        )
+        tasks.start_soon(sender.run)
+
+
+def _start_worker(tasks: TaskGroup, house: House, place: Place | str, mcp_url: str, gateway_url: str) -> anyio.Event:
+    """Set when it had its chance to take over what was lost."""
+    if isinstance(place, str):
+        adopted = anyio.Event()
         adopted.set()
         tasks.start_soon(partial(attend, house.db, f"{house.instance}:none", problem=place))
-    sender = Sender(
-        house.db,
-        house.bus,
-        desk=house.desk,
-        channels=open_channels(house),
-        public_url=house.settings.server.url,
-        ends=open_ends(house),
+        return adopted
+    parts = Parts(
+        db=house.db,
+        bus=house.bus,
+        blobs=house.blobs,
+        lifecycle=house.lifecycle,
+        engine=place.engine,
+        engine_id=f"{place.engine.name}:{house.instance}",
+        instance=house.instance,
+        mcp_url=mcp_url,
+        gateway_url=gateway_url,
+        settings=house.settings.runner,
     )
-    tasks.start_soon(sender.run)
-    pending = house.settings.server.max_pending
-    chores = Chores(house.db, desk=house.desk, lifecycle=house.lifecycle, max_pending=pending)
-    chores.start(tasks, adopted)
+    worker = Worker(parts)
+    tasks.start_soon(worker.work)
+    return worker.adopted
+
+
+async def _look_on(adopted: anyio.Event) -> None:
+    """Workers are elsewhere, and may start when we do: whoever has not taken over what is theirs by then is lost."""
+    await anyio.sleep(queue.UNADOPTED.total_seconds())
+    adopted.set()
 
 
 async def _announce(house: House, path: Path) -> str:
@@ -152,6 +207,12 @@ async def _announce(house: House, path: Path) -> str:
     url = house.settings.server.url
     write_private(path, json.dumps({"url": url, "token": token, "pid": os.getpid()}).encode())
     return f"{url}/signin?token={sign_in}"
+
+
+def _conceal(path: Path) -> None:
+    """Take our address away, unless another process has left its own since."""
+    if json.loads(path.read_bytes())["pid"] == os.getpid():
+        path.unlink()
 
 
 def _print_link(say: Say, notice: Notice) -> None:

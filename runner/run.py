@@ -52,8 +52,10 @@ class Parts:
     engine: Engine
     engine_id: str
     instance: str
-    plane_url: str
-    """The containers' listener as a container reaches it."""
+    mcp_url: str
+    """The containers' listener of role `mcp` as an agent reaches it, without a path."""
+    gateway_url: str
+    """The same of role `gateway`."""
     settings: RunnerSettings
 
 
@@ -94,7 +96,7 @@ class Run:
                     await self._job_over.wait()
                 tasks.cancel_scope.cancel()
             if not self._lost:
-                await clean(self._parts, self._row.id, self._handle)
+                await clean(self._parts, self._row, self._handle, whole=self._job_over.is_set())
         except* Fault as faults:
             await self._failed(faults)
 
@@ -138,15 +140,14 @@ class Run:
         return True
 
     def _job(self, flow: Flow, secret: str) -> Job:
-        url = self._parts.plane_url
         brief = Brief(
             execution_id=self._row.id,
             model=flow.agent.model,
             prompt=self._row.prompt,
             payload_json=json.dumps(json.loads(self._row.trigger_event)["payload"], ensure_ascii=False),
-            mcp_url=f"{url}/mcp/v1",
-            gateway_url=url,
-            control_url=url,
+            mcp_url=f"{self._parts.mcp_url}/mcp/v1",
+            gateway_url=self._parts.gateway_url,
+            control_url=self._parts.mcp_url,
             init=flow.init,
             post_exec_sleep_s=flow.post_exec_sleep,
         )
@@ -241,8 +242,9 @@ class Run:
         return self._parts.lifecycle.end(tx, row.id, verdict.cause, epoch=row.epoch, exit_code=code, **told)
 
 
-async def clean(parts: Parts, execution_id: str, handle: str) -> None:
-    """Keep the whole output as a file, then let the engine forget the job. May run twice."""
+async def clean(parts: Parts, row: Row[Any], handle: str, *, whole: bool = False) -> None:
+    """Keep the whole output as a file, then let the engine forget the job. May run twice. Lines that nobody stored,
+    because a worker died after the end, are stored now; `whole`: there are none."""
     await parts.engine.stop(handle, grace_s=0)
     raw = bytearray()
     async for line in parts.engine.logs(handle, after=""):
@@ -250,12 +252,31 @@ async def clean(parts: Parts, execution_id: str, handle: str) -> None:
         if len(raw) > RAW_LIMIT:
             break
     if raw:
-        await parts.blobs.put(f"logs/{execution_id}.txt", bytes(raw))
+        await parts.blobs.put(f"logs/{row.id}.txt", bytes(raw))
+    if not whole:
+        await _store_rest(parts, row, handle)
     await parts.engine.remove(handle)
 
     def cleaned(tx: Tx) -> None:
-        final = (executions.c.id == execution_id) & executions.c.state.in_(FINAL)
+        final = (executions.c.id == row.id) & executions.c.state.in_(FINAL)
         tx.execute(sa.update(executions).where(final).values(cleaned_at=tx.now()))
-        tx.wake(lifecycle.stop_topic(execution_id))
+        tx.wake(lifecycle.stop_topic(row.id))
 
     await parts.db.write(cleaned)
+
+
+async def _store_rest(parts: Parts, row: Row[Any], handle: str) -> None:
+    after = await parts.db.write(lambda tx: logs.cursor(tx, row.id))
+    phase = watch.Phase(started=row.agent_started_at is not None)
+
+    def sort(text: str) -> tuple[str, str] | None:
+        nonlocal phase
+        phase, marker = watch.read(phase, text)
+        return None if marker else (phase.source, watch.level(text))
+
+    with Follower(parts.db, row, sort) as follower:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(follower.write)
+            async for line in parts.engine.logs(handle, after=after):
+                await follower.put(line)
+            follower.close()

@@ -1,9 +1,11 @@
 """What an operator sets about running agents: `[runner]` of preloop.toml."""
 
 from ipaddress import IPv4Network
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Origin = Annotated[str, StringConstraints(pattern=r"^(https?://[^/?#\s]+)?$")]
 
 
 class RunnerSettings(BaseModel):
@@ -16,3 +18,7 @@ class RunnerSettings(BaseModel):
     network: IPv4Network = IPv4Network("10.231.255.0/24")
     parallel: int = Field(default=20, ge=1, le=1000)
     stop_grace_s: float = Field(default=5.0, ge=0, le=300)
+    mcp_url: Origin = ""
+    """Where agents reach the containers' listener of role `mcp`; empty: in the runner's own process."""
+    gateway_url: Origin = ""
+    """The same of role `gateway`. In containers this machine is called `preloop`."""

@@ -5,7 +5,7 @@ this instance need not wait for the lease either: the data folder's lock says th
 """
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from sqlalchemy.engine import Row
 from control.executions import lifecycle, queue, runners
 from control.executions.states import FINAL
 from control.tables import executions
-from kit.db import Database
+from kit.db import READ_LIMIT, Database
 from kit.errors import Fault
 from kit.ids import new_id
 from kit.observe import log
@@ -51,6 +51,7 @@ class Worker:
                 room = parts.settings.parallel
                 tasks.start_soon(partial(attend, parts.db, self.owner, engine=parts.engine_id, parallel=room))
                 tasks.start_soon(self._reap)
+                tasks.start_soon(self._overhear)
                 await self._take_forever(tasks)
         finally:
             self._work.close()
@@ -90,13 +91,20 @@ class Worker:
             self._running.discard((row.id, row.epoch))
             self._work.poke()  # its place is free now, which may be long after its end
 
+    async def _overhear(self) -> None:
+        """Wake the runs whose end somebody wished in another process: the bus is of this one alone."""
+        while True:
+            await anyio.sleep(self._poll_s)
+            for id_ in await unwanted(self._parts.db, [id_ for id_, _ in self._running]):
+                self._parts.bus.publish(lifecycle.stop_topic(id_))
+
     async def _reap(self) -> None:
         """Remove what executions that are final left on the engine, because their worker died before it could."""
         while True:
             for row in await uncleaned(self._parts.db, self._parts.engine_id):
                 if (row.id, row.epoch) not in self._running:
                     try:
-                        await clean(self._parts, row.id, row.job)
+                        await clean(self._parts, row, row.job)
                     except Fault as fault:
                         log.warning("could not clean up", execution=row.id, error=fault.message)
             await anyio.sleep(REAP_S)
@@ -111,6 +119,16 @@ async def attend(db: Database, owner: str, *, engine: str = "", parallel: int = 
     finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(5):
             await db.write(lambda tx: runners.leave(tx, owner))
+
+
+async def unwanted(db: Database, ids: Sequence[str]) -> list[str]:
+    """Those of these executions that are to stop, or have ended already."""
+    over = executions.c.stop_intent.is_not(None) | executions.c.state.in_(FINAL)
+    found: list[str] = []
+    for start in range(0, len(ids), READ_LIMIT):
+        mine = executions.c.id.in_(ids[start : start + READ_LIMIT])
+        found += [row.id for row in await db.read(sa.select(executions.c.id).where(mine, over))]
+    return found
 
 
 async def uncleaned(db: Database, engine_id: str) -> list[Row[Any]]:

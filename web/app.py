@@ -73,10 +73,12 @@ def build(
     checks: Mapping[str, Check] | None = None,
     limits: Limits | None = None,
     upstreams: Upstreams | None = None,
+    pages: bool = True,
 ) -> Starlette:
-    """The application; `checks` are the named questions of /readyz, each awaited with a limit of its own."""
+    """The application; `checks` are the named questions of /readyz, each awaited with a limit of its own. Without
+    `pages` it is what a process of other roles shows: the addresses of operations."""
     app = Starlette(
-        routes=_routes(settings),
+        routes=_routes(settings) if pages else [*figures.routes, *_operations()],
         middleware=_layers(settings),
         exception_handlers={HTTPException: _as_fault},
     )
@@ -108,7 +110,9 @@ def _routes(settings: WebSettings) -> list[BaseRoute]:
         *openapi.routes(operations),
         openapi.described(operations, settings.url),
         *figures.routes,
-        *_plain(),
+        *_operations(),
+        Route("/favicon.ico", favicon, methods=["GET"]),
+        *(Route(path, absent) for path in ABSENT),
         Mount("/static/" + BUILD, _kept(StaticFiles(directory=STATIC))),
     ]
 
@@ -125,10 +129,8 @@ def _layers(settings: WebSettings) -> list[Middleware]:
     ]
 
 
-def _plain() -> list[Route]:
-    """Operations, the icon, and what is refused by name."""
-    served = (("/healthz", healthy), ("/readyz", ready), ("/favicon.ico", favicon))
-    return [Route(path, answer, methods=["GET"]) for path, answer in served] + [Route(path, absent) for path in ABSENT]
+def _operations() -> list[Route]:
+    return [Route(path, answer, methods=["GET"]) for path, answer in (("/healthz", healthy), ("/readyz", ready))]
 
 
 _kept = partial(asgi.Headers, headers={"cache-control": "public, max-age=31536000, immutable"})

@@ -5,7 +5,7 @@ left out is 0, so that everything is sent; `null` begins with what comes next. O
 `watching` once; then events as `{"seq", "type", "at", "data"}`; `log` with numbered `lines`; `changed` for a list;
 `error`. Who reconnects with the last numbers misses nothing. What a page shows is fetched anew from its own route.
 
-Nothing is queued: each watch is a cursor that reads on after a wake-up, at the latest every two seconds.
+Nothing is queued: each watch is a cursor that reads on after a wake-up, at the latest each second.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ WATCHES = 20
 """Watches of one socket."""
 BURST_S = 0.03
 """What happens within this time is told in one go."""
-LOOK_S = 2.0
+LOOK_S = 1.0
 """A watch looks again after this time without a wake-up: other processes wake only themselves."""
 STILL_S = 30.0
 """How often we look whether the person is still signed in."""

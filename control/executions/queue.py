@@ -141,13 +141,18 @@ def release(tx: Tx, owner: str) -> int:
     return tx.execute(sa.update(executions).where(mine).values(lease_until=tx.now())).rowcount
 
 
-def sweep(tx: Tx, lifecycle: Lifecycle) -> int:
-    """End what nobody holds: stop intents of PENDING rows, and RUNNING rows that stayed unadopted. Returns how many."""
-    now = tx.now()
+def withdraw(tx: Tx, lifecycle: Lifecycle) -> int:
+    """End PENDING executions that are not wanted any more. Returns how many."""
     unwanted = sa.select(executions).where(PENDING, executions.c.stop_intent.is_not(None))
     ended = 0
     for row in tx.execute(unwanted.order_by(executions.c.created_at).limit(SWEPT)).all():
         ended += lifecycle.end(tx, row.id, Cause(row.stop_intent), message="Cancelled before it began.")
+    return ended
+
+
+def sweep(tx: Tx, lifecycle: Lifecycle) -> int:
+    """End RUNNING executions that nobody holds and that stayed unadopted. Returns how many."""
+    now, ended = tx.now(), 0
     lost = sa.select(executions).where(RUNNING, executions.c.lease_until < now - UNADOPTED)
     for row in tx.execute(lost.limit(SWEPT).with_for_update(skip_locked=True)).all():  # who renews it now is not lost
         ended += lifecycle.end(

@@ -117,7 +117,7 @@ async def test_a_cancelled_pending_execution_is_never_claimed(house: House) -> N
     execution_id = await house.start()
     await house.db.write(lambda tx: lifecycle.cancel(tx, ACCOUNT, execution_id, by="test"))
     assert await claim(house) is None
-    await house.db.write(lambda tx: queue.sweep(tx, house.lifecycle))
+    await house.db.write(lambda tx: queue.withdraw(tx, house.lifecycle))
     assert (await house.row(execution_id)).state == "CANCELLED"
 
 

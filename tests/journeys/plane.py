@@ -35,12 +35,23 @@ class Plane:
     database: str | None = None
     ports: Mapping[str, socket.socket] = field(default_factory=dict)
     """Listening sockets that we keep and hand over to each process, as systemd would."""
+    does: tuple[str, ...] = ("up",)
+    """The command and its own options."""
     lines: list[str] = field(default_factory=list)
     process: Process | None = None
     heard: anyio.Event = field(default_factory=anyio.Event)
 
     async def start(self) -> None:
-        command = [sys.executable, "-m", "preloop", "up", "--config", str(self.config), "--data", str(self.folder)]
+        command = [
+            sys.executable,
+            "-m",
+            "preloop",
+            *self.does,
+            "--config",
+            str(self.config),
+            "--data",
+            str(self.folder),
+        ]
         env = {name: value for name, value in os.environ.items() if not name.startswith("PRELOOP_")}
         if self.database:
             env["PRELOOP_DATABASE"] = self.database

@@ -1,24 +1,21 @@
 """What is known by name and not built yet: each room refuses its own, and the changelog names all of them."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 from control.flows import flow
 from kit.errors import Invalid
-from preloop import cli, settings
+from preloop import settings
 from tests.house.plan import ROOT
-from tests.preloop.terminal import Terminal
 from web import app
 
 
 def refused() -> set[str]:
-    """As a person would write it: a key of a flow file, a section, an address, a command."""
+    """As a person would write it: a key of a flow file, a section, an address."""
     keys = {name.rpartition(".")[2] for name, _ in flow.UNSUPPORTED}
     sections = {f"[{name}]" for name in settings.NOT_YET}
-    commands = {name for _, name in cli.NOT_YET}
-    return keys | sections | set(app.ABSENT) | commands
+    return keys | sections | set(app.ABSENT)
 
 
 def test_the_changelog_names_whatever_is_refused_by_name() -> None:
@@ -32,9 +29,3 @@ def test_a_section_that_is_not_built_is_refused_as_that(section: str) -> None:
     with pytest.raises(Invalid) as caught:
         settings.load(**{section: {"logs_days": 1}})
     assert (caught.value.code, f"[{section}]" in caught.value.message) == ("not_supported_yet", True)
-
-
-@pytest.mark.parametrize("words", [("serve", "web")])
-async def test_a_command_that_is_not_built_is_refused_as_that(tmp_path: Path, words: tuple[str, ...]) -> None:
-    done = await Terminal(folder=tmp_path).run(*words, "--json")
-    assert (done.code, done.json["code"]) == (2, "not_supported_yet")

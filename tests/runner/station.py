@@ -143,7 +143,8 @@ async def open_station(folder: Path, *, parallel: int = 20, flow: str = FLOW) ->
                 engine=engine,
                 engine_id="memory:here",
                 instance="here",
-                plane_url="http://127.0.0.1:1",
+                mcp_url="http://127.0.0.1:1",
+                gateway_url="http://127.0.0.1:1",
                 settings=RunnerSettings(parallel=parallel),
             )
             yield Station(house=house, engine=engine, parts=parts, tasks=tasks)

@@ -1,14 +1,11 @@
 """Anthropic's side of Messages: what it is sent, how its answers are read and metered, what they cost in tokens."""
 
 import json
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dialects.counting import MESSAGES as COUNTING
-from gateway.dialects.counting import estimate
 from gateway.dialects.dialect import Broken
 from gateway.dialects.messages import MESSAGES, usage_of
 from gateway.wires.messages_face import MESSAGES as WIRE
@@ -27,7 +24,7 @@ from gateway.wires.neutral import (
     Text,
 )
 from gateway.wires.seals import seal
-from kit.errors import Fault, Invalid
+from kit.errors import Fault
 from ledger.prices import Usage
 
 ASKED = Request(alias="default", messages=(Message(role="user"),), stream=True)
@@ -287,26 +284,3 @@ def test_headers_are_the_key_the_version_and_the_betas_let_through() -> None:
         "anthropic-beta": "effort-2025-11-24",
     }
     assert "x-api-key" not in MESSAGES.headers(None, request)
-
-
-def test_a_count_is_asked_of_the_provider_with_what_it_counts() -> None:
-    body: Json = {"model": "default", "messages": [{"role": "user", "content": "look"}], "system": "Be quick."}
-    request = COUNTING.parse(body, HERE)
-    assert COUNTING.passed(request, "claude") == body | {"model": "claude"}
-    assert COUNTING.path("claude") == "/v1/messages/count_tokens"
-    with pytest.raises(Invalid):
-        COUNTING.parse(body | {"max_tokens": 5}, HERE)
-
-
-def test_our_own_count_grows_with_the_text_and_not_with_the_bytes_of_a_picture() -> None:
-    def counted(text: str, *pictures: str) -> int:
-        images: list[Any] = [
-            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}}
-            for data in pictures
-        ]
-        talk = [{"role": "user", "content": [{"type": "text", "text": text}, *images]}]
-        return estimate(COUNTING.parse({"model": "m", "messages": talk}, HERE))
-
-    assert counted("word " * 300) - counted("word " * 150) == 250
-    assert counted("word", "a" * 4) == counted("word", "a" * 400_000) == counted("word") + 1_500
-    assert json.loads(COUNTING.answer(12)) == {"input_tokens": 12}

@@ -278,6 +278,15 @@ async def test_a_status_that_was_written_over_is_named_also_after_the_clock_has_
 
 
 @pytest.mark.parametrize("how", ["declined", "expired", "void", "consumed"])
+async def test_what_lapsed_without_a_yes_is_named_whoever_wrote_the_event(house: House, how: str) -> None:
+    row = await ended(house, how)
+    told = {"approval": row.id, "call": row.call_id}
+    await house.db.write(lambda tx: events.append(tx, ACCOUNT, events.stream_of(row), "approval.lapsed", **told))
+    await altered(house, of(approvals, approvals.c.id, status="lapsed")(row))
+    assert (await attest.compare(house.db, ACCOUNT)).unlike == {row.id: ("status",)}
+
+
+@pytest.mark.parametrize("how", ["declined", "expired", "void", "consumed"])
 async def test_a_yes_that_nobody_gave_or_that_was_used_does_not_lapse(house: House, how: str) -> None:
     row = await ended(house, how)
     forged = {"status": "approved", "expires_at": LONG_AGO, "decided_at": LONG_AGO}

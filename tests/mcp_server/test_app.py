@@ -13,6 +13,7 @@ from control import tables
 from control.identity.charter import ToolGrant
 from control.identity.sessions import Listener
 from mcp_server import exchange
+from mcp_server.answers import RECEIPT
 from mcp_server.settings import UpstreamServer
 from tests.mcp_server.plane import ERAS, FREE, GATED, PAYMENT, Era, Payments, Plane, payments_server, plane
 
@@ -112,11 +113,13 @@ async def test_a_tool_of_somebody_else_s_is_unknown_also_to_who_never_asked_for_
     await house.enrolled(FREE)
     async with httpx2.AsyncClient(headers=headers(token, era)) as http:
         answer = await http.post(house.urls[Listener.PEOPLE], content=call_body(era, json.dumps(PAYMENT)))
-        named = answer.text.replace("pay", "xyz")
         body = call_body(era, json.dumps(PAYMENT)).replace('"pay"', '"xyz"')
         unknown = await http.post(house.urls[Listener.PEOPLE], content=body, headers={"Mcp-Name": "xyz"})
-    assert message_of(answer.text)["result"]["content"][0]["text"] == "Tool 'pay' not found in allowed tools"
-    assert message_of(named) == message_of(unknown.text)
+    said, other = message_of(answer.text), message_of(unknown.text)
+    assert said["result"]["content"][0]["text"] == "Tool 'pay' not found in allowed tools"
+    receipts = [each["result"]["_meta"].pop(RECEIPT) for each in (said, other)]
+    assert [receipt["stream"] for receipt in receipts] == [session, session]
+    assert json.loads(json.dumps(said).replace("'pay'", "'xyz'")) == other
     assert payments.made() == []
     [row] = await house.db.read(sa.select(tables.sessions).where(tables.sessions.c.id == session))
     assert row.tools_listed_at is None

@@ -68,9 +68,10 @@ storage_use = sa.Table(  # what an account's content takes, by class; a chore co
     "storage_use",
     metadata,
     sa.Column("account_id", sa.String(40), primary_key=True),
-    sa.Column("kind", sa.String(20), primary_key=True),  # logs | payloads | results | bodies
+    sa.Column("kind", sa.String(20), primary_key=True),  # logs | payloads | results | bodies | open
     _count("bytes"),
     _time("counted_at", required=True),
+    _time("through"),  # what ended until then has lost its content of this class
 )
 
 users = sa.Table(
@@ -204,6 +205,7 @@ executions = sa.Table(
     _text("reruns"),  # the execution this one repeats
     _text("resends"),  # the one that the same delivery made before, which was final by then
     _text("retry_of"),  # the one that failed and made this one by its flow's rule
+    _text("retried_by"),  # the one that it made in turn
     sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),  # 0 first, then retries
     _text("budget_of"),  # the first of its retries, whose budget it spends
     _time("not_before"),  # a retry waits so long
@@ -229,8 +231,11 @@ executions = sa.Table(
     _time("stopping_at"),
     _time("ended_at"),
     _time("cleaned_at"),
-    _count("log_bytes"),
-    _time("log_cut_at"),  # from then on the account's storage was full, or the flow's log
+    _count("log_bytes"),  # these three as they went into storage_use, which they leave as they came
+    _count("payload_bytes"),
+    _count("result_bytes"),
+    _time("counted_at"),
+    _time("log_cut_at"),  # from then on lines are not kept: the account's storage is full, or the flow's log
     _time("logs_deleted_at"),  # retention took them; the row, its events and its costs stay
     _time("payload_deleted_at"),
     _time("results_deleted_at"),
@@ -238,6 +243,9 @@ executions = sa.Table(
              sqlite_where=sa.text("state = 'RUNNING'"), postgresql_where=sa.text("state = 'RUNNING'")),
     sa.Index("ix_executions_uncleaned", "ended_at", sqlite_where=sa.text("cleaned_at IS NULL AND job IS NOT NULL"),
              postgresql_where=sa.text("cleaned_at IS NULL AND job IS NOT NULL")),
+    sa.Index("ix_executions_uncounted", "ended_at",
+             sqlite_where=sa.text("counted_at IS NULL AND ended_at IS NOT NULL"),
+             postgresql_where=sa.text("counted_at IS NULL AND ended_at IS NOT NULL")),
     sa.Index("ix_executions_flow", "flow_id", "created_at"),
     sa.Index("ix_executions_queue", "account_id", "flow_id", "created_at", "id",
              sqlite_where=sa.text("state = 'PENDING'"), postgresql_where=sa.text("state = 'PENDING'")),
@@ -310,9 +318,13 @@ tool_calls = sa.Table(
     _time("delivered_at"),
     _count("waited_ms"),
     sa.Column("receipt_seq", sa.BigInteger),  # the event that tells how it ended
+    _time("deleted_at"),  # retention took arguments and result; digest, names and receipt stay
     sa.Index("ix_tool_calls_session", "session_id", "digest"),
     sa.Index("ix_tool_calls_execution", "execution_id", "asked_at"),
-)
+    sa.Index("ix_tool_calls_enrolled", "settled_at",
+             sqlite_where=sa.text("execution_id IS NULL AND deleted_at IS NULL"),
+             postgresql_where=sa.text("execution_id IS NULL AND deleted_at IS NULL")),
+)  # fmt: skip
 
 # approvals ------------------------------------------------------------------------------------------------------------
 
@@ -420,6 +432,7 @@ streams = sa.Table(
     sa.Column("id", sa.String(40), primary_key=True),
     _count("last_seq"),
     sa.Column("head", sa.String(64), nullable=False, server_default=""),
+    _count("bytes"),  # of a log
 )
 
 events = sa.Table(  # hash = sha256(previous hex + newline + body); body is canonical JSON, kept as the exact text

@@ -10,11 +10,14 @@ down_revision = "0007"
 branch_labels = None
 depends_on = None
 
-TEXTS = ("resends", "retry_of", "budget_of")
-TIMES = ("not_before", "log_cut_at", "logs_deleted_at", "payload_deleted_at", "results_deleted_at")
+TEXTS = ("resends", "retry_of", "retried_by", "budget_of")
+TIMES = ("not_before", "log_cut_at", "logs_deleted_at", "payload_deleted_at", "results_deleted_at", "counted_at")
+SIZES = ("log_bytes", "payload_bytes", "result_bytes")
 PENDING = sa.text("state = 'PENDING'")
 RUNNING = sa.text("state = 'RUNNING'")
 UNWANTED = sa.text("state = 'PENDING' AND stop_intent IS NOT NULL")
+UNCOUNTED = sa.text("counted_at IS NULL AND ended_at IS NOT NULL")
+ENROLLED = sa.text("execution_id IS NULL AND deleted_at IS NULL")
 
 
 def upgrade() -> None:
@@ -32,19 +35,33 @@ def upgrade() -> None:
     for name in TIMES:
         op.add_column("executions", sa.Column(name, UtcTime(), nullable=True))
     op.add_column("executions", sa.Column("attempt", sa.Integer(), server_default="0", nullable=False))
-    op.add_column("executions", sa.Column("log_bytes", sa.BigInteger(), server_default="0", nullable=False))
+    for name in SIZES:
+        op.add_column("executions", sa.Column(name, sa.BigInteger(), server_default="0", nullable=False))
     for name in ("ix_executions_pending", "ix_executions_running"):
         op.drop_index(name, "executions")
     _index("ix_executions_running", ["account_id", "flow_id", "lease_until"], RUNNING)
     _index("ix_executions_queue", ["account_id", "flow_id", "created_at", "id"], PENDING)
     _index("ix_executions_unwanted", ["created_at"], UNWANTED)
+    _index("ix_executions_uncounted", ["ended_at"], UNCOUNTED)
     op.create_index("ix_executions_ended", "executions", ["ended_at"])
     op.add_column("tool_calls", sa.Column("late", sa.Boolean(), server_default=sa.false(), nullable=False))
+    op.add_column("tool_calls", sa.Column("deleted_at", UtcTime(), nullable=True))
+    _index("ix_tool_calls_enrolled", ["settled_at"], ENROLLED, "tool_calls")
+    op.add_column("streams", sa.Column("bytes", sa.BigInteger(), server_default="0", nullable=False))
+    _weigh_logs()
     _tables()
 
 
-def _index(name: str, columns: list[str], rows: sa.TextClause) -> None:
-    op.create_index(name, "executions", columns, sqlite_where=rows, postgresql_where=rows)
+def _index(name: str, columns: list[str], rows: sa.TextClause, table: str = "executions") -> None:
+    op.create_index(name, table, columns, sqlite_where=rows, postgresql_where=rows)
+
+
+def _weigh_logs() -> None:
+    """Logs of before are counted as they are; nobody wrote down their size."""
+    lite = op.get_bind().dialect.name == "sqlite"
+    size = "LENGTH(CAST(lines AS BLOB))" if lite else "OCTET_LENGTH(lines)"
+    its = f"SELECT COALESCE(SUM({size}), 0) FROM log_chunks WHERE execution_id = REPLACE(streams.id, '.log', '')"
+    op.execute(f"UPDATE streams SET bytes = ({its}) WHERE id LIKE '%.log'")
 
 
 def _tables() -> None:
@@ -54,6 +71,7 @@ def _tables() -> None:
         sa.Column("kind", sa.String(length=20), nullable=False),
         sa.Column("bytes", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("counted_at", UtcTime(), nullable=False),
+        sa.Column("through", UtcTime(), nullable=True),
         sa.PrimaryKeyConstraint("account_id", "kind", name=op.f("pk_storage_use")),
     )
     op.create_table(
@@ -94,13 +112,16 @@ def _tables() -> None:
 def downgrade() -> None:
     for name in ("runners", "schedules", "senders", "storage_use"):
         op.drop_table(name)
-    op.drop_column("tool_calls", "late")
+    op.drop_column("streams", "bytes")
+    op.drop_index("ix_tool_calls_enrolled", "tool_calls")
+    for name in ("late", "deleted_at"):
+        op.drop_column("tool_calls", name)
     op.drop_index("ix_executions_ended", "executions")
-    for name in ("ix_executions_unwanted", "ix_executions_queue", "ix_executions_running"):
+    for name in ("ix_executions_uncounted", "ix_executions_unwanted", "ix_executions_queue", "ix_executions_running"):
         op.drop_index(name, "executions")
     _index("ix_executions_running", ["lease_until"], RUNNING)
     _index("ix_executions_pending", ["account_id", "created_at"], PENDING)
-    for name in (*TEXTS, *TIMES, "attempt", "log_bytes"):
+    for name in (*TEXTS, *TIMES, *SIZES, "attempt"):
         op.drop_column("executions", name)
     op.drop_column("flows", "hook_before")
     op.drop_column("flows", "hook_before_until")

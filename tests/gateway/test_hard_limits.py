@@ -17,6 +17,8 @@ from tests.fakes.raw_provider import CUT, Provider, Step
 from tests.gateway.plane import PRICES, Plane, open_plane
 
 ASK: list[dict[str, Any]] = [{"role": "user", "content": "Go."}]
+LISTED = dict.fromkeys(PRICES)
+"""No price of one's own."""
 RATES = {"input": 2_500, "output": 10_000}
 """Nano-dollars of a token, as PRICES says."""
 
@@ -54,7 +56,7 @@ async def test_a_picture_is_held_for_at_what_its_model_may_count(tmp_path: Path)
     least = (2_833 + 8 * 5_667) * price.rates.input // 10**6
     address = "data:image/png;base64," + base64.b64encode(b"\x89PNG" * 50).decode()
     seen = [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": address}}]
-    async with opened(tmp_path, *answered(raw.USAGE), model="gpt-4o-mini") as (plane, provider):
+    async with opened(tmp_path, *answered(raw.USAGE), model="gpt-4o-mini", **LISTED) as (plane, provider):
         _, token = await plane.session("m", budget_nano=least)
         assert (await ask(plane, token, max_tokens=10)).status_code == 200
         refused = await ask(plane, token, max_tokens=10, messages=[{"role": "user", "content": seen}])
@@ -114,7 +116,7 @@ async def test_a_charge_is_the_bill_only_where_it_is_asked_for_and_can_be_true(
     tmp_path: Path, cost: str, believed: bool
 ) -> None:
     usage = {"prompt_tokens": 1_200, "completion_tokens": 80, "total_tokens": 1_280, "cost": int(cost)}
-    listed = {name: None for name in PRICES} | {"model": "gpt-4o", "reports_cost": believed or None}
+    listed: Any = {**LISTED, "model": "gpt-4o", "reports_cost": believed or None}
     async with opened(tmp_path, *answered(usage), **listed) as (plane, _):
         session, token = await plane.session("m", budget_nano=10**9)
         assert (await ask(plane, token, max_tokens=100)).status_code == 200

@@ -95,7 +95,8 @@ def worker(house: House, tasks: TaskGroup, folder: Path, name: str) -> MemoryEng
         engine=engine,
         engine_id=f"memory:{name}",
         instance=name,
-        plane_url="http://127.0.0.1:1",
+        mcp_url="http://127.0.0.1:1",
+        gateway_url="http://127.0.0.1:1",
         settings=RunnerSettings(parallel=PARALLEL),
     )
     tasks.start_soon(Worker(parts).work)

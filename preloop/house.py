@@ -13,7 +13,7 @@ from sqlalchemy.engine import Row
 from control.approvals import desk as desks
 from control.approvals.desk import Desk
 from control.approvals.notices import Notice
-from control.executions import ended
+from control.executions import ended, retries
 from control.executions.lifecycle import Ending, Lifecycle
 from control.executions.states import Cause
 from control.identity import accounts, sessions
@@ -79,7 +79,7 @@ async def open_house(
             admin_id = await db.write(lambda tx: _settle_in(tx, signer, settings.plan_list()))
         outbound = Outbound(private_hosts=settings.notify.private_hosts)
         stack.push_async_callback(outbound.close)
-        lifecycle = Lifecycle([desks.withdraw, _revoke, _teller(settings)])
+        lifecycle = Lifecycle([desks.withdraw, _revoke, retries.retrying(), _teller(settings)])
         yield House(
             settings=settings,
             db=db,

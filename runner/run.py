@@ -5,7 +5,7 @@ Every write is fenced by the epoch of the claim.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
@@ -131,7 +131,7 @@ class Run:
             self._row.account_id,
             kind="execution",
             principal=f"flow:{flow.name}",
-            charter=flow.charter(),
+            charter=replace(flow.charter(), budget_of=self._row.budget_of),
             alive_until=tx.now() + queue.LEASE + queue.UNADOPTED,
             execution_id=self._row.id,
             bootstrap_hash=bootstrap_hash,

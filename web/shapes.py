@@ -47,6 +47,14 @@ class Execution(BaseModel):
     reruns: str | None
     resends: str | None
     """What the same delivery had made, which was over by then."""
+    retry_of: str | None
+    """The one before it, which failed and made this one by its flow's `retries`."""
+    retried_by: str | None
+    """The one that it made in turn."""
+    attempt: int
+    """0 first, then retries."""
+    not_before: datetime | None
+    """When a retry starts at the earliest."""
     session_id: str | None
     created_at: datetime
     claimed_at: datetime | None

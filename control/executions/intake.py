@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -16,6 +16,7 @@ from control.executions.states import FINAL, Stored
 from control.flows import catalog, template
 from control.flows.flow import Flow
 from control.tables import deliveries, executions
+from control.tables import events as recorded
 from kit import canonical
 from kit.db import Tx
 from kit.errors import Conflict, Invalid, Missing, Throttled
@@ -65,12 +66,13 @@ def _make(
     row: Row[Any],
     flow: Flow,
     event: dict[str, Any],
-    origin: dict[str, str | None],
+    origin: dict[str, Any],
     *,
     by: str,
     delivery_id: str | None = None,
     most_pending: int | None = None,
 ) -> Started:
+    """`origin` are further columns: what started it, and which execution was before it."""
     execution_id = new_id("exe")
     if delivery_id is not None:
         same, before = _deliver(tx, row.account_id, row.id, delivery_id, execution_id)
@@ -86,13 +88,14 @@ def _make(
     limits = {"concurrency": flow.limits.concurrency, "timeout_s": flow.limits.timeout, "wall_s": flow.limits.wall}
     tx.execute(sa.insert(executions).values(values | limits | prompt | origin | {"created_at": tx.now()}))
     data = {"flow": flow.name, "version": row.version, "trigger": trigger, "by": by}
+    data |= {"retry_of": origin["retry_of"]} if "retry_of" in origin else {}
     events.append(tx, row.account_id, execution_id, "execution.created", **data)
     tx.wake(WORK)
     tx.wake(QUEUE)
     return Started(execution_id=execution_id)
 
 
-def _check_room(tx: Tx, row: Row[Any], trigger: str | None, most: int) -> None:
+def _check_room(tx: Tx, row: Row[Any], trigger: str, most: int) -> None:
     """Throttled when so many of this trigger wait already. Senders that come at the same moment may be a few more."""
     waits = (executions.c.state == Stored.PENDING) & (executions.c.trigger_type == trigger)
     mine = (executions.c.account_id == row.account_id) & (executions.c.flow_id == row.id)
@@ -129,6 +132,32 @@ def rerun(tx: Tx, account_id: str, execution_id: str, *, by: str, delivery_id: s
     return _make(tx, row, flow, json.loads(old.trigger_event), origin, by=by, delivery_id=delivery_id)
 
 
+def retry(tx: Tx, ended: Row[Any], *, not_before: datetime) -> str:
+    """The next attempt of an execution that ended, from the same event; the queue leaves it alone until then."""
+    if ended.payload_deleted_at is not None:
+        raise Conflict("payload_deleted", "Its event was deleted.")
+    row, flow = catalog.find(tx, ended.account_id, ended.flow_name)
+    origin = {name: getattr(ended, name) for name in ("trigger_type", "source_url", "resends")}
+    origin |= {"retry_of": ended.id, "attempt": ended.attempt + 1, "not_before": not_before}
+    origin["budget_of"] = ended.budget_of or ended.id
+    return _make(tx, row, flow, json.loads(ended.trigger_event), origin, by=_by(tx, ended)).execution_id
+
+
+def _by(tx: Tx, row: Row[Any]) -> str:
+    """Who started an execution. Its retries are theirs too: four eyes look at this."""
+    first = (recorded.c.account_id == row.account_id) & (recorded.c.stream == row.id) & (recorded.c.seq == 1)
+    body = tx.execute(sa.select(recorded.c.body).where(first)).scalar_one()
+    return str(json.loads(body)["data"]["by"])
+
+
+def _last(tx: Tx, execution_id: str) -> Row[Any]:
+    """The last of an execution and its retries: while one of them is to come, all of it lives."""
+    row = tx.execute(sa.select(executions).where(executions.c.id == execution_id)).one()
+    while row.retried_by is not None:
+        row = tx.execute(sa.select(executions).where(executions.c.id == row.retried_by)).one()
+    return row
+
+
 def _deliver(
     tx: Tx, account_id: str, flow_id: str, delivery_id: str, execution_id: str
 ) -> tuple[str | None, str | None]:
@@ -140,8 +169,8 @@ def _deliver(
         return None, None
     mine = sa.and_(*(deliveries.c[name] == value for name, value in key.items()))
     known = tx.execute(sa.select(deliveries.c.execution_id).where(mine).with_for_update()).scalar_one()
-    before = tx.execute(sa.select(executions).where(executions.c.id == known)).one()
+    before = _last(tx, known)
     if before.state not in FINAL or before.ended_at > now - REMEMBERED:
         return str(known), None
     tx.execute(sa.update(deliveries).where(mine).values(execution_id=execution_id, created_at=now))
-    return None, str(before.resends or before.id)
+    return None, str(before.resends or before.budget_of or before.id)

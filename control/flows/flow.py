@@ -86,13 +86,39 @@ class Limits(Strict):
     """How much log of one execution is kept."""
 
 
+Cause = Literal[
+    "tool_failed",
+    "tool_not_allowed",
+    "invalid_arguments",
+    "approval_declined",
+    "approval_expired",
+    "agent_error",
+    "agent_unverified",
+    "setup_failed",
+    "model_error",
+    "credits_exhausted",
+    "budget_exceeded",
+    "timeout",
+    "runner_lost",
+    "result_invalid",
+    "tool_outcome_unknown",
+    "out_of_memory",
+    "killed",
+    "stream_cut",
+    "log_quota",
+    "approver_unreachable",
+    "internal_error",
+]
+"""Those of `executions/states` that may be repeated: what a person cancelled is never."""
+
+
 class Retries(Strict):
     attempts: int = Field(default=0, ge=0, le=10)
     """How often a run that failed is started again by itself."""
-    on: tuple[str, ...] = ()
+    on: tuple[Cause, ...] = ("model_error", "runner_lost")
     """The causes it is done for."""
     after_tools: bool = False
-    """Also when a tool that writes was called already?"""
+    """Also when a tool that writes was called already? One is known to read only by its `readOnlyHint`."""
 
 
 class Resources(Strict):
@@ -162,7 +188,6 @@ UNSUPPORTED: tuple[tuple[str, Callable[[Flow], bool]], ...] = (
     ("agent.runtime", lambda f: f.agent.runtime not in ("codex", "scripted")),
     ("agent.gateway", lambda f: f.agent.gateway is not True),
     ("limits.max_log_mb", lambda f: f.limits.max_log_mb != 50),
-    ("retries", lambda f: f.retries != Retries()),
     ("egress", lambda f: bool(f.egress)),
     ("result_schema", lambda f: bool(f.result_schema)),
 )

@@ -57,7 +57,10 @@ def list_newest(
 def _why(execution: dict[str, Any]) -> str:
     """What a waiting one waits for, or why a final one did not succeed."""
     waits = execution["waiting_for"]
-    return f"{waits['text']} (#{waits['position']})" if waits else execution["cause"] or ""
+    if waits:
+        return f"{waits['text']} (#{waits['position']})"
+    again = f", retried by {execution['retried_by']}" if execution["retried_by"] else ""
+    return f"{execution['cause'] or ''}{again}"
 
 
 @app.command("show")
@@ -102,7 +105,9 @@ def _followed(client: Client, execution_id: str, say: Callable[[dict[str, Any]],
             break
         time.sleep(0.5)
     show.talk.print(f"{row['state']} after {show.span(row['duration_ms'])}, {row['cost_usd'] or '0'} USD")
-    for told in (row["message"], row["hint"]):
+    suggestion = f"Suggestion: {row['hint']}" if row["hint"] else None
+    retried = f"Retried by {row['retried_by']}" if row["retried_by"] else None
+    for told in (row["message"], suggestion, retried):
         if told:
             show.talk.print(show.clean(told), markup=False)
     return 0 if row["state"] == "SUCCEEDED" else 1

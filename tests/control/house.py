@@ -14,7 +14,7 @@ from control.approvals import desk as desks
 from control.approvals import pins, policy, rules
 from control.approvals.desk import Desk
 from control.approvals.directory import Approver, Directory
-from control.executions import intake, queue, toolcalls
+from control.executions import intake, queue, retries, toolcalls
 from control.executions.lifecycle import Lifecycle
 from control.executions.states import Cause
 from control.executions.toolcalls import Call
@@ -72,7 +72,7 @@ class House:
 
     @classmethod
     async def build(cls, db: Database, bus: Bus, folder: Path, flow: str = FLOW) -> "House":
-        lifecycle = Lifecycle([desks.withdraw, revoke_session])
+        lifecycle = Lifecycle([desks.withdraw, revoke_session, retries.retrying(chance=lambda: 0.5)])
         names = ("alice", "bob", "carol")
         people = {id_: Approver(id=id_, name=id_.title(), email=f"{id_}@example.com") for id_ in names}
         groups = {"finance": ("alice", "bob"), "directors": ("carol",), "empty": ()}

@@ -134,21 +134,26 @@ async def open_station(folder: Path, *, parallel: int = 20, flow: str = FLOW) ->
     try:
         house = await House.build(db, bus, folder, flow)
         async with anyio.create_task_group() as tasks:
-            engine = MemoryEngine(tasks)
-            parts = Parts(
-                db=db,
-                bus=bus,
-                blobs=Blobs(folder / "blobs"),
-                lifecycle=house.lifecycle,
-                engine=engine,
-                engine_id="memory:here",
-                instance="here",
-                mcp_url="http://127.0.0.1:1",
-                gateway_url="http://127.0.0.1:1",
-                settings=RunnerSettings(parallel=parallel),
-            )
-            yield Station(house=house, engine=engine, parts=parts, tasks=tasks)
+            yield open_station_over(house, folder, tasks, parallel=parallel)
             tasks.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):
             await db.close()
+
+
+def open_station_over(house: House, folder: Path, tasks: TaskGroup, *, parallel: int = 20) -> Station:
+    """A station of a domain that stands already."""
+    engine = MemoryEngine(tasks)
+    parts = Parts(
+        db=house.db,
+        bus=house.bus,
+        blobs=Blobs(folder / "blobs"),
+        lifecycle=house.lifecycle,
+        engine=engine,
+        engine_id="memory:here",
+        instance="here",
+        mcp_url="http://127.0.0.1:1",
+        gateway_url="http://127.0.0.1:1",
+        settings=RunnerSettings(parallel=parallel),
+    )
+    return Station(house=house, engine=engine, parts=parts, tasks=tasks)

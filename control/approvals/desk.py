@@ -173,9 +173,8 @@ class Desk:
             return _again(row, approver, verdict)
         _still(tx, row, call, digest)
         name = self.directory.approvers[approver].name
-        amended = None
+        amended, people = None, self.directory
         if changed is not None:
-            people = self.directory
             amended = changes.amend(tx, row, call, changed, self._complain, approver=approver, directory=people)
         self._vote(tx, row, approver, verdict, reason, via)
         if verdict is Verdict.APPROVED and not self._agreed(tx, row):
@@ -189,7 +188,6 @@ class Desk:
             return Decided(status=verdict.value, by=name)
         self._approved(tx, row, call, name, amended)
         if grant:
-            people = self.directory
             standing.give(tx, account_id, approval_id, approver=approver, scope=grant, directory=people, via=via)
         return Decided(status=verdict.value, by=name)
 

@@ -289,11 +289,10 @@ async def test_a_socket_watches_twenty_things_and_no_more(door: Door) -> None:
 
 
 async def test_a_server_that_stops_says_so_and_leaves_no_watch_behind(world: World) -> None:
-    token = await world.token(kind="api")
     async with AsyncExitStack() as after:
         async with serving(world.app) as url:
             door = Door(world=world, url=url)
-            ear = await after.enter_async_context(door.open(Authorization=f"Bearer {token}"))
+            ear = await after.enter_async_context(door.open(Authorization=f"Bearer {await world.token(kind='api')}"))
             await ear.watch("executions")
             async with door.person() as gone:
                 await gone.watch("approvals")

@@ -223,6 +223,7 @@ operations = [
         path=_RUN + "/rerun",
         summary="Run again with the same event",
         run=rerun_execution,
+        headers=("Idempotency-Key",),
         answers=shapes.Started,
         role=Role.OPERATOR,
         status=202,

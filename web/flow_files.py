@@ -203,6 +203,7 @@ operations = [
         role=Role.OPERATOR,
         creates=True,
         query=("dry_run",),
+        headers=("If-Match", "If-None-Match"),
     ),
     Operation(
         method="GET",

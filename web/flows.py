@@ -124,5 +124,6 @@ operations = [
         answers=shapes.Started,
         role=Role.OPERATOR,
         status=202,
+        headers=("Idempotency-Key",),
     ),
 ]

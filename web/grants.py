@@ -127,6 +127,7 @@ operations = [
         answers=Grant,
         role=Role.APPROVER,
         status=201,
+        refuses=(404,),
     ),
     Operation(
         method="POST",

@@ -70,8 +70,8 @@ def choice(text: str, words: type[E]) -> E:
 
 def number(request: Request, name: str, default: int, *, most: int = 10**12) -> int:
     """A number from 0 to `most` in the query."""
-    text = request.query_params.get(name, "")
-    if not text:
+    text = request.query_params.get(name)
+    if text is None:
         return default
     if not (text.isascii() and text.isdecimal() and len(text) <= 12):
         raise Invalid("query_invalid", f"{name}={text[:40]!r} is not a number.")
@@ -91,13 +91,13 @@ def since(request: Request, now: datetime) -> datetime | None:
     text = request.query_params.get("since", "")
     if not text:
         return None
-    if text[-1] in _SINCE and text[:-1].isdecimal() and len(text) < 8:
-        return now - timedelta(**{_SINCE[text[-1]]: int(text[:-1])})
     try:
+        if text[-1] in _SINCE and text.isascii() and text[:-1].isdecimal() and len(text) < 8:
+            return now - timedelta(**{_SINCE[text[-1]]: int(text[:-1])})
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
         raise Invalid("query_invalid", f"since={text[:40]!r} is not a time.", "Write 24h, 7d or a time.") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def local(path: str, default: str = "/") -> str:

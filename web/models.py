@@ -79,6 +79,7 @@ operations = [
         run=list_upstreams,
         answers=Listed[Upstream],
         query=paging.QUERY,
+        refuses=(503,),
     ),
     Operation(
         method="POST",
@@ -86,6 +87,7 @@ operations = [
         summary="Ask every upstream now whether it answers and takes its key",
         run=check_upstreams,
         answers=Listed[Upstream],
+        refuses=(503,),
         role=Role.OPERATOR,
     ),
 ]

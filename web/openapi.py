@@ -1,7 +1,7 @@
 """One list of operations makes both the REST routes and /api/openapi.json, so that neither can lie about the other."""
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,38 @@ from web import auth, shapes
 
 Answer = BaseModel | Response
 REF = "#/components/schemas/{model}"
+REFUSALS = {
+    400: "The request or its cursor can't be read",
+    401: "Nobody is signed in, or the token is worth nothing",
+    403: "Not with this role, or not from another site's page",
+    404: "There is no such thing, or it is not yours",
+    409: "Somebody else was first, or it is final",
+    412: "It is not what If-Match or If-None-Match say",
+    413: "The body is too large",
+    421: "This server does not answer to that name",
+    422: "The input is wrong; the hint says what would do",
+    429: "More than is taken now; Retry-After says when to come again",
+    500: "Something went wrong on our side",
+    503: "A part that is needed does not answer",
+}
+"""What each status of a problem means (RFC 9457)."""
+ALWAYS = (400, 401, 403, 413, 421, 422, 500)
+"""What any operation may answer."""
+_COUNT = {"type": "integer", "minimum": 0, "maximum": 10**12 - 1}
+QUERY: dict[str, dict[str, Any]] = {
+    "limit": _COUNT | {"description": "Items of a page; at most 200 come at once, and never none."},
+    "after": _COUNT,
+    "version": _COUNT,
+    "dry_run": {"type": "boolean"},
+    "cursor": {"type": "string", "description": "`next` of the page before, as it was."},
+    "since": {"type": "string", "description": "24h, 30m, 7d, or a time as RFC 3339."},
+}
+"""What is known of a name wherever a query has it; any other is a string."""
+HEADERS = {
+    "If-Match": 'The version it must have, as "3", or *.',
+    "If-None-Match": "* where there must be none yet.",
+    "Idempotency-Key": "The same key again gives the first answer's execution.",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +69,10 @@ class Operation:
     files: tuple[str, ...] = ()
     """Media types that it answers in too, for whoever accepts them rather than JSON."""
     query: Sequence[str] = ()
+    headers: Sequence[str] = ()
+    """Of `HEADERS`, those that it heeds."""
+    refuses: Sequence[int] = ()
+    """Statuses of `REFUSALS` beyond what follows from the rest."""
 
 
 def routes(operations: Sequence[Operation]) -> list[Route]:
@@ -75,6 +111,7 @@ def document(operations: Sequence[Operation], url: str) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": definitions["$defs"],
+            "responses": {str(status): _problem(text, schema) for status, text in REFUSALS.items()},
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer"},
                 "cookie": {"type": "apiKey", "in": "cookie", "name": auth.named(secure=url.startswith("https:"))},
@@ -83,24 +120,39 @@ def document(operations: Sequence[Operation], url: str) -> dict[str, Any]:
     }
 
 
+def _problem(text: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": text, "content": {"application/problem+json": {"schema": schema[shapes.Problem.__name__]}}}
+
+
+def _refusals(op: Operation) -> list[int]:
+    """The statuses of problems that an operation may answer."""
+    named = [404] if "{" in op.path else []
+    changes = [409] if op.method != "GET" else []
+    unmet = [412] if "If-Match" in op.headers else []
+    return sorted({*ALWAYS, *named, *changes, *unmet, *op.refuses})
+
+
+def _parameters(op: Operation) -> Iterator[dict[str, Any]]:
+    for name in re.findall(r"{(\w+)", op.path):
+        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    for name in op.query:
+        yield {"name": name, "in": "query", "required": False, "schema": QUERY.get(name, {"type": "string"})}
+    for name in op.headers:
+        known = {"type": "string", "description": HEADERS[name]}
+        yield {"name": name, "in": "header", "required": False, "schema": known}
+
+
 def _described(op: Operation, schema: dict[str, Any]) -> dict[str, Any]:
     answer = {"application/json": {"schema": schema[op.answers.__name__]}}
     answer |= {media: {"schema": {"type": "string"}} for media in op.files}
     statuses = [op.status, *([201] if op.creates else [])]
-    names = [(name, "path") for name in re.findall(r"{(\w+)", op.path)] + [(name, "query") for name in op.query]
     found: dict[str, Any] = {
         "operationId": op.run.__name__,
         "summary": op.summary,
-        "parameters": [
-            {"name": name, "in": place, "required": place == "path", "schema": {"type": "string"}}
-            for name, place in names
-        ],
+        "parameters": list(_parameters(op)),
         "responses": {
             **{str(status): {"description": "OK", "content": answer} for status in statuses},
-            "default": {
-                "description": "What went wrong, RFC 9457",
-                "content": {"application/problem+json": {"schema": schema[shapes.Problem.__name__]}},
-            },
+            **{str(status): {"$ref": f"#/components/responses/{status}"} for status in _refusals(op)},
         },
     }
     if isinstance(op.takes, tuple):

@@ -27,11 +27,11 @@ def _day(name: str, text: str, last: date) -> date:
     if text == "month":
         return last.replace(day=1)
     days = _DAYS.fullmatch(text)
-    if days and 0 < int(days[1]) <= MOST_DAYS:
-        return last - timedelta(days=int(days[1]) - 1)
     try:
+        if days and 0 < int(days[1]) <= MOST_DAYS:
+            return last - timedelta(days=int(days[1]) - 1)
         if len(text) == 10:
             return date.fromisoformat(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         pass
     raise Invalid("query_invalid", f"{name}={text[:40]!r} is no period of at most {MOST_DAYS} days.", HINT)

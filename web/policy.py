@@ -198,6 +198,7 @@ operations = [
         run=explain_policy,
         takes=Question,
         answers=Explanation,
+        refuses=(404,),
     ),
     Operation(
         method="POST",

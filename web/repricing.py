@@ -130,5 +130,6 @@ operations = [
         takes=Reprice,
         answers=Corrected,
         role=Role.ADMIN,
+        refuses=(404,),
     )
 ]

@@ -96,6 +96,7 @@ operations = [
         answers=Token,
         role=Role.OPERATOR,
         status=201,
+        refuses=(404,),
     ),
     Operation(
         method="POST",

@@ -191,6 +191,7 @@ operations = [
         takes=Acceptance,
         answers=PinnedToolDetail,
         role=Role.ADMIN,
+        refuses=(404,),
     ),
     Operation(
         method="GET",

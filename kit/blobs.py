@@ -28,6 +28,10 @@ class Blobs:
     async def append(self, name: str, content: bytes) -> None:
         await anyio.to_thread.run_sync(_append, self.path(name), content)
 
+    async def delete(self, name: str) -> None:
+        """Forget it; there may be none of that name."""
+        await anyio.to_thread.run_sync(lambda: self.path(name).unlink(missing_ok=True))
+
     async def get(self, name: str) -> bytes | None:
         """The content, or None when there is none of that name."""
         path = self.path(name)

@@ -9,9 +9,13 @@ from anyio.abc import TaskGroup
 
 from control import events
 from control.approvals.desk import Desk
-from control.executions import queue, scheduled
+from control.executions import queue, scheduled, storage
 from control.executions.lifecycle import Lifecycle
 from control.flows import timetable
+from control.retention import deletion
+from control.retention.rules import Rules
+from kit.blobs import Blobs
+from kit.clock import Clock
 from kit.db import Database
 from kit.observe import log
 
@@ -20,14 +24,32 @@ CLIMB_S = 5.0
 """How late a reminder may be."""
 SEAL_S = 60.0
 """How old the last seal of a stream may be."""
+METER_S = 5.0
+"""How old the figures may be that a plan is full by: what is written meanwhile may pass it."""
+FORGET_S = 60.0
+"""How late what is too old goes."""
 
 
 class Chores:
     """The clock's work of one process."""
 
-    def __init__(self, db: Database, *, desk: Desk, lifecycle: Lifecycle, max_pending: int | None = None) -> None:
-        """`max_pending` executions of one schedule may wait; it starts no more until then."""
+    def __init__(
+        self,
+        db: Database,
+        *,
+        desk: Desk,
+        lifecycle: Lifecycle,
+        blobs: Blobs,
+        retention: Rules,
+        max_pending: int | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """`max_pending` executions of one schedule may wait; it starts no more until then. `retention` are the rules of
+        preloop.toml."""
         self._db = db
+        self._blobs = blobs
+        self._retention = retention
+        self._clock = clock or Clock()
         self._max_pending = max_pending
         self._desk = desk
         self._lifecycle = lifecycle
@@ -40,6 +62,8 @@ class Chores:
         tasks.start_soon(self._each, "time limits", self._overdue)
         tasks.start_soon(self._each, "schedules", self.fire)
         tasks.start_soon(self._each, "withdrawals", self._withdraw)
+        tasks.start_soon(self._each, "storage", self._count, METER_S)
+        tasks.start_soon(self._each, "retention", self.forget, FORGET_S)
         tasks.start_soon(self._sweep_after, adopted)
 
     async def _each(self, name: str, chore: Callable[[], Awaitable[object]], every_s: float = EVERY_S) -> None:
@@ -70,6 +94,13 @@ class Chores:
         for row in await self._db.write(timetable.due):
             start = partial(scheduled.fire, row=row, most_pending=self._max_pending)
             await self._try(f"schedule of {row.name}", partial(self._db.write, start))
+
+    async def _count(self) -> None:
+        await storage.count(self._db)
+
+    async def forget(self) -> None:
+        """Delete what the accounts' rules say is too old, or too much."""
+        await deletion.delete_due(self._db, self._blobs, self._retention, self._clock.now())
 
     async def _withdraw(self) -> None:
         await self._db.write(lambda tx: queue.withdraw(tx, self._lifecycle))

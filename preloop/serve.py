@@ -151,8 +151,15 @@ def _start_work(tasks: TaskGroup, house: House, place: Place | str, mcp_url: str
         adopted = anyio.Event()
         tasks.start_soon(_look_on, adopted)
     if house.roles & {Role.WEB, Role.RUNNER}:
-        pending = house.settings.server.max_pending
-        Chores(house.db, desk=house.desk, lifecycle=house.lifecycle, max_pending=pending).start(tasks, adopted)
+        chores = Chores(
+            house.db,
+            desk=house.desk,
+            lifecycle=house.lifecycle,
+            blobs=house.blobs,
+            retention=house.settings.retention.rules(),
+            max_pending=house.settings.server.max_pending,
+        )
+        chores.start(tasks, adopted)
     if Role.WEB in house.roles:
         sender = Sender(
             house.db,

@@ -30,6 +30,7 @@ from control.approvals import rules
 from control.approvals.directory import Approver, Directory
 from control.flows.quantities import mebibytes, seconds
 from control.identity.plans import PRESETS, Plan
+from control.retention.rules import LONGEST, Rules
 from gateway.settings import BudgetSettings, ModelAlias, different
 from kit.errors import Invalid
 from mcp_server.settings import ServerName, UpstreamServer
@@ -40,8 +41,6 @@ from web.settings import WebSettings
 if TYPE_CHECKING:
     from control.flows.review import Known
 
-NOT_YET = ("retention",)
-"""Sections that are named already and whose work is not done yet."""
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -79,15 +78,21 @@ class PlanSettings(Strict):
     timeout: Annotated[int, BeforeValidator(seconds), Field(ge=0)] | None = None
 
 
+Days = Annotated[int, Field(ge=1, le=LONGEST)]
+
+
 class RetentionSettings(Strict):
     """`[retention]`: how many days each kind of content is kept after its execution's end, and how much of it there may
     be at most, the oldest going first. Without a number it stays for ever."""
 
-    logs_days: int | None = Field(default=None, ge=1)
-    payloads_days: int | None = Field(default=None, ge=1)
-    results_days: int | None = Field(default=None, ge=1)
-    bodies_days: int | None = Field(default=None, ge=1)
+    logs_days: Days | None = None
+    payloads_days: Days | None = None
+    results_days: Days | None = None
+    bodies_days: Days | None = None
     keep: Annotated[int, BeforeValidator(mebibytes), Field(gt=0)] | None = None
+
+    def rules(self) -> Rules:
+        return Rules(**self.model_dump())
 
 
 class Settings(BaseSettings):
@@ -117,13 +122,6 @@ class Settings(BaseSettings):
     retention: RetentionSettings = RetentionSettings()
     notify: NotifySettings = NotifySettings()
     runner: RunnerSettings = RunnerSettings()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_by_name(cls, given: Any) -> Any:  # noqa: ANN401 - whatever the sources say
-        if isinstance(given, dict) and (early := sorted(set(NOT_YET) & set(given))):
-            raise Invalid("not_supported_yet", f"[{early[0]}] is known but not built yet.", "Leave it out for now.")
-        return given
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Settings":
@@ -255,6 +253,12 @@ def load(**flags: Any) -> Settings:  # noqa: ANN401 - whatever the command line 
             f"{key or 'settings'}: {first['msg'].removeprefix('Value error, ')}.",
             "Look at preloop.toml and the PRELOOP_… variables; `preloop settings` shows what is in force.",
         ) from error
+
+
+def stated(settings: Settings) -> dict[Literal["environment", "file"], dict[str, Any]]:
+    """What environment and file say, as they say it, the stronger first."""
+    file = str(settings.config) if settings.config else None
+    return {"environment": _Environment(Settings)(), "file": _File(Settings, file)()}
 
 
 def take_listen_variables() -> dict[str, str]:

@@ -1,9 +1,10 @@
 """An engine's output into the log: chunks of at most 100 ms or 64 KB, the cursor in the same row.
 
-When the database's bulk lane is full, writing waits, then reading waits: nothing is dropped but what lies beyond the
-quota.
+When the database's bulk lane is full, writing waits, then reading waits: nothing is dropped but what there is no room
+for (`control/executions/keeping`). Output is read to its end all the same, so that no agent waits for a reader.
 """
 
+import math
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -12,28 +13,30 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from sqlalchemy.engine import Row
 
-from control.executions import logs, queue
+from control.executions import keeping, queue
+from control.executions.keeping import Kept, Stored
 from kit.db import Database, Lane, Tx
 from runner.engine import LogLine
 
 SLICE_S = 0.1
 CHUNK_BYTES = 64 * 1024
-QUOTA_BYTES = 50 << 20
-"""`limits.max_log_mb`; lines beyond it are not stored, and the log says so."""
+LOOK_S = 1.0
+"""How often a run whose lines are not kept looks whether the plan has room again."""
 
-Stored = tuple[str, str, str, str]
 Sort = Callable[[str], tuple[str, str] | None]
 """A line's (source, level), or None when it is a marker and not to be stored."""
 
 
 class Follower:
-    """Writes one execution's lines, in order, until told that there are no more. `claim` is its row, with the epoch."""
+    """Writes one execution's lines, in order, until told that there are no more. `claim` is its row, with the epoch;
+    `most` are the bytes that its flow lets its log have."""
 
-    def __init__(self, db: Database, claim: Row[Any], sort: Sort) -> None:
+    def __init__(self, db: Database, claim: Row[Any], sort: Sort, *, most: int) -> None:
         self._db = db
         self._claim = claim
         self._sort = sort
-        self._size = 0
+        self._most = most
+        self._look_at = -math.inf
         self._send: MemoryObjectSendStream[LogLine]
         self._receive: MemoryObjectReceiveStream[LogLine]
         self._send, self._receive = anyio.create_memory_object_stream[LogLine](1000)
@@ -70,19 +73,15 @@ class Follower:
         return lines
 
     async def _store(self, lines: list[LogLine]) -> None:
-        kept: list[Stored] = []
-        for line in lines:
-            sorted_ = self._sort(line.text)
-            if sorted_ is None or self._size > QUOTA_BYTES:
-                continue
-            kept.append((line.at, *sorted_, line.text))
-            self._size += len(line.text)
-            if self._size > QUOTA_BYTES:
-                kept.append((line.at, "preloop", "warning", "The log reached its quota; further lines are not stored."))
-        if kept:
-            await self._db.write(lambda tx: self._append(tx, kept, lines[-1].cursor), lane=Lane.BULK)
+        told = [(line, self._sort(line.text)) for line in lines]
+        kept = [(line.at, *sorted_, line.text) for line, sorted_ in told if sorted_ is not None]
+        if kept and anyio.current_time() >= self._look_at:
+            found = await self._db.write(lambda tx: self._keep(tx, kept, lines[-1].cursor), lane=Lane.BULK)
+            self._look_at = {Kept.FULL: anyio.current_time() + LOOK_S, Kept.CUT: math.inf}.get(found, -math.inf)
 
-    def _append(self, tx: Tx, kept: list[Stored], cursor: str) -> None:
+    def _keep(self, tx: Tx, kept: list[Stored], cursor: str) -> Kept:
         """Whoever adopted the execution reads on where we stopped: what we still have is theirs to store."""
-        if queue.held(tx, self._claim.id, self._claim.epoch):
-            logs.append(tx, self._claim.account_id, self._claim.id, kept, cursor=cursor)
+        claim = self._claim
+        if not queue.held(tx, claim.id, claim.epoch):
+            return Kept.ALL
+        return keeping.keep(tx, claim.account_id, claim.id, kept, most=self._most, cursor=cursor)

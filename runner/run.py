@@ -12,7 +12,7 @@ import anyio
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
-from control.executions import lifecycle, logs, queue
+from control.executions import lifecycle, logs, queue, storage
 from control.executions.diagnosis import Verdict, judge
 from control.executions.lifecycle import Lifecycle
 from control.executions.states import FINAL, Cause, Stored
@@ -88,7 +88,7 @@ class Run:
                 return
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._hold, tasks.cancel_scope)
-                tasks.start_soon(self._read)
+                tasks.start_soon(self._read, flow)
                 await self._agent_over.wait()
                 if not await self._judge(flow):
                     tasks.cancel_scope.cancel()
@@ -159,10 +159,10 @@ class Run:
 
     # follow -------------------------------------------------------------------------------------------------------
 
-    async def _read(self) -> None:
+    async def _read(self, flow: Flow) -> None:
         """Store the output until the job has ended; the agent's own end is told by its marker or by the exit."""
         after = await self._parts.db.write(lambda tx: logs.cursor(tx, self._row.id))
-        with Follower(self._parts.db, self._row, self._sort) as follower:
+        with Follower(self._parts.db, self._row, self._sort, most=flow.limits.log_bytes) as follower:
             await self._follow(follower, after)
         self._exit = await self._parts.engine.wait(self._handle)
         self._agent_over.set()
@@ -246,26 +246,36 @@ async def clean(parts: Parts, row: Row[Any], handle: str, *, whole: bool = False
     """Keep the whole output as a file, then let the engine forget the job. May run twice. Lines that nobody stored,
     because a worker died after the end, are stored now; `whole`: there are none."""
     await parts.engine.stop(handle, grace_s=0)
-    raw = bytearray()
-    async for line in parts.engine.logs(handle, after=""):
-        raw += f"{line.at} {line.text}\n".encode()
-        if len(raw) > RAW_LIMIT:
-            break
-    if raw:
-        await parts.blobs.put(f"logs/{row.id}.txt", bytes(raw))
-    if not whole:
-        await _store_rest(parts, row, handle)
+    size = 0
+    if row.logs_deleted_at is None:
+        flow = await parts.db.write(lambda tx: catalog.version(tx, row.flow_id, row.flow_version))
+        size = await _keep_raw(parts, row, handle, min(RAW_LIMIT, flow.limits.log_bytes))
+        if not whole:
+            await _store_rest(parts, row, handle, flow)
     await parts.engine.remove(handle)
 
     def cleaned(tx: Tx) -> None:
-        final = (executions.c.id == row.id) & executions.c.state.in_(FINAL)
-        tx.execute(sa.update(executions).where(final).values(cleaned_at=tx.now()))
+        final = (executions.c.id == row.id) & executions.c.state.in_(FINAL) & executions.c.cleaned_at.is_(None)
+        if tx.changed(sa.update(executions).where(final).values(cleaned_at=tx.now())):
+            logs.weigh(tx, row.account_id, row.id, size)
         tx.wake(lifecycle.stop_topic(row.id))
 
     await parts.db.write(cleaned)
 
 
-async def _store_rest(parts: Parts, row: Row[Any], handle: str) -> None:
+async def _keep_raw(parts: Parts, row: Row[Any], handle: str, most: int) -> int:
+    """The output as it came, up to so many bytes, into a file, while the plan has room; its size."""
+    if await parts.db.write(lambda tx: storage.full(tx, row.account_id)) is not None:
+        return 0
+    raw = bytearray()
+    async for line in parts.engine.logs(handle, after=""):
+        raw += f"{line.at} {line.text}\n".encode()
+        if len(raw) > most:
+            break
+    return await parts.blobs.put(logs.file_of(row.id), bytes(raw[:most])) if raw else 0
+
+
+async def _store_rest(parts: Parts, row: Row[Any], handle: str, flow: Flow) -> None:
     after = await parts.db.write(lambda tx: logs.cursor(tx, row.id))
     phase = watch.Phase(started=row.agent_started_at is not None)
 
@@ -274,7 +284,7 @@ async def _store_rest(parts: Parts, row: Row[Any], handle: str) -> None:
         phase, marker = watch.read(phase, text)
         return None if marker else (phase.source, watch.level(text))
 
-    with Follower(parts.db, row, sort) as follower:
+    with Follower(parts.db, row, sort, most=flow.limits.log_bytes) as follower:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follower.write)
             async for line in parts.engine.logs(handle, after=after):

@@ -2,8 +2,9 @@
 show; only events are hashed. Compared are the request, its votes, the arguments people were shown, and
 whether its yes was used. Events that can't follow one another differ too: nobody's no becomes a yes that lapsed.
 
-An event of before a fact was written into it says nothing about that fact: `older` counts these requests. Arguments and
-reasons that are empty now are `absent`, not forged: they may be deleted by age, the record keeps their digests.
+An event of before a fact was written into it says nothing about that fact: `older` counts these requests. Arguments
+that retention deleted are `absent`: an event says that it did, and the record keeps their digests. Arguments that are
+gone without such an event differ, as do reasons, which nothing deletes.
 """
 
 import hashlib
@@ -25,6 +26,7 @@ GONE = "its row is gone"
 UNTOLD = "no event tells of it"
 _TOLD = ("approval.asked", "approval.voted", "approval.changed", "approval.closed", "approval.lapsed")
 _SENT = "tool.sent"
+_DELETED = "content.deleted"
 _LOOKS = 3
 """What differs may only have been read in the middle of a decision: it must differ each time."""
 _SHOWN = ("server", "tool", "digest", "args", "approved_args")
@@ -64,6 +66,21 @@ class _Told:
         return not facts or (bool(self.closed) and "decided" not in self.closed)
 
 
+@dataclass(slots=True)
+class _Calls:
+    """What the events say of calls: those that were sent, and what retention took, whole executions or single calls."""
+
+    sent: set[str] = field(default_factory=set)
+    deleted: set[str] = field(default_factory=set)
+
+    def emptied(self, row: Row[Any]) -> bool:
+        return not self.deleted.isdisjoint((row.call_id, row.execution_id))
+
+    def deletes(self, event: events.Event) -> None:
+        if event.data["kind"] == "results":
+            self.deleted.update(event.data.get("calls", [event.stream]))
+
+
 async def compare(db: Database, account_id: str) -> Compared:
     """All requests of an account with all their events, in both directions."""
     found, last = Compared(), ""
@@ -85,40 +102,40 @@ async def compare(db: Database, account_id: str) -> Compared:
 async def _look(db: Database, account_id: str, rows: Sequence[Row[Any]], found: Compared) -> None:
     """Some requests against their events. The events are read last, so none of them can be missed."""
     given = await _votes(db, account_id, [row.id for row in rows])
-    told, sent = await _told(db, account_id, {events.stream_of(row) for row in rows})
+    told, calls = await _told(db, account_id, {events.stream_of(row) for row in rows})
     for row in rows:
         its = told.get(row.id)
-        differs = (
-            tuple(_differs(row, its, given.get(row.id, {}), row.call_id in sent)) if its and its.asked else (UNTOLD,)
-        )
+        differs = tuple(_differs(row, its, given.get(row.id, {}), calls)) if its and its.asked else (UNTOLD,)
         if differs:
             found.unlike[row.id] = differs
-        found.absent += bool(its and _absent(row, its, given.get(row.id, {})))
+        found.absent += row.call_args == "" and calls.emptied(row)
         found.older += bool(its and its.older)
 
 
-def _differs(row: Row[Any], told: _Told, given: Mapping[str, Row[Any]], sent: bool) -> Iterator[str]:
+def _differs(row: Row[Any], told: _Told, given: Mapping[str, Row[Any]], calls: _Calls) -> Iterator[str]:
     """The names of what the row, its call and its votes say otherwise than the events."""
     used = (told.status, row.status) == (Status.APPROVED, Status.CONSUMED)
-    if told.odd or used != sent or (row.status != told.status and not used):
+    if told.odd or used != (row.call_id in calls.sent) or (row.status != told.status and not used):
         yield "status"
     if row.decided_by != told.by:
         yield "decided_by"
     known = "decided" in told.closed or not told.closed
     if known and (rfc3339(row.decided_at) if row.decided_at else None) != told.closed.get("decided"):
         yield "decided_at"
-    if row.reason and row.reason != told.closed.get("reason"):
+    if (row.reason or None) != (told.closed.get("reason") or None):
         yield "reason"
     if rfc3339(row.expires_at) != told.asked["expires"]:
         yield "expires_at"
-    if row.call_id != told.asked["call"] or row.call_tool != told.asked["tool"] or _other_call(row, told):
+    if row.call_id != told.asked["call"] or row.call_tool != told.asked["tool"] or _other_call(row, told, calls):
         yield "arguments"
     if given.keys() != told.voted.keys() or any(_other_vote(vote, told.voted[who]) for who, vote in given.items()):
         yield "votes"
 
 
-def _other_call(row: Row[Any], told: _Told) -> bool:
+def _other_call(row: Row[Any], told: _Told, calls: _Calls) -> bool:
     """Are the arguments that people are shown others than they were asked about, or than they approved?"""
+    if row.call_args == "" and not calls.emptied(row):
+        return True
     if row.call_args and bool(row.call_approved_args) != bool(told.approved):
         return True
     if row.call_approved_args and _digest(row.call_approved_args) != told.approved:
@@ -135,13 +152,8 @@ def _other_vote(vote: Row[Any], told: Mapping[str, Any]) -> bool:
         return True
     if "at" not in told:
         return False
-    return rfc3339(vote.at) != told["at"] or bool(vote.reason and _digest(vote.reason) != told["reason_digest"])
-
-
-def _absent(row: Row[Any], told: _Told, given: Mapping[str, Row[Any]]) -> bool:
-    """Is content gone that the events know of?"""
-    unsaid = any(told.voted.get(who, {}).get("reason_digest") and not vote.reason for who, vote in given.items())
-    return unsaid or not row.call_args or bool(told.closed.get("reason") and not row.reason)
+    reason = _digest(vote.reason) if vote.reason else None
+    return (rfc3339(vote.at), reason) != (told["at"], told.get("reason_digest"))
 
 
 def _digest(text: str) -> str:
@@ -162,17 +174,20 @@ async def _votes(db: Database, account_id: str, ids: Collection[str]) -> dict[st
     return found
 
 
-async def _told(db: Database, account_id: str, streams: Collection[str]) -> tuple[dict[str, _Told], set[str]]:
-    """What the events of some streams say of each request, and which calls were sent."""
+async def _told(db: Database, account_id: str, streams: Collection[str]) -> tuple[dict[str, _Told], _Calls]:
+    """What the events of some streams say of each request, and of the calls."""
     found: dict[str, _Told] = {}
-    sent: set[str] = set()
-    async for rows in _pages(db, account_id, stored.c.type.in_((*_TOLD, _SENT)) & stored.c.stream.in_(streams)):
+    calls = _Calls()
+    which = stored.c.type.in_((*_TOLD, _SENT, _DELETED)) & stored.c.stream.in_(streams)
+    async for rows in _pages(db, account_id, which):
         for event in map(events.event_of, rows):
             if event.type == _SENT:
-                sent.add(event.data["call"])
+                calls.sent.add(event.data["call"])
+            elif event.type == _DELETED:
+                calls.deletes(event)
             else:
                 _apply(found, event)
-    return found, sent
+    return found, calls
 
 
 def _apply(found: dict[str, _Told], event: events.Event) -> None:

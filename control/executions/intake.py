@@ -126,7 +126,8 @@ def rerun(tx: Tx, account_id: str, execution_id: str, *, by: str, delivery_id: s
     if old is None:
         raise Missing("execution_unknown", f"There is no execution {execution_id}.", LISTED)
     if old.payload_deleted_at is not None:
-        raise Conflict("payload_deleted", "Its event was deleted: it was older than [retention] keeps it.")
+        text = f"The event of {execution_id} was deleted by retention on {old.payload_deleted_at:%Y-%m-%d}."
+        raise Conflict("payload_deleted", text, "Start the flow with a payload: `preloop run FLOW --payload FILE`.")
     row, flow = catalog.find(tx, account_id, old.flow_name)
     origin = {"trigger_type": old.trigger_type, "source_url": old.source_url, "reruns": old.id}
     return _make(tx, row, flow, json.loads(old.trigger_event), origin, by=by, delivery_id=delivery_id)

@@ -31,16 +31,34 @@ class Line:
 
 
 _MINE = (streams.c.account_id == sa.bindparam("account")) & (streams.c.id == sa.bindparam("stream"))
-_NUMBER = sa.update(streams).where(_MINE).values(last_seq=streams.c.last_seq + sa.bindparam("count"))
+_COUNTED = {"last_seq": streams.c.last_seq + sa.bindparam("count"), "bytes": streams.c.bytes + sa.bindparam("size")}
+_NUMBER = sa.update(streams).where(_MINE).values(_COUNTED)
 _NUMBERED = Prepared(_NUMBER.returning(streams.c.last_seq))
 _APPENDED = Prepared(sa.insert(log_chunks))
+
+
+def stream_of(execution_id: str) -> str:
+    """The row of `streams` that counts a log's lines and bytes."""
+    return f"{execution_id}.log"
+
+
+def file_of(execution_id: str) -> str:
+    """The blob that has the whole output as it came."""
+    return f"logs/{execution_id}.txt"
+
+
+def weigh(tx: Tx, account_id: str, execution_id: str, size: int) -> None:
+    """A log takes so many bytes more than its lines do."""
+    mine = (streams.c.account_id == account_id) & (streams.c.id == stream_of(execution_id))
+    tx.execute(sa.update(streams).where(mine).values(bytes=streams.c.bytes + size))
 
 
 def append(
     tx: Tx, account_id: str, execution_id: str, lines: Sequence[tuple[str, str, str, str]], *, cursor: str | None = None
 ) -> int:
     """Store (at, source, level, text) lines as one chunk; returns the number of the first."""
-    stream = {"account": account_id, "stream": f"{execution_id}.log", "count": len(lines)}
+    text = json.dumps(lines, ensure_ascii=False)
+    stream = {"account": account_id, "stream": stream_of(execution_id), "count": len(lines), "size": len(text.encode())}
     last = tx.run(_NUMBERED, stream).scalar()
     if last is None:  # its first lines
         made = tx.insert(streams).values(account_id=account_id, id=stream["stream"], last_seq=0, head="")
@@ -48,7 +66,6 @@ def append(
         last = tx.run(_NUMBERED, stream).scalar_one()
     first = int(last) - len(lines) + 1
     row = {"execution_id": execution_id, "first": first, "account_id": account_id, "count": len(lines)}
-    text = json.dumps(lines, ensure_ascii=False)
     tx.run(_APPENDED, row | {"lines": text, "cursor": cursor, "at": tx.now()})
     tx.wake(topic(execution_id))
     return first
@@ -84,6 +101,13 @@ async def tail(db: Database, account_id: str, execution_id: str, count: int) -> 
     """The last lines, in order."""
     last = _chunks(account_id, execution_id).order_by(log_chunks.c.first.desc()).limit(CHUNKS)
     return _lines((await db.read(last))[::-1])[-count:]
+
+
+def last(tx: Tx, account_id: str, execution_id: str, count: int, *, source: str) -> list[str]:
+    """The texts of the last lines from one source, in order, inside of a unit: of a few chunks at most."""
+    newest = _chunks(account_id, execution_id).order_by(log_chunks.c.first.desc()).limit(4)
+    rows = list(reversed(tx.execute(newest).all()))
+    return [line.text for line in _lines(rows) if line.source == source][-count:]
 
 
 def _chunks(account_id: str, execution_id: str) -> sa.Select[Any]:

@@ -83,7 +83,11 @@ class Limits(Strict):
     budget_usd: Nano | None = None
     """What the models of one execution may cost."""
     max_log_mb: int = Field(default=50, ge=1, le=100_000)
-    """How much log of one execution is kept."""
+    """How much log of one execution is kept; beyond it the run goes on, and the log says that it was cut."""
+
+    @property
+    def log_bytes(self) -> int:
+        return self.max_log_mb << 20
 
 
 Cause = Literal[
@@ -187,7 +191,6 @@ class Flow(Strict):
 UNSUPPORTED: tuple[tuple[str, Callable[[Flow], bool]], ...] = (
     ("agent.runtime", lambda f: f.agent.runtime not in ("codex", "scripted")),
     ("agent.gateway", lambda f: f.agent.gateway is not True),
-    ("limits.max_log_mb", lambda f: f.limits.max_log_mb != 50),
     ("egress", lambda f: bool(f.egress)),
     ("result_schema", lambda f: bool(f.result_schema)),
 )

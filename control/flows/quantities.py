@@ -42,6 +42,14 @@ def mebibytes(text: str | int) -> int:
     return int(found[1]) << (20 if found[2] == "m" else 30)
 
 
+def size(whole: int) -> str:
+    """107374182400 → '100 GB': in the largest binary unit of which there is one, at most one decimal."""
+    for shift, unit in ((40, "TB"), (30, "GB"), (20, "MB"), (10, "KB")):
+        if whole >> shift:
+            return f"{whole / (1 << shift):.1f}".removesuffix(".0") + f" {unit}"
+    return f"{whole} bytes"
+
+
 def dollars(text: object) -> int:
     """'2.00' → nano-dollars. A float would not be exact, so only text is taken."""
     if not isinstance(text, str) or not _AMOUNT.fullmatch(text):

@@ -22,11 +22,14 @@ from control.flows import catalog, source
 from control.identity import accounts, sessions
 from control.identity.charter import Charter, Gate, ToolGrant
 from control.identity.principals import Principal, Role
+from control.retention.rules import Rules
 from control.tables import approvals, definitions, executions, tool_calls, users
 from kit import canonical
+from kit.blobs import Blobs
 from kit.bus import Bus
 from kit.db import Database, Tx
 from kit.secrets import Sealer
+from preloop.chores import Chores
 
 ACCOUNT = accounts.DEFAULT
 FLOW = """
@@ -69,6 +72,7 @@ class House:
     sealer: Sealer
     lifecycle: Lifecycle
     desk: Desk
+    folder: Path
 
     @classmethod
     async def build(cls, db: Database, bus: Bus, folder: Path, flow: str = FLOW) -> "House":
@@ -77,11 +81,26 @@ class House:
         people = {id_: Approver(id=id_, name=id_.title(), email=f"{id_}@example.com") for id_ in names}
         groups = {"finance": ("alice", "bob"), "directors": ("carol",), "empty": ()}
         desk = Desk(Directory(approvers=people, groups=groups), lifecycle, fits)
-        house = cls(db=db, bus=bus, sealer=Sealer.open(folder / "seal.key"), lifecycle=lifecycle, desk=desk)
+        sealer = Sealer.open(folder / "seal.key")
+        house = cls(db=db, bus=bus, sealer=sealer, lifecycle=lifecycle, desk=desk, folder=folder)
         await db.write(accounts.ensure_default)
         await db.write(learn)
         await house.apply(flow)
         return house
+
+    @property
+    def blobs(self) -> Blobs:
+        return Blobs(self.folder / "blobs")
+
+    def chores(self, db: Database, **more: Any) -> Chores:
+        """The clock's work of one process."""
+        given: dict[str, Any] = {
+            "desk": self.desk,
+            "lifecycle": self.lifecycle,
+            "blobs": self.blobs,
+            "retention": Rules(),
+        } | more
+        return Chores(db, **given)
 
     async def apply(self, flow: str) -> None:
         written = source.read(flow)

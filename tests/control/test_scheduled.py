@@ -13,7 +13,6 @@ from control import events
 from control.flows import schedule, timetable
 from control.tables import executions, schedules
 from kit.db import Database
-from preloop.chores import Chores
 from tests.control.house import ACCOUNT, House
 
 HOURLY = """
@@ -46,7 +45,7 @@ async def fire(house: House, *others: Database, **more: Any) -> None:
     """The chore, in as many processes at once."""
     async with anyio.create_task_group() as tasks:
         for db in (house.db, *others):
-            tasks.start_soon(Chores(db, desk=house.desk, lifecycle=house.lifecycle, **more).fire)
+            tasks.start_soon(house.chores(db, **more).fire)
 
 
 async def made(house: House) -> list[dict[str, Any]]:

@@ -155,7 +155,8 @@ async def open_world(
     }
     groups = {"finance": ("alice", "bob"), "alone": ("carol",)}
     desk = Desk(Directory(approvers=people, groups=groups), lifecycle, fits)
-    house = House(db=db, bus=bus, sealer=Sealer.open(folder / "seal.key"), lifecycle=lifecycle, desk=desk)
+    sealer = Sealer.open(folder / "seal.key")
+    house = House(db=db, bus=bus, sealer=sealer, lifecycle=lifecycle, desk=desk, folder=folder)
     await db.write(accounts.ensure_default)
     await db.write(learn)
     await house.apply(FLOW)

@@ -1,6 +1,7 @@
 """`POST /api/v1/agent/token`: a container's single-use bootstrap secret becomes its runtime token.
 
-On the containers' listener only. The second one to come gets 409 and its entry script ends before any agent starts.
+On the containers' listener only. The second one to come gets 409 and its entry script ends before any agent starts;
+who was first may ask again with the same `Idempotency-Key`, when its answer was lost with one of us.
 """
 
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from kit.errors import Fault
 from kit.tokens import Signer
 
 PATH = "/api/v1/agent/token"
+MAX_KEY = 200
 
 
 def routes(*, db: Database, signer: Signer) -> list[Route]:
@@ -28,7 +30,8 @@ def routes(*, db: Database, signer: Signer) -> list[Route]:
     async def exchange(request: Request) -> Response:
         bootstrap = asgi.bearer(request.headers) or ""
         try:
-            session_id, latest_end = await db.write(lambda tx: _spend(tx, bootstrap))
+            key = request.headers.get("idempotency-key", "")[:MAX_KEY]
+            session_id, latest_end = await db.write(lambda tx: _spend(tx, bootstrap, key))
         except Fault as fault:
             return asgi.problem(fault)
         token = signer.sign(subject=session_id, audience=AUDIENCE, expires_at=latest_end)
@@ -38,8 +41,8 @@ def routes(*, db: Database, signer: Signer) -> list[Route]:
     return [Route(PATH, exchange, methods=["POST"])]
 
 
-def _spend(tx: Tx, bootstrap: str) -> tuple[str, datetime]:
+def _spend(tx: Tx, bootstrap: str, key: str) -> tuple[str, datetime]:
     """The session and the latest possible end of its run: what the token names and when it expires at the latest."""
-    row = sessions.exchange(tx, bootstrap)
+    row = sessions.exchange(tx, bootstrap, key)
     wall = sa.select(executions.c.wall_s).where(executions.c.id == row.execution_id)
     return row.id, tx.now() + timedelta(seconds=tx.execute(wall).scalar_one())

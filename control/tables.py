@@ -123,6 +123,7 @@ sessions = sa.Table(  # runtime sessions: what tokens, tool calls, approvals and
     sa.Column("charter", sa.Text, nullable=False),
     _text("bootstrap_hash", length=64),
     _time("bootstrap_used_at"),
+    _text("bootstrap_key", length=64),  # of whoever used it, hashed
     _time("created_at", required=True),
     _time("alive_until", required=True),
     _time("revoked_at"),

@@ -85,15 +85,20 @@ def enroll(
     return session_id, clear
 
 
-def exchange(tx: Tx, bootstrap: str) -> Row[Any]:
-    """Spend a bootstrap secret and return its session; the second one to come is refused, whoever it is."""
+def exchange(tx: Tx, bootstrap: str, key: str | None = None) -> Row[Any]:
+    """Spend a bootstrap secret and return its session; the second one to come is refused. Whoever spent it may ask
+    again by the same `key`: the answer may have been lost, and nobody else knows the key."""
     known = tx.one(sa.select(sessions).where(sessions.c.bootstrap_hash == mechanics.digest(bootstrap)))
     if known is None:
         raise Unauthorized("bootstrap_unknown", "This bootstrap token is not known.")
     now = tx.now()
     alive = (sessions.c.revoked_at.is_(None)) & (sessions.c.alive_until > now)
     spent = sa.update(sessions).where(sessions.c.id == known.id, sessions.c.bootstrap_used_at.is_(None), alive)
-    if not tx.changed(spent.values(bootstrap_used_at=now)):
+    hash_ = mechanics.digest(key) if key else None
+    if not tx.changed(spent.values(bootstrap_used_at=now, bootstrap_key=hash_)):
+        again = sessions.c.bootstrap_key == hash_
+        if hash_ and (row := tx.one(sa.select(sessions).where(sessions.c.id == known.id, again, alive))):
+            return row
         raise Conflict("bootstrap_spent", "This bootstrap token was used before or its run has ended.")
     events.append(tx, known.account_id, known.execution_id or known.id, "session.exchanged", session=known.id)
     return known

@@ -25,18 +25,20 @@ fail() {
 
 # --- the token ---------------------------------------------------------------------------------------------------
 # Each asker prints the HTTP status ("000" when nobody answered) and, on a second line, the token. The bootstrap token
-# travels by environment or standard input, never as an argument.
+# travels by environment or standard input, never as an argument. So does the key by which we, and nobody else, may ask
+# again when an answer was lost.
 
 ask_curl() {
-    told=$(printf 'header = "Authorization: Bearer %s"\n' "$PRELOOP_BOOTSTRAP_TOKEN" |
+    told=$(printf 'header = "Authorization: Bearer %s"\nheader = "Idempotency-Key: %s"\n' \
+        "$PRELOOP_BOOTSTRAP_TOKEN" "$once" |
         curl -q -sS -K - -m 15 --noproxy '*' -d '' -w '\n%{http_code}' "$1" 2>/dev/null)
     printf '%s\n' "$told" | sed -n '$p'
     printf '%s\n' "$told" | sed -n 's/.*"token"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p'
 }
 
 ask_node() {
-    node -e '
-const headers = { Authorization: "Bearer " + process.env.PRELOOP_BOOTSTRAP_TOKEN }
+    ONCE=$once node -e '
+const headers = { Authorization: "Bearer " + process.env.PRELOOP_BOOTSTRAP_TOKEN, "Idempotency-Key": process.env.ONCE }
 const options = { method: "POST", headers, redirect: "error", signal: AbortSignal.timeout(15000) }
 fetch(process.argv[1], options)
   .then(async answer => [answer.status, answer.ok ? (await answer.json()).token : ""])
@@ -46,9 +48,9 @@ fetch(process.argv[1], options)
 }
 
 ask_python3() {
-    python3 -c '
+    ONCE=$once python3 -c '
 import json, os, sys, urllib.error, urllib.request
-headers = {"Authorization": "Bearer " + os.environ["PRELOOP_BOOTSTRAP_TOKEN"]}
+headers = {"Authorization": "Bearer " + os.environ["PRELOOP_BOOTSTRAP_TOKEN"], "Idempotency-Key": os.environ["ONCE"]}
 door = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 try:
     answer = door.open(urllib.request.Request(sys.argv[1], b"", headers), timeout=15)
@@ -76,6 +78,7 @@ exchange() {
     has curl || has node || has python3 ||
         fail 1 "the image has neither curl nor node nor python3, so the agent's token can't be fetched"
     tries=0
+    once=$(od -An -N16 -tx1 /dev/urandom 2>/dev/null | tr -d ' \n')
     while :; do
         answer=$(ask "$PRELOOP_CONTROL_URL/api/v1/agent/token")
         status=$(printf '%s\n' "$answer" | sed -n 1p)
@@ -180,7 +183,7 @@ run_agent() {
 trap on_term TERM INT
 
 exchange
-unset PRELOOP_BOOTSTRAP_TOKEN
+unset PRELOOP_BOOTSTRAP_TOKEN once
 while IFS=' ' read -r name path; do
     export "$name=$(pwd)/$path"
 done <"$own/paths"

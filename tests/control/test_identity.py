@@ -55,6 +55,28 @@ async def test_of_many_exchanges_of_one_bootstrap_secret_one_gets_the_session(ho
     assert sorted(got) == ["refused"] * 9 + [session_id]
 
 
+async def test_whoever_spent_a_bootstrap_secret_may_ask_again_by_their_key_and_nobody_else(house: House) -> None:
+    secret, hash_ = tokens.mint("plb")
+    session_id = await opened(house, hash_)
+    for _ in range(2):  # the first answer was lost
+        assert (await house.db.write(lambda tx: sessions.exchange(tx, secret, "mine"))).id == session_id
+    for other in ("theirs", "", None):
+        with pytest.raises(Conflict):
+            await house.db.write(lambda tx: sessions.exchange(tx, secret, other))  # noqa: B023 - run at once
+    await house.db.write(lambda tx: sessions.revoke(tx, session_id))
+    with pytest.raises(Conflict):
+        await house.db.write(lambda tx: sessions.exchange(tx, secret, "mine"))
+
+
+async def test_a_secret_spent_without_a_key_is_given_to_nobody_again(house: House) -> None:
+    secret, hash_ = tokens.mint("plb")
+    await opened(house, hash_)
+    await house.db.write(lambda tx: sessions.exchange(tx, secret))
+    for key in ("", None, "mine"):
+        with pytest.raises(Conflict):
+            await house.db.write(lambda tx: sessions.exchange(tx, secret, key))  # noqa: B023 - run at once
+
+
 async def test_a_bootstrap_secret_of_a_revoked_session_opens_nothing(house: House) -> None:
     secret, hash_ = tokens.mint("plb")
     session_id = await opened(house, hash_)

@@ -16,6 +16,7 @@ class TokenDoor:
 
     statuses: list[int] = field(default_factory=lambda: [200])
     bearers: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
     url: str = ""
 
     def answer(self, path: str, bearer: str) -> int:
@@ -32,6 +33,7 @@ def token_door(host: str = "127.0.0.1") -> Iterator[TokenDoor]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers.get("content-length") or 0))
+            door.keys.append(self.headers.get("idempotency-key", ""))
             status = door.answer(self.path, self.headers.get("authorization", ""))
             body = json.dumps({"token": TOKEN, "expires_at": "2099-01-01T00:00:00Z"} if status == 200 else {})
             self.send_response(status)

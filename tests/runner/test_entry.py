@@ -150,6 +150,22 @@ def test_a_control_plane_that_comes_back_is_waited_for(tmp_path: Path, door: Tok
 
 
 @pytest.mark.parametrize("tool", ["curl", "node", "python3"])
+def test_an_exchange_whose_answer_was_lost_is_repeated_by_the_same_key_and_no_other_has_it(
+    tool: str, tmp_path: Path, door: TokenDoor
+) -> None:
+    if tool != "python3" and shutil.which(tool) is None:
+        pytest.skip(f"no {tool} here")
+    env = lay_out(tmp_path, door, agent("env"))
+    env["PATH"] = str(only(tmp_path / "bin", tool, "env"))
+    door.statuses = [503, 200]
+    _, lines = run(["sh"], tmp_path, env)
+    run(["sh"], tmp_path, env)
+    first, again, other = door.keys
+    assert (len(first), first == again, first == other) == (32, True, False)
+    assert not any(first in line for line in lines), "the agent does not get it"
+
+
+@pytest.mark.parametrize("tool", ["curl", "node", "python3"])
 def test_any_of_three_tools_can_exchange_the_token(tool: str, tmp_path: Path, door: TokenDoor) -> None:
     if tool != "python3" and shutil.which(tool) is None:
         pytest.skip(f"no {tool} here")
@@ -172,7 +188,7 @@ def test_an_image_without_any_of_them_says_so(tmp_path: Path, door: TokenDoor) -
 def only(folder: Path, *tools: str) -> Path:
     """A PATH with what every image has and these tools; wrappers, because a python3 may need to know where it lives."""
     folder.mkdir()
-    for tool in ("awk", "sed", "mkfifo", "rm", "sleep", "setsid", *tools):
+    for tool in ("awk", "sed", "mkfifo", "rm", "sleep", "setsid", "od", "tr", *tools):
         if found := sys.executable if tool == "python3" else shutil.which(tool):
             (folder / tool).write_text(f'#!/bin/sh\nexec {found} "$@"\n')
             (folder / tool).chmod(0o755)

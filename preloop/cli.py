@@ -28,13 +28,14 @@ from preloop.commands import (
     models,
     policy,
     sessions,
+    settings,
     spend,
     tokens,
     tools,
     users,
     webhooks,
 )
-from preloop.commands.options import Json
+from preloop.commands.options import Config
 from preloop.roles import Role
 from preloop.settings import DemoSettings, Settings, load, take_listen_variables
 
@@ -64,7 +65,6 @@ for name, group in NOUNS.items():
     app.add_typer(group, name=name)
 app.command()(doctor.doctor)
 
-Config = Annotated[Path | None, typer.Option(help="The settings file; default preloop.toml in this folder.")]
 Data = Annotated[Path | None, typer.Option(help="The data folder; default ./.preloop.")]
 Port = Annotated[int | None, typer.Option(help="Where people come in; default 8080.")]
 
@@ -79,14 +79,14 @@ def up(
     ] = False,
 ) -> None:
     """Serve the control plane: pages, REST, hooks, MCP, the model gateway and a runner, in one process."""
-    settings, given = _placed(config, data, {"port": port})
+    found, given = _placed(config, data, {"port": port})
     if supervise:
         from preloop import supervise as parent  # decision 0006
 
-        given = parent.hold(settings, given)  # returns in each child
+        given = parent.hold(found, given)  # returns in each child
     from preloop import serve  # decision 0006: only the commands that serve pay for what serves
 
-    run_async(serve.up, settings, print, given)
+    run_async(serve.up, found, print, given)
 
 
 @app.command(name="serve")
@@ -98,20 +98,20 @@ def serve_(
     container_port: Annotated[int | None, typer.Option(help="Where containers come in; default 8081.")] = None,
 ) -> None:
     """Serve some roles of a control plane; processes of the others share its data folder and database."""
-    settings, given = _placed(config, data, {"port": port, "container_port": container_port})
+    found, given = _placed(config, data, {"port": port, "container_port": container_port})
     from preloop import serve  # decision 0006
 
-    run_async(serve.up, settings, print, given, frozenset(roles))
+    run_async(serve.up, found, print, given, frozenset(roles))
 
 
 def _placed(
     config: Path | None, data: Path | None, ports: dict[str, int | None]
 ) -> tuple[Settings, dict[str, socket.socket]]:
     """The settings with the ports of the command line, and the sockets that somebody hands over."""
-    settings = load(config=config, data=data)
-    server = settings.server.model_copy(update={name: port for name, port in ports.items() if port is not None})
-    observe.configure(settings.log_level)
-    return settings.model_copy(update={"server": server}), inherited.take(take_listen_variables(), os.getpid())
+    found = load(config=config, data=data)
+    server = found.server.model_copy(update={name: port for name, port in ports.items() if port is not None})
+    observe.configure(found.log_level)
+    return found.model_copy(update={"server": server}), inherited.take(take_listen_variables(), os.getpid())
 
 
 @app.command()
@@ -126,10 +126,7 @@ def demo() -> None:
 app.command()(executions.run)
 
 
-@app.command(name="settings")
-def settings_(config: Config = None, json_: Json = True) -> None:
-    """Print the settings that are in force as JSON, secrets masked."""
-    show.as_json(load(config=config).model_dump(mode="json"))
+app.command(name="settings")(settings.settings)
 
 
 def run_async(work: Any, *args: Any) -> Any:  # noqa: ANN401 - any coroutine function

@@ -79,6 +79,9 @@ class Client:
     def post(self, *at: str, body: object = None) -> Any:  # noqa: ANN401 - the answer is JSON
         return self._ask("POST", at, json={} if body is None else body)
 
+    def patch(self, *at: str, body: object) -> Any:  # noqa: ANN401 - the answer is JSON
+        return self._ask("PATCH", at, json=body)
+
     def put(self, *at: str, text: str, media: str, headers: Mapping[str, str], **query: Any) -> Any:  # noqa: ANN401 - JSON
         """Put a file there."""
         return self._ask(

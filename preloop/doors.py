@@ -19,10 +19,11 @@ from kit import asgi
 from kit.errors import Missing, Unavailable
 from mcp_server.app import McpEndpoint
 from mcp_server.settings import McpSettings
+from preloop import in_force
 from preloop.house import House, Place
 from preloop.roles import Role
 from web import app as web
-from web.parts import Check, Upstreams
+from web.parts import Check, Operated, Upstreams
 
 MCP = "/mcp/v1"
 
@@ -119,6 +120,11 @@ def _pages(house: House, place: Place | str, upstreams: Upstreams | None) -> Sta
         checks=checks,
         limits=limits(house.settings.budgets),
         upstreams=upstreams,
+        operated=Operated(
+            settings=in_force.told(house.settings),
+            plans=house.settings.plan_list(),
+            retention=house.settings.retention.rules(),
+        ),
     )
 
 

@@ -255,7 +255,7 @@ def load(**flags: Any) -> Settings:  # noqa: ANN401 - whatever the command line 
         ) from error
 
 
-def stated(settings: Settings) -> dict[Literal["environment", "file"], dict[str, Any]]:
+def stated(settings: Settings) -> dict[Literal["flag", "environment", "file", "default"], dict[str, Any]]:
     """What environment and file say, as they say it, the stronger first."""
     file = str(settings.config) if settings.config else None
     return {"environment": _Environment(Settings)(), "file": _File(Settings, file)()}

@@ -36,6 +36,7 @@ from web import (
     grants,
     hook_secrets,
     hooks,
+    in_force,
     links,
     live,
     models,
@@ -49,7 +50,7 @@ from web import (
     tools,
     users,
 )
-from web.parts import Check, Parts, Upstreams, parts
+from web.parts import Check, Operated, Parts, Upstreams, parts
 from web.render import BUILD, STATIC, fault_page
 from web.settings import WebSettings
 
@@ -58,7 +59,7 @@ READY_S = 2.0
 PROGRAMS = ("/api/", "/hooks/", "/healthz", "/readyz", "/metrics")
 ROOMS = (
     *(dashboard, executions, flows, flow_files, rendering, approvals, grants, policy, budgets, spend, repricing),
-    *(sessions, tools, models, users, tokens, hook_secrets),
+    *(sessions, tools, models, users, tokens, hook_secrets, in_force),
 )
 
 
@@ -73,6 +74,7 @@ def build(
     checks: Mapping[str, Check] | None = None,
     limits: Limits | None = None,
     upstreams: Upstreams | None = None,
+    operated: Operated | None = None,
     pages: bool = True,
 ) -> Starlette:
     """The application; `checks` are the named questions of /readyz, each awaited with a limit of its own. Without
@@ -94,6 +96,7 @@ def build(
         checks=dict(checks or {}),
         limits=limits or Limits(),
         upstreams=upstreams,
+        operated=operated or Operated(),
     )
     return app
 
@@ -162,8 +165,7 @@ async def _as_fault(request: Request, error: Exception) -> Response:
 
 
 ABSENT = (
-    *("/audit", "/settings", "/api/v1/audit"),
-    *("/api/v1/settings", "/api/v1/flows/{name}/health"),
+    *("/audit", "/settings", "/api/v1/audit", "/api/v1/flows/{name}/health"),
     "/api/v1/executions/{id}/artifacts",
 )
 """Addresses that are named already and whose work is not done yet."""

@@ -9,6 +9,8 @@ from starlette.requests import HTTPConnection
 from control.approvals.desk import Desk
 from control.flows.review import Known
 from control.identity.accounts import DEFAULT
+from control.identity.plans import PRESETS, Plan
+from control.retention.rules import Rules
 from kit.bus import Bus
 from kit.clock import Clock
 from kit.db import Database
@@ -30,6 +32,16 @@ class Upstreams(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Operated:
+    """What an operator set, as it is shown, and what an account may choose from."""
+
+    settings: Sequence[object] = ()
+    """Each has the fields of `web.in_force.Setting`."""
+    plans: Mapping[str, Plan] = field(default_factory=lambda: PRESETS)
+    retention: Rules = field(default_factory=Rules)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """Neighbours and settings of this listener."""
 
@@ -46,6 +58,8 @@ class Parts:
     checks: Mapping[str, Check] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     """Of the budgets, as the settings have them."""
+    operated: Operated = field(default_factory=Operated)
+    """What an operator set."""
     upstreams: Upstreams | None = None
     """None where no gateway runs in this process."""
     clock: Clock = field(default_factory=Clock)

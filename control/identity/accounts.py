@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import anyio.to_thread
 import argon2
@@ -42,6 +43,32 @@ def follow_plan(tx: Tx, account_id: str, plans: Mapping[str, Plan], plan: str | 
     if named not in plans:
         raise Invalid("plan_unknown", f"There is no plan {named!r}.", f"There are {', '.join(sorted(plans))}.")
     tx.execute(sa.update(accounts).where(mine).values(plan=named, **asdict(plans[named])))
+
+
+def change(
+    tx: Tx,
+    account_id: str,
+    plans: Mapping[str, Plan],
+    *,
+    by: str,
+    plan: str | None = None,
+    time_zone: str | None = None,
+) -> None:
+    """Another plan, or another place where days begin (IANA); None leaves it."""
+    if plan is not None:
+        follow_plan(tx, account_id, plans, plan)
+    if time_zone is not None:
+        tx.execute(sa.update(accounts).where(accounts.c.id == account_id).values(time_zone=_zone(time_zone)))
+    said = {"plan": plan, "time_zone": time_zone}
+    if told := {name: value for name, value in said.items() if value is not None}:
+        events.append(tx, account_id, events.ACCOUNT, "account.changed", by=by, **told)
+
+
+def _zone(name: str) -> str:
+    try:
+        return ZoneInfo(name).key
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise Invalid("time_zone_unknown", f"{name[:40]!r} is no time zone.", "Write one as Europe/Berlin.") from error
 
 
 def add_user(tx: Tx, account_id: str, *, email: str, name: str, role: Role, password: str | None = None) -> str:

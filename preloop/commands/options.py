@@ -10,6 +10,7 @@ from kit import canonical
 from kit.errors import Invalid
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Config = Annotated[Path | None, typer.Option(help="The settings file; default preloop.toml in this folder.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="As the list prints it.")]
 FlowName = Annotated[str, typer.Argument(metavar="FLOW", help="The flow's name.")]
 

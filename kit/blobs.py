@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 from pathlib import Path
 
 import anyio.to_thread
@@ -40,7 +41,7 @@ class Blobs:
 
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".new")
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")  # two may write it at once: one of them wins
     with draft.open("wb") as file:
         file.write(content)
         file.flush()

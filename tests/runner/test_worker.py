@@ -7,10 +7,18 @@ import anyio
 import pytest
 import sqlalchemy as sa
 
-from control.executions import lifecycle, queue, runners
+from bench.memory_engine import END, START, Running
+from control.executions import lifecycle, logs, queue, runners
 from control.identity import sessions
-from control.tables import accounts
+from control.tables import accounts, executions
 from control.tables import runners as workers
+from kit.bus import Bus
+from kit.db import Tx
+from preloop.database import open_database
+from runner.engine import Job
+from runner.run import job_name
+from runner.worker import Worker
+from tests.control.house import ACCOUNT
 from tests.runner.station import Station, open_station
 
 
@@ -85,7 +93,7 @@ async def test_the_end_of_one_claims_the_next(station: Station) -> None:
     agent = await station.agent(first)
     assert (await station.house.row(second)).state == "PENDING"
     agent.stopped.set()
-    assert (await station.ended(first)).cause == "agent_error"
+    assert (await station.ended(first)).cause == "killed"
     await station.running(second)
 
 
@@ -139,3 +147,45 @@ async def test_a_worker_says_that_it_lives_until_it_stops(station: Station) -> N
     assert await station.db.read(sa.select(workers)) == []
     assert runners.ALIVE.total_seconds() > 2 * runners.RENEWED_S
     assert queue.LEASE.total_seconds() > 2 * queue.HEARTBEAT_S
+
+
+async def test_a_cancel_in_another_process_is_heard_before_the_next_heartbeat(tmp_path: Path) -> None:
+    async with open_station(tmp_path) as station:
+        station.tasks.start_soon(Worker(station.parts, poll_s=0.05).work)
+        execution_id = await station.house.start()
+        await station.agent(execution_id)
+        elsewhere = await open_database(tmp_path, None, Bus())
+        await elsewhere.write(lambda tx: lifecycle.cancel(tx, ACCOUNT, execution_id, by="test"))
+        await elsewhere.close()
+        with anyio.fail_after(queue.HEARTBEAT_S / 2):
+            assert (await station.ended(execution_id)).state == "CANCELLED"
+
+
+async def test_the_lines_that_a_dead_worker_did_not_store_are_stored_by_whoever_cleans_up(station: Station) -> None:
+    """It died between the verdict and the last chunk."""
+    execution_id = await station.house.start()
+    row = await station.held("here:wrk_dead")
+    name = job_name("here", execution_id)
+    station.engine.jobs[name] = agent = Running(Job(name=name, image="", argv=(), env={}, files={}))
+    for text in ("setting up", START, "one", "two", END.format(0), "leaving"):
+        agent.say(text)
+    agent.end(0)
+
+    def die(tx: Tx) -> None:
+        mine = sa.update(executions).where(executions.c.id == execution_id)
+        tx.execute(mine.values(job=name, engine=station.parts.engine_id))
+        assert station.house.lifecycle.started(tx, execution_id, row.epoch)
+        stored = [("", "setup", "info", "setting up"), ("", "agent", "info", "one")]
+        logs.append(tx, ACCOUNT, execution_id, stored, cursor="3")
+        assert station.house.lifecycle.end(tx, execution_id, None, epoch=row.epoch)
+
+    await station.db.write(die)
+    station.worker()
+    await station.row_when(execution_id, lambda row: row.cleaned_at is not None, "the job to be removed")
+    lines = [line for line in await logs.read(station.db, ACCOUNT, execution_id) if line.source != "preloop"]
+    assert [(line.source, line.text) for line in lines] == [
+        ("setup", "setting up"),
+        ("agent", "one"),
+        ("agent", "two"),
+        ("setup", "leaving"),
+    ]

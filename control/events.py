@@ -21,6 +21,8 @@ from kit.db import Database, Lane, Tx
 from kit.prepared import Prepared
 
 ACCOUNT = "account"
+DIAGNOSED = "run.diagnosed"
+"""The type of the event after a bad end: the stage in which a run broke, and what that is about."""
 SEALS = "seals"
 """The stream that has every seal once more: a stream that is gone with its checkpoints is missed here."""
 

@@ -85,7 +85,7 @@ class Attempt:
         if self.fault:
             data["message"] = self.fault.message
         if isinstance(self.fault, UpstreamFailed):
-            data["upstream_status"] = self.fault.answered
+            data["upstream_status"], data["reason"] = self.fault.answered, self.fault.reason
         if self.intent.reports_cost and self._charged_nano != self._believed():
             data["unbelieved_nano"] = self._charged_nano
             log.warning("provider charges more than a call can cost", attempt=entry.id, nano=self._charged_nano)

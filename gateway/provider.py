@@ -19,6 +19,7 @@ from gateway.dialects import mended
 from gateway.dialects.counts import tokens
 from gateway.dialects.failures import retry_after_s
 from gateway.dialects.params import GEMINI, Conversation, options, via
+from gateway.dialects.reasons import reason
 from gateway.keys import Keys
 from gateway.upstream import Target, UpstreamFailed
 from gateway.wires.messages_blocks import REDACTED
@@ -241,14 +242,16 @@ def _failed(error: Exception, target: Target) -> UpstreamFailed:
     log.warning(
         "upstream failed", alias=target.alias, provider=target.provider, kind=type(error).__name__, status=answered
     )
+    why = reason(answered, str(error)) if reached and isinstance(answered, int) and answered >= 400 else None
     if answered == 400:
-        return UpstreamFailed(f"The provider refused the request: {_words(error)}", answered=400)
+        return UpstreamFailed(f"The provider refused the request: {_words(error)}", answered=400, reason=why)
     if answered == 429:
-        return UpstreamFailed("The provider is asked too often.", answered=429, retry_after_s=_retry_after(error))
+        wait_s = _retry_after(error)
+        return UpstreamFailed("The provider is asked too often.", answered=429, retry_after_s=wait_s, reason=why)
     status = answered if reached and isinstance(answered, int) else None
     code = "upstream_stalled" if type(error).__name__ == "Timeout" else "upstream_failed"
     return UpstreamFailed(
-        f"The model behind {target.alias!r} failed ({type(error).__name__}).", code=code, answered=status
+        f"The model behind {target.alias!r} failed ({type(error).__name__}).", code=code, answered=status, reason=why
     )
 
 

@@ -11,6 +11,7 @@ import anyio
 import yaml
 from pydantic import ValidationError
 
+from gateway.dialects.reasons import reason
 from gateway.play import Lines, Script, Turn, lines
 from gateway.upstream import Target, UpstreamFailed
 from gateway.wires.neutral import CallArguments, CallBegun, Counted, Delta, Reasoning, Request, Stop, Text, unsupported
@@ -53,7 +54,8 @@ class Scripted:
         turn, spoken = lines(script, request)
         await anyio.sleep(turn.delay_ms / 1000)
         if turn.status is not None:
-            raise UpstreamFailed(f"The script answers this turn with {turn.status}.", answered=turn.status)
+            said = f"The script answers this turn with {turn.status}."
+            raise UpstreamFailed(said, answered=turn.status, reason=reason(turn.status, ""))
         for delta in _deltas(spoken):
             await anyio.sleep(script.pace_ms / 1000)
             yield delta

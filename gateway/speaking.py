@@ -14,6 +14,7 @@ from yarl import URL
 from gateway.attempt import Attempt
 from gateway.client import Answer, Client
 from gateway.dialects.dialect import Broken, Dialect, Meter, Reader
+from gateway.dialects.reasons import reason
 from gateway.upstream import Target, UpstreamFailed
 from gateway.wires.neutral import Delta, Face
 from kit.errors import Fault
@@ -61,7 +62,7 @@ class Post:
         if answer.status == 200:
             return answer
         try:
-            raise self._refused(answer, self._dialect.refused(await answer.refusal()))
+            raise self._refused(answer, await answer.refusal())
         finally:
             answer.close()
 
@@ -70,22 +71,23 @@ class Post:
         answer = await self._client.post(self.target, self._url, self._headers, self._body)
         try:
             if answer.status != 200:
-                raise self._refused(answer, self._dialect.refused(await answer.refusal()))
+                raise self._refused(answer, await answer.refusal())
             return await answer.whole()
         finally:
             answer.close()
 
-    def _refused(self, answer: Answer, sentence: str) -> UpstreamFailed:
+    def _refused(self, answer: Answer, body: bytes) -> UpstreamFailed:
         """What the client may know. What a provider says of our key or our account is for the log alone."""
-        status, target = answer.status, self.target
+        status, target, sentence = answer.status, self.target, self._dialect.refused(body)
+        why = reason(status, body)
         log.warning("upstream refused", alias=target.alias, provider=target.provider, status=status, said=sentence)
         if status in (400, 413, 422):
-            return UpstreamFailed(f"The provider refused the request: {sentence}", answered=status)
+            return UpstreamFailed(f"The provider refused the request: {sentence}", answered=status, reason=why)
         if status == 429:
             message = "The provider is asked too often."
         else:
             message = f"The model behind {target.alias!r} failed (status {status})."
-        return UpstreamFailed(message, answered=status, retry_after_s=answer.retry_after_s)
+        return UpstreamFailed(message, answered=status, retry_after_s=answer.retry_after_s, reason=why)
 
 
 class Passing:
@@ -262,5 +264,6 @@ def _broken(error: ValueError, *, began: bool) -> UpstreamFailed:
     """The provider said inside of its answer that it failed, or spoke in no way that it should."""
     if isinstance(error, Broken):
         code = "upstream_cut" if began else "upstream_failed"
-        return UpstreamFailed(f"The model failed: {error}", code=code, answered=error.status)
+        why = reason(error.status, str(error))
+        return UpstreamFailed(f"The model failed: {error}", code=code, answered=error.status, reason=why)
     return UpstreamFailed("The provider's answer can't be read.", code="upstream_cut")

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from gateway.dialects import pictures
 from gateway.dialects.hosted import SEARCHES
+from gateway.dialects.reasons import Reason
 from gateway.settings import ModelAlias, Upstream
 from gateway.wires.neutral import Delta, Request
 from kit.errors import Fault
@@ -126,8 +127,11 @@ class UpstreamFailed(Fault):
         code: str = "upstream_failed",
         answered: int | None = None,
         retry_after_s: int | None = None,
+        reason: Reason | None = None,
     ) -> None:
         super().__init__(code, message)
+        self.reason = reason
+        """Why it said no, where it was reached and did."""
         self.answered = answered
         """The status the provider sent, if it was reached at all."""
         self.retry_after_s = retry_after_s

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Row
 from control import events
 from control.approvals import policy, requests, rules
 from control.approvals.desk import Desk
-from control.executions import logs, toolcalls
+from control.executions import logs, suggestions, toolcalls
 from control.executions.toolcalls import Call, Status
 from control.identity import sessions
 from control.identity.principals import Principal
@@ -149,6 +149,7 @@ class Calls:
             events.append(tx, who.account_id, who.stream, "tool.refused", tool=asked.name[:200], code=code, text=text)
             seq, hash_ = events.head(tx, who.account_id, who.stream)
             logs.story(tx, who.account_id, who.execution_id, "error", answers.shorten(text))
+            logs.story(tx, who.account_id, who.execution_id, "info", f"Fix: {suggestions.for_refusal(text)}")
             return {"stream": who.stream, "seq": seq, "hash": hash_}
 
         receipt = await self._db.write(refuse)

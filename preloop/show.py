@@ -104,7 +104,8 @@ def warning(text: str) -> None:
 
 def log_line(line: dict[str, Any]) -> None:
     at = datetime.fromisoformat(line["at"]).astimezone().strftime("%H:%M:%S")
-    out.print(Text(f"{at} ", style="dim") + Text(clean(line["text"]), style=LEVELS.get(line["level"], "")))
+    tag = f"[{line['level'].upper()}] " if line["source"] == "preloop" and line["level"] in LEVELS else ""
+    out.print(Text(f"{at} ", style="dim") + Text(tag + clean(line["text"]), style=LEVELS.get(line["level"], "")))
 
 
 def fault(problem: Fault, *, json_wanted: bool = False) -> None:

@@ -13,9 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from control.executions import lifecycle, logs, queue, storage
-from control.executions.diagnosis import Verdict, judge
+from control.executions.diagnosis import judge
 from control.executions.lifecycle import Lifecycle
 from control.executions.states import FINAL, Cause, Stored
+from control.executions.verdict import Verdict
 from control.flows import catalog
 from control.flows.flow import Flow
 from control.identity import sessions as runtime
@@ -30,7 +31,7 @@ from runner import watch
 from runner.agents import adapters
 from runner.agents.script import Brief, Limits, assemble
 from runner.engine import Engine, Exit, Job
-from runner.evidence import gather
+from runner.evidence import awaited, gather, note
 from runner.follow import Follower
 from runner.settings import RunnerSettings
 
@@ -223,6 +224,7 @@ class Run:
     async def _judge(self, flow: Flow) -> bool:
         """The verdict, if it is still ours to give; False when somebody else holds the lease."""
         code = self._phase.code if self._phase.ended else self._exit.code
+        await awaited(self._parts.db, self._parts.bus, self._row, badly=code != 0)
 
         def unit(tx: Tx) -> bool:
             self._parts.lifecycle.agent_ended(tx, self._row.id, self._row.epoch, code)
@@ -239,7 +241,10 @@ class Run:
     def _write_end(self, tx: Tx, verdict: Verdict, code: int | None) -> bool:
         told = {"message": verdict.message, "hint": verdict.hint}
         row = self._row
-        return self._parts.lifecycle.end(tx, row.id, verdict.cause, epoch=row.epoch, exit_code=code, **told)
+        ended = self._parts.lifecycle.end(tx, row.id, verdict.cause, epoch=row.epoch, exit_code=code, **told)
+        if ended:
+            note(tx, row, verdict)
+        return ended
 
 
 async def clean(parts: Parts, row: Row[Any], handle: str, *, whole: bool = False) -> None:

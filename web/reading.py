@@ -10,12 +10,14 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 from sqlalchemy.engine import Row
 
+from control import events
 from control.approvals import requests
 from control.executions import pending, states, toolcalls
 from control.executions.states import Shown, Stored
 from control.executions.waiting import Waiting
 from control.flows import flow as flows
 from control.tables import approvals, executions, flow_versions, sessions, tool_calls, votes
+from control.tables import events as recorded
 from kit.db import Database
 from kit.errors import Missing
 from kit.masking import masked
@@ -75,6 +77,7 @@ async def execution(db: Database, account_id: str, execution_id: str, now: datet
     [told] = await _executions(db, account_id, [row], now)
     return shapes.ExecutionDetail(
         **told,
+        failure=await _failure(db, row),
         runtime=flow.agent.runtime if flow else "",
         model=flow.agent.model if flow else "",
         engine=row.engine,
@@ -83,6 +86,18 @@ async def execution(db: Database, account_id: str, execution_id: str, now: datet
         prompt=row.prompt,
         unresolved=json.loads(row.unresolved),
     )
+
+
+async def _failure(db: Database, row: Row[Any]) -> shapes.Failure | None:
+    """What the record says of a bad end beside its cause; an end that a person or the clock made says nothing."""
+    if row.cause is None:
+        return None
+    its = (recorded.c.account_id == row.account_id) & (recorded.c.stream == row.id)
+    found = await db.read(sa.select(recorded).where(its, recorded.c.type == events.DIAGNOSED))
+    if not found:
+        return None
+    data = events.event_of(found[0]).data
+    return shapes.Failure(**{name: data.get(name) for name in shapes.Failure.model_fields})
 
 
 def tools(flow: flows.Flow) -> list[shapes.Tool]:

@@ -90,7 +90,17 @@ class Unresolved(BaseModel):
     hint: str = ""
 
 
+class Failure(BaseModel):
+    """Where a run broke, where that is known, and what it is about; `model` is an alias."""
+
+    stage: str | None
+    tool: str | None
+    model: str | None
+    provider: str | None
+
+
 class ExecutionDetail(Execution):
+    failure: Failure | None
     runtime: str
     model: str
     engine: str | None

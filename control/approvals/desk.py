@@ -26,6 +26,8 @@ from control.executions import diagnosis, lifecycle, logs, toolcalls
 from control.executions.lifecycle import Lifecycle
 from control.executions.states import Cause
 from control.executions.toolcalls import Call, Status
+from control.executions.verdict import Verdict as Judged
+from control.executions.verdict import span
 from control.identity.principals import Principal
 from control.tables import approvals, tool_calls, votes
 from kit.clock import rfc3339
@@ -126,7 +128,7 @@ class Desk:
             principal.execution_id,
             "info",
             "Status: Waiting for approval (tool is prelooped)",
-            f"Waiting for approval... (timeout: {diagnosis.span(ask.gate.timeout_s)})",
+            f"Waiting for approval... (timeout: {span(ask.gate.timeout_s)})",
         )
         return call_id
 
@@ -229,10 +231,11 @@ class Desk:
         logs.story(tx, row.account_id, row.execution_id, "info", *told)
         tx.wake(toolcalls.topic(call.id))
 
-    def _refused(self, tx: Tx, row: Row[Any], call: Row[Any], status: Status, why: diagnosis.Verdict) -> None:
+    def _refused(self, tx: Tx, row: Row[Any], call: Row[Any], status: Status, why: Judged) -> None:
         """The waiting call gets its error; under `on_decline: fail` the run ends in this very unit."""
-        toolcalls.close(tx, call.id, status, f"{why.told} Do not retry with the same arguments.")
+        toolcalls.close(tx, call.id, status, f"{why.told}. Do not retry with the same arguments.")
         logs.story(tx, row.account_id, row.execution_id, "warning", why.told)
+        logs.story(tx, row.account_id, row.execution_id, "info", f"Fix: {why.fix}")
         if row.execution_id is None:
             return
         lifecycle.waiting(tx, row.execution_id, row.account_id, opened=False)

@@ -1,17 +1,33 @@
-"""From what was seen to a verdict: exit code, markers, tool calls, what the control plane knows. Pure.
+"""From what was seen to a verdict: exit code, markers, tool and model calls, what the control plane knows. Pure.
 
-Logs never decide. The sentences are the product page's where it has one.
+Logs never decide; they feed suggestions. The sentences are the product page's where it has one. Neighbours:
+`model_faults` speaks of models, `suggestions` finds what to do in an error's words.
 """
 
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from control.executions import model_faults, suggestions
+from control.executions.model_faults import ModelEnd
 from control.executions.states import Cause
+from control.executions.verdict import Verdict, span
+
+KILLED = {128 + number: number for number in (signal.SIGKILL, signal.SIGTERM)}
+"""Exit codes of an agent that something outside ended. Others above 128 are CLIs' own: Gemini's is an HTTP status."""
+REFUSALS = {"tool_not_allowed": Cause.TOOL_NOT_ALLOWED, "invalid_arguments": Cause.INVALID_ARGUMENTS}
+
+LOST = Verdict(
+    cause=Cause.RUNNER_LOST,
+    message="The worker of this execution was lost and nobody could take it over.",
+    hint="Run it again; if it happens often, look at the runner's memory and its engine.",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolEnd:
-    """How one tool call ended, in the order of asking. `status` is that of `toolcalls.Status`."""
+    """How one tool call ended, in the order of asking. `status` is that of `toolcalls.Status`; or that of REFUSALS
+    where the call never became a row."""
 
     tool: str
     status: str
@@ -20,7 +36,8 @@ class ToolEnd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """Everything the verdict is made of. `waiting` names tools whose approval was still open."""
+    """Everything the verdict is made of. `waiting` names tools whose approval was still open, `models` ended in this
+    order, `waited` says that the wall clock was over and not the agent's own time, `tail` are the log's last lines."""
 
     exit_code: int | None
     agent_started: bool
@@ -29,28 +46,22 @@ class Seen:
     oom_killed: bool = False
     stop_intent: Cause | None = None
     tools: Sequence[ToolEnd] = ()
+    models: Sequence[ModelEnd] = ()
     waiting: Sequence[str] = ()
     on_tool_error: str = "report"
     needs_tools: bool = False
     tools_listed: bool = False
     model_called: bool = False
     timeout_s: int = 1800
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """`cause` None is a success. `told` is the one line that the agent and the log get."""
-
-    cause: Cause | None
-    message: str = ""
-    hint: str = ""
-    told: str = ""
+    wall_s: int = 86400
+    waited: bool = False
+    tail: Sequence[str] = ()
 
 
 def judge(seen: Seen) -> Verdict:
     """The verdict on a run whose agent has ended or can't be reached any more."""
     if seen.stop_intent is not None:
-        return stopped(seen.stop_intent, seen.timeout_s)
+        return _stopped(seen, seen.stop_intent)
     if seen.gone:
         return Verdict(
             cause=Cause.RUNNER_LOST,
@@ -67,7 +78,7 @@ def judge(seen: Seen) -> Verdict:
         return Verdict(
             cause=Cause.SETUP_FAILED,
             message=f"The set-up ended with exit code {seen.exit_code} before the agent began.",
-            hint="The last lines of the log before the agent's start say which step failed.",
+            hint=suggestions.for_log(seen.tail),
         )
     return _agent(seen)
 
@@ -78,6 +89,7 @@ def _agent(seen: Seen) -> Verdict:
             cause=Cause.AGENT_ERROR,
             message=f"The agent ended while its call of '{seen.waiting[0]}' still waited for approval.",
             hint="Its client gave up waiting: raise its tool timeout above the approval's.",
+            tool=seen.waiting[0],
         )
     unknown = [call for call in seen.tools if call.status == "unknown"]
     if unknown:
@@ -85,20 +97,35 @@ def _agent(seen: Seen) -> Verdict:
             cause=Cause.TOOL_OUTCOME_UNKNOWN,
             message=f"Tool '{unknown[-1].tool}' was sent and its answer was lost; whether it happened is not known.",
             hint="Look at the tool's own records before you run this again.",
+            stage="tool",
+            tool=unknown[-1].tool,
         )
+    if call := model_faults.broken(seen.models):  # the last the agent heard: what tools said before, it was to weigh
+        return model_faults.verdict(call)
     failed = _failed_tool(seen.tools)
     if failed and seen.on_tool_error != "ignore":
+        return _tool(failed)
+    return _ended_badly(seen) if seen.exit_code != 0 else _unverified(seen) or Verdict(cause=None)
+
+
+def _ended_badly(seen: Seen) -> Verdict:
+    """Nothing that we know of explains it: the agent's own code, and its last words."""
+    if killer := KILLED.get(seen.exit_code or 0):
+        name = signal.Signals(killer).name
         return Verdict(
-            cause=Cause.TOOL_FAILED,
-            message=f"Tool '{failed.tool}' failed with error: {failed.error}",
-            hint="Look at the arguments of the failed call; the prompt may name a value wrongly.",
+            cause=Cause.KILLED,
+            message=f"The agent was killed by {name}, and not by us.",
+            hint="Something in its container or on its machine ended it; for SIGKILL that is mostly a lack of memory.",
         )
-    if seen.exit_code != 0:
-        return Verdict(
-            cause=Cause.AGENT_ERROR,
-            message=f"The agent ended with exit code {seen.exit_code}.",
-            hint="The end of its log says why.",
-        )
+    return Verdict(
+        cause=Cause.AGENT_ERROR,
+        message=f"The agent ended with exit code {seen.exit_code}.",
+        hint=suggestions.for_log(seen.tail),
+    )
+
+
+def _unverified(seen: Seen) -> Verdict | None:
+    """It says that it is done, and we saw nothing of it."""
     if seen.needs_tools and not seen.tools_listed:
         return Verdict(
             cause=Cause.AGENT_UNVERIFIED,
@@ -111,20 +138,43 @@ def _agent(seen: Seen) -> Verdict:
             message="The agent ended well but never called its model through the gateway.",
             hint="It was not configured to, or it talks to a model that we don't see.",
         )
-    return Verdict(cause=None)
+    return None
 
 
 def _failed_tool(calls: Sequence[ToolEnd]) -> ToolEnd | None:
-    """The last call of a tool failed and no later call of it succeeded."""
+    """The last call of a tool failed, or was refused as none of its calls, and no later call of it succeeded."""
     last: dict[str, ToolEnd] = {}
     for call in calls:
-        if call.status in ("failed", "succeeded"):
+        if call.status in ("failed", "succeeded", *REFUSALS):
             last[call.tool] = call
-    return next((call for call in last.values() if call.status == "failed"), None)
+    return next((call for call in last.values() if call.status != "succeeded"), None)
 
 
-def stopped(cause: Cause, timeout_s: int = 1800) -> Verdict:
-    """The verdict on a run that was stopped on purpose."""
+def _tool(call: ToolEnd) -> Verdict:
+    cause = REFUSALS.get(call.status)
+    if cause is not None or call.error.startswith("Tool '"):  # the agent was told a whole sentence
+        hint = suggestions.for_refusal(call.error)
+        message = call.error
+    else:
+        hint = suggestions.for_tool(call.error)
+        message = f"Tool '{call.tool}' failed with error: {call.error}"
+    return Verdict(cause=cause or Cause.TOOL_FAILED, message=message, hint=hint, stage="tool", tool=call.tool)
+
+
+def _stopped(seen: Seen, cause: Cause) -> Verdict:
+    if cause is Cause.TOOL_FAILED and (failed := [call for call in seen.tools if call.status == "failed"]):
+        return _tool(failed[0])
+    return stopped(cause, seen.timeout_s, wall_s=seen.wall_s if seen.waited else None)
+
+
+def stopped(cause: Cause, timeout_s: int = 1800, *, wall_s: int | None = None) -> Verdict:
+    """The verdict on a run that was stopped on purpose; `wall_s` if it was the wall clock that was over."""
+    if cause is Cause.TIMEOUT and wall_s is not None:
+        return Verdict(
+            cause=cause,
+            message=f"Execution exceeded maximum time limit ({span(wall_s)})",
+            hint="This limit counts waiting for people too: watch the approvals, or increase limits.wall",
+        )
     if cause is Cause.TIMEOUT:
         return Verdict(
             cause=cause,
@@ -142,8 +192,9 @@ def declined(approver: str, reason: str) -> Verdict:
     return Verdict(
         cause=Cause.APPROVAL_DECLINED,
         message=f"Approval request declined by {approver}" + (f"\nReason: {reason}" if reason else ""),
-        hint="Adjust what the agent asks for, or talk to the approver, and run it again.",
-        told=f"Approval declined by {approver}: {reason.rstrip('.')}.",
+        hint=suggestions.for_decline(reason),
+        told=f"Approval declined by {approver}: Reason: {reason.rstrip('.')}",
+        fix="Adjust approval workflow or amount",
     )
 
 
@@ -152,13 +203,6 @@ def expired(tool: str, timeout_s: int) -> Verdict:
         cause=Cause.APPROVAL_EXPIRED,
         message=f"Nobody decided on '{tool}' within {span(timeout_s)}.",
         hint="Ask the approvers to watch their notices, or raise the approval's timeout.",
-        told=f"Approval timed out: nobody decided within {span(timeout_s)}.",
+        told=f"Approval timed out: nobody decided within {span(timeout_s)}",
+        fix="Ask the approvers to watch their notices, or raise the approval's timeout",
     )
-
-
-def span(seconds: int) -> str:
-    for size, name in ((3600, "hour"), (60, "minute"), (1, "second")):
-        if seconds % size == 0:
-            count = seconds // size
-            return f"{count} {name}" + ("" if count == 1 else "s")
-    return f"{seconds} seconds"

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from control import events
+from control.executions import diagnosis
 from control.executions.lifecycle import Lifecycle, claimed, intend
 from control.executions.states import Cause
 from control.identity import sessions
@@ -155,14 +156,8 @@ def sweep(tx: Tx, lifecycle: Lifecycle) -> int:
     now, ended = tx.now(), 0
     lost = sa.select(executions).where(RUNNING, executions.c.lease_until < now - UNADOPTED)
     for row in tx.execute(lost.limit(SWEPT).with_for_update(skip_locked=True)).all():  # who renews it now is not lost
-        ended += lifecycle.end(
-            tx,
-            row.id,
-            Cause(row.stop_intent or Cause.RUNNER_LOST),
-            message="The worker of this execution was lost and nobody could take it over.",
-            hint="Run it again; if it happens often, look at the runner's memory and its engine.",
-            epoch=row.epoch,
-        )
+        why = diagnosis.stopped(Cause(row.stop_intent), row.timeout_s) if row.stop_intent else diagnosis.LOST
+        ended += lifecycle.end(tx, row.id, why.cause, message=why.message, hint=why.hint, epoch=row.epoch)
     return ended
 
 

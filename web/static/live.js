@@ -93,7 +93,7 @@ function row(line) {
   if (line.level !== "info") {
     const level = document.createElement("b");
     level.className = "level";
-    level.textContent = line.level.toUpperCase();
+    level.textContent = `[${line.level.toUpperCase()}]`;
     text.append(level, " ");
   }
   text.append(...line.text.split(UNSEEN).map((part, at) => (at % 2 ? named(part) : part)));

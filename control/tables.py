@@ -446,6 +446,7 @@ events = sa.Table(  # hash = sha256(previous hex + newline + body); body is cano
     sa.Column("body", sa.Text, nullable=False),
     sa.Column("hash", sa.String(64), nullable=False),
     _time("at", required=True),
+    sa.Index("ix_events_at", "account_id", "at"),
 )
 
 checkpoints = sa.Table(  # the heads of all streams as they were at one moment; each seals what stands before it

@@ -25,6 +25,7 @@ from kit.secrets import Sealer
 from ledger.limits import Limits
 from web import (
     approvals,
+    audit,
     auth,
     budgets,
     code_hosts,
@@ -59,7 +60,7 @@ READY_S = 2.0
 PROGRAMS = ("/api/", "/hooks/", "/healthz", "/readyz", "/metrics")
 ROOMS = (
     *(dashboard, executions, flows, flow_files, rendering, approvals, grants, policy, budgets, spend, repricing),
-    *(sessions, tools, models, users, tokens, hook_secrets, in_force),
+    *(sessions, tools, models, users, tokens, hook_secrets, in_force, audit),
 )
 
 
@@ -165,7 +166,7 @@ async def _as_fault(request: Request, error: Exception) -> Response:
 
 
 ABSENT = (
-    *("/audit", "/settings", "/api/v1/audit", "/api/v1/flows/{name}/health"),
+    *("/audit", "/settings", "/api/v1/flows/{name}/health"),
     "/api/v1/executions/{id}/artifacts",
 )
 """Addresses that are named already and whose work is not done yet."""

@@ -44,6 +44,7 @@ def upgrade() -> None:
     _index("ix_executions_unwanted", ["created_at"], UNWANTED)
     _index("ix_executions_uncounted", ["ended_at"], UNCOUNTED)
     op.create_index("ix_executions_ended", "executions", ["ended_at"])
+    op.create_index("ix_events_at", "events", ["account_id", "at"])
     op.add_column("tool_calls", sa.Column("late", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.add_column("tool_calls", sa.Column("deleted_at", UtcTime(), nullable=True))
     op.add_column("sessions", sa.Column("bootstrap_key", sa.String(length=64), nullable=True))
@@ -117,6 +118,7 @@ def downgrade() -> None:
     op.drop_index("ix_tool_calls_enrolled", "tool_calls")
     for name in ("late", "deleted_at"):
         op.drop_column("tool_calls", name)
+    op.drop_index("ix_events_at", "events")
     op.drop_index("ix_executions_ended", "executions")
     for name in ("ix_executions_uncounted", "ix_executions_unwanted", "ix_executions_queue", "ix_executions_running"):
         op.drop_index(name, "executions")

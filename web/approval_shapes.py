@@ -52,6 +52,8 @@ class ApprovalDetail(Approval):
     approved_arguments: Any
     """What an approver changed them to, and what went upstream; None when nothing was changed."""
     whole_approved: Any = Field(exclude=True)
+    content_deleted_at: datetime | None
+    """When retention took arguments and result; the digest stays."""
     started_by: str | None
     """The person behind the run, who can't be the only vote under `four_eyes`."""
     four_eyes: bool

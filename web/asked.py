@@ -58,9 +58,9 @@ async def facts(
     given: Parts, account_id: str, asked: approval_shapes.ApprovalDetail, me: Approver | None, clear: int | None = None
 ) -> dict[str, object]:
     """For somebody who may be an approver; `clear` is the number of a masked argument that is shown this once."""
-    now, args, db = given.clock.now(), asked.whole_arguments, given.db
+    now, args, db = given.clock.now(), asked.whole_arguments or {}, given.db
     run = await reading.execution(db, account_id, asked.execution_id, now) if asked.execution_id else None
-    before = await _before(db, account_id, asked)
+    before = None if asked.content_deleted_at else await _before(db, account_id, asked)
     kind, phrase = confirming.phrase(asked.tool, args)
     return {
         "asked": asked,
@@ -139,6 +139,7 @@ def _risk(asked: approval_shapes.ApprovalDetail) -> str:
 async def _before(db: Database, account_id: str, asked: approval_shapes.ApprovalDetail) -> Before | None:
     call = tool_calls.c
     same = (call.account_id == account_id) & (call.server == asked.server) & (call.tool == asked.tool)
+    same &= call.deleted_at.is_(None)
     columns = (call.args, call.approved_args, call.asked_at, call.status)
     here = sa.select(*columns).where(same, call.session_id == asked.session_id, call.id < asked.call_id)
     rows = await db.read(here.order_by(call.id.desc()).limit(1))

@@ -11,8 +11,9 @@ from control.executions import intake, lifecycle, logs
 from control.executions.states import Shown
 from control.identity.principals import Person, Role
 from kit.db import READ_LIMIT
-from kit.errors import Invalid
+from kit.errors import Invalid, Missing
 from web import approval_shapes, auth, charts, costs, inputs, paging, reading, shapes
+from web.format import stamp
 from web.openapi import Operation
 from web.paging import Page
 from web.parts import parts
@@ -144,6 +145,8 @@ async def cancel_pressed(request: Request, person: Person) -> Response:
 async def raw_log(request: Request, person: Person) -> Response:
     """The whole log as text, to keep."""
     run, after, found = await get_execution(request, person), 0, []
+    if run.logs_deleted_at:
+        raise Missing("log_deleted", f"The log of {run.id} was deleted by retention on {stamp(run.logs_deleted_at)}.")
     while lines := await logs.read(parts(request).db, person.account_id, run.id, after=after):
         found += [f"{line.at} {line.level.upper():7} {line.source:7} {line.text}\n" for line in lines]
         after = lines[-1].number

@@ -85,6 +85,7 @@ async def execution(db: Database, account_id: str, execution_id: str, now: datet
         trigger_event=json.loads(row.trigger_event),
         prompt=row.prompt,
         unresolved=json.loads(row.unresolved),
+        **{name: getattr(row, name) for name in shapes.Forgotten.model_fields},
     )
 
 
@@ -162,15 +163,22 @@ async def tool_calls_listed(
 
 def _tool_call(row: Row[Any], waited_ms: int, now: datetime) -> shapes.ToolCall:
     return shapes.ToolCall(
-        **_same(
-            row, shapes.ToolCall, without={"arguments", "approved_arguments", "result", "waited_ms", "duration_ms"}
-        ),
-        arguments=masked(json.loads(row.args)),
-        approved_arguments=masked(json.loads(row.approved_args)) if row.approved_args else None,
-        result=masked(json.loads(row.result)) if row.result else None,
+        **_same(row, shapes.ToolCall, without=_CONTENT | {"content_deleted_at", "waited_ms", "duration_ms"}),
+        arguments=masked(_json(row.args)),
+        approved_arguments=masked(_json(row.approved_args)),
+        result=masked(_json(row.result)),
+        content_deleted_at=row.deleted_at,
         waited_ms=waited_ms,
         duration_ms=max(0, _ms((row.settled_at or now) - row.asked_at) - waited_ms),
     )
+
+
+_CONTENT = {"arguments", "approved_arguments", "result"}
+
+
+def _json(text: str | None) -> Any:  # noqa: ANN401 - a JSON value
+    """None where there is nothing, or nothing any more."""
+    return json.loads(text) if text else None
 
 
 def _same(row: Row[Any], shape: type[BaseModel], *, without: set[str]) -> dict[str, Any]:
@@ -205,10 +213,11 @@ async def approval(db: Database, account_id: str, approval_id: str) -> approval_
     receipt = toolcalls.receipt((await toolcalls.look(db, row.call_id))._asdict())
     return approval_shapes.ApprovalDetail(
         **_approval(row).model_dump(),
-        arguments=masked(json.loads(row.args)),
-        whole_arguments=json.loads(row.args),
-        approved_arguments=masked(json.loads(row.approved_args)) if row.approved_args else None,
-        whole_approved=json.loads(row.approved_args) if row.approved_args else None,
+        arguments=masked(_json(row.args)),
+        whole_arguments=_json(row.args),
+        approved_arguments=masked(_json(row.approved_args)),
+        whole_approved=_json(row.approved_args),
+        content_deleted_at=row.content_deleted_at,
         started_by=row.started_by,
         four_eyes=row.four_eyes,
         gates=list(requests.gates(row)),
@@ -222,7 +231,7 @@ async def approval(db: Database, account_id: str, approval_id: str) -> approval_
         definition_digest=row.definition_digest,
         justification=row.justification,
         call_status=row.call_status,
-        result=masked(json.loads(row.result)) if row.result else None,
+        result=masked(_json(row.result)),
         error=row.error,
         votes=[approval_shapes.Vote(**_same(vote, approval_shapes.Vote, without=set())) for vote in said],
     )
@@ -235,6 +244,7 @@ def _approvals(account_id: str) -> sa.Select[Any]:
         call.approved_args,
         call.definition_digest,
         call.status.label("call_status"),
+        call.deleted_at.label("content_deleted_at"),
         approvals.c.requester.label("started_by"),
     )
     return (

@@ -99,7 +99,16 @@ class Failure(BaseModel):
     provider: str | None
 
 
-class ExecutionDetail(Execution):
+class Forgotten(BaseModel):
+    """When retention took what of an execution; since when its lines are not kept, for want of room."""
+
+    log_cut_at: datetime | None
+    logs_deleted_at: datetime | None
+    payload_deleted_at: datetime | None
+    results_deleted_at: datetime | None
+
+
+class ExecutionDetail(Execution, Forgotten):
     failure: Failure | None
     runtime: str
     model: str
@@ -144,6 +153,8 @@ class ToolCall(BaseModel):
     error: str | None
     late: bool
     """It came after the execution's end."""
+    content_deleted_at: datetime | None
+    """When retention took arguments and result."""
     approval_id: str | None
     asked_at: datetime
     settled_at: datetime | None

@@ -81,7 +81,9 @@ def _compared(compared: "attest.Compared") -> None:
     for id_, differs in sorted(compared.unlike.items()):
         show.out.print(f"{id_}: this approval does not say what its events say of it: {', '.join(differs)}")
     if compared.absent:
-        show.talk.print(f"The arguments of {compared.absent} approvals were deleted by retention; the record knows their digests.")
+        show.talk.print(
+            f"The arguments of {compared.absent} approvals were deleted by retention; the record knows their digests."
+        )
     if compared.older:
         told = "were recorded before digests and times of decisions were: these are not compared"
         show.talk.print(f"{compared.older} approvals {told}.")

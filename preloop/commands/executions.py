@@ -85,11 +85,19 @@ def logs(
     while page := client.get("executions", id_, "logs", after=after)["items"]:
         lines += page
         after = page[-1]["number"]
+    if not lines:
+        _absent(client.get("executions", id_))
     if json_:
         show.as_json(lines)
         return
     for line in lines:
         show.log_line(line)
+
+
+def _absent(execution: dict[str, Any]) -> None:
+    """Why there are no lines, if something took them."""
+    if execution["logs_deleted_at"]:
+        show.talk.print(f"The log was deleted by retention on {execution['logs_deleted_at'][:10]}.")
 
 
 def _followed(client: Client, execution_id: str, say: Callable[[dict[str, Any]], None]) -> int:
@@ -104,6 +112,7 @@ def _followed(client: Client, execution_id: str, say: Callable[[dict[str, Any]],
         if row["ended_at"] and not lines:
             break
         time.sleep(0.5)
+    _absent(row)
     show.talk.print(f"{row['state']} after {show.span(row['duration_ms'])}, {row['cost_usd'] or '0'} USD")
     suggestion = f"Suggestion: {row['hint']}" if row["hint"] else None
     retried = f"Retried by {row['retried_by']}" if row["retried_by"] else None

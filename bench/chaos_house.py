@@ -18,6 +18,7 @@ import anyio
 import httpx
 
 from bench.processes import PYTHON, ROOT
+from runner.process import ProcessEngine
 from tests.journeys.plane import config, free_port, payments
 
 UP = "Preloop listens on"
@@ -165,4 +166,12 @@ async def open_chaos(folder: Path, database: str | None, *, abreast: int) -> Asy
             with anyio.CancelScope(shield=True):
                 if not made.ended_well:
                     await made.settle()
+                await _end_agents(made.data / "runs")
             tasks.cancel_scope.cancel()
+
+
+async def _end_agents(runs: Path) -> None:
+    """Of a storm that was broken off; after a whole one there are none."""
+    engine = ProcessEngine(runs)
+    async for job in anyio.Path(runs).glob("*/"):
+        await engine.remove(job.name)

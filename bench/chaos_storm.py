@@ -12,7 +12,7 @@ from bench.chaos_house import Chaos, Kept
 FINAL = {"SUCCEEDED", "FAILED", "TIMEOUT", "CANCELLED"}
 EARLY = 0.25
 """How many of the kills hit a process that may not listen yet."""
-LULL_S = 3.0
+LULL_S = 6.0
 """The longest a process that listens lives."""
 AHEAD = 12
 """Executions that are begun before their part of the kills is done: so that there are always some to hit."""

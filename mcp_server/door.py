@@ -173,7 +173,8 @@ class McpApp:
         """End a lasting stream when its session ends or we stop."""
         self._lasting.add(exchange)
         try:
-            with self._bus.watch(sessions.topic(exchange.principal.session_id)) as watch:
+            id_ = exchange.principal.session_id
+            with self._bus.watch(sessions.topic(id_)) as watch, self._calls.sends.attend(id_):
                 while True:
                     await watch.changed(LOOK_S)
                     await exchange.admitted()

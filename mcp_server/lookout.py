@@ -46,15 +46,23 @@ class Lookout:
         return call_id in self._calls
 
     @contextmanager
-    def follow(self, call_id: str, session_id: str) -> Iterator[None]:
-        """Somebody waits for this call inside of this context."""
-        self._calls[call_id] += 1
+    def attend(self, session_id: str) -> Iterator[None]:
+        """Somebody wants to hear of this session's end inside of this context."""
         self._sessions[session_id] += 1
         try:
             yield
         finally:
-            _less(self._calls, call_id)
             _less(self._sessions, session_id)
+
+    @contextmanager
+    def follow(self, call_id: str, session_id: str) -> Iterator[None]:
+        """Somebody waits for this call inside of this context."""
+        self._calls[call_id] += 1
+        try:
+            with self.attend(session_id):
+                yield
+        finally:
+            _less(self._calls, call_id)
             if call_id not in self._calls:
                 self._seen.pop(call_id, None)
 

@@ -4,7 +4,7 @@ Whoever waits in this process gets the settled row from here; everybody else rea
 """
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -93,6 +93,10 @@ class Sends:
     def start(self, row: Row[Any], manner: Manner) -> None:
         assert self._tasks is not None, "calls are sent inside of run()"
         self._tasks.start_soon(self._carry, row, replace(manner, heard=partial(self.heard, row.id)))
+
+    def attend(self, session_id: str) -> AbstractContextManager[None]:
+        """Somebody who waits for no call wants to hear of this session's end inside of this context."""
+        return self._lookout.attend(session_id)
 
     @contextmanager
     def follow(self, call_id: str, session_id: str, heard: Heard | None) -> Iterator[None]:

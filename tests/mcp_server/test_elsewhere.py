@@ -17,6 +17,7 @@ from kit.bus import Bus
 from kit.db_sqlite import SqliteDatabase
 from mcp_server import lookout
 from tests.mcp_server.plane import ERAS, GATED, PAYMENT, Era, Payments, Plane, text_of
+from tests.mcp_server.test_resume import STALE, agent
 
 
 @pytest.fixture(autouse=True)
@@ -75,3 +76,16 @@ async def test_what_happens_elsewhere_ends_a_wait_here(
                 await act(other, (await house.pending())[0])
     assert said in answers[0]
     assert len(payments.made()) == paid
+
+
+async def test_a_session_revoked_elsewhere_ends_the_stream_that_only_listens_here(house: Plane, tmp_path: Path) -> None:
+    session, token = await house.enrolled(GATED)
+    async with (
+        elsewhere(house, tmp_path) as other,
+        agent(house, token) as http,
+        http.stream("GET", "", headers=STALE) as answer,
+    ):
+        assert answer.status_code == 200
+        await other.db.write(lambda tx: sessions.revoke(tx, session))
+        with anyio.fail_after(10):
+            await answer.aread()

@@ -77,6 +77,25 @@ def _octets(element: octets, compiler: SQLCompiler, **more: Any) -> str:  # noqa
     return f"octet_length({compiler.process(element.clauses, **more)})"
 
 
+class millis(GenericFunction[int]):
+    """Whole milliseconds from one moment to another."""
+
+    type = sa.BigInteger()
+    inherit_cache = True
+
+
+@compiles(millis, "sqlite")
+def _millis_lite(element: millis, compiler: SQLCompiler, **more: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
+    since, until = (f"julianday({compiler.process(clause, **more)})" for clause in element.clauses)
+    return f"CAST(ROUND(({until} - {since}) * 86400000) AS INTEGER)"
+
+
+@compiles(millis, "postgresql")
+def _millis(element: millis, compiler: SQLCompiler, **more: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
+    since, until = (compiler.process(clause, **more) for clause in element.clauses)
+    return f"CAST(ROUND(EXTRACT(EPOCH FROM ({until} - {since})) * 1000) AS BIGINT)"
+
+
 class Tx:
     """What a unit may do. Wake-ups are kept and published only after the commit."""
 

@@ -166,7 +166,7 @@ async def _as_fault(request: Request, error: Exception) -> Response:
 
 
 ABSENT = (
-    *("/audit", "/settings", "/api/v1/flows/{name}/health"),
+    *("/audit", "/settings"),
     "/api/v1/executions/{id}/artifacts",
 )
 """Addresses that are named already and whose work is not done yet."""

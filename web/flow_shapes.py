@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from web.inputs import Body
-from web.shapes import Unresolved
+from web.shapes import Execution, Unresolved
 
 MOST = 2**31 - 1
 """No version has a greater number."""
@@ -27,6 +27,19 @@ class Applied(BaseModel):
     dry_run: bool
     diff: str
     warnings: list[str]
+
+
+class FlowHealth(BaseModel):
+    """`recent` are the last ten, newest first. The rest is of `runs`, the newest of `days` days that ended and were not
+    cancelled; None without any. The rate is from 0 to 1; durations are from a run's making to its end."""
+
+    recent: list[Execution]
+    days: int
+    runs: int
+    succeeded: int
+    success_rate: float | None
+    mean_ms: int | None
+    p95_ms: int | None
 
 
 class RenderAsked(Body):

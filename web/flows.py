@@ -1,10 +1,12 @@
 """Flows: the list, one flow with its last ten runs, Test Run. Their files are next door in `flow_files`."""
 
+from dataclasses import asdict
+
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from control.executions import intake
+from control.executions import health, intake
 from control.flows import catalog
 from control.flows.flow import loads
 from control.identity.principals import Person, Role
@@ -13,6 +15,7 @@ from kit import canonical
 from kit.errors import Fault
 from web import auth, charts, inputs, paging, reading, shapes
 from web.flow_files import detail, shape
+from web.flow_shapes import FlowHealth
 from web.openapi import Operation
 from web.parts import parts
 from web.render import page
@@ -55,6 +58,18 @@ async def list_runs(request: Request, person: Person) -> shapes.Listed[shapes.Ex
     return await reading.executions_listed(given.db, person.account_id, wanted, given.clock.now())
 
 
+async def get_health(request: Request, person: Person) -> FlowHealth:
+    """How a flow fares."""
+    given, name = parts(request), request.path_params["name"]
+    await catalog.read(given.db, person.account_id, name)
+    now = given.clock.now()
+    wanted = reading.Wanted(flow=name, page=paging.Page(limit=TEN))
+    runs = await reading.executions_listed(given.db, person.account_id, wanted, now)
+    found = await health.of_flow(given.db, person.account_id, name, now)
+    figures = {"success_rate": found.success_rate, **asdict(found)}
+    return FlowHealth(recent=runs.items, days=health.DAYS, **figures)
+
+
 async def flows_page(request: Request, person: Person) -> Response:
     listed = await list_flows(request, person)
     return page(request, "flows.html", person, listed=listed, example=EXAMPLE)
@@ -65,7 +80,8 @@ async def flow_page(request: Request, person: Person) -> Response:
 
 
 async def _flow_page(request: Request, person: Person, *, payload: str, fault: Fault | None) -> Response:
-    runs = (await list_runs(request, person)).items[:TEN]
+    fares = await get_health(request, person)
+    runs = fares.recent
     oldest_first = list(reversed(runs))
     bars = charts.bars([run.duration_ms for run in oldest_first])
     return page(
@@ -75,6 +91,7 @@ async def _flow_page(request: Request, person: Person, *, payload: str, fault: F
         status=fault.status if fault else 200,
         flow=await detail(request, person),
         runs=runs,
+        fares=fares,
         bars=list(zip(bars, oldest_first, strict=True)),
         payload=payload,
         fault=fault,
@@ -114,6 +131,13 @@ operations = [
         run=list_runs,
         answers=shapes.Listed[shapes.Execution],
         query=paging.QUERY,
+    ),
+    Operation(
+        method="GET",
+        path="/flows/{name}/health",
+        summary="How a flow fares: its last ten, success rate and durations",
+        run=get_health,
+        answers=FlowHealth,
     ),
     Operation(
         method="POST",

@@ -98,7 +98,16 @@ def versions(name: FlowName, json_: Json = False) -> None:
 @app.command("show")
 def show_one(name: FlowName, version: Version = None, json_: Json = False) -> None:
     """One flow."""
-    show.one(Client.find().get("flows", name, version=version), json_wanted=json_)
+    client = Client.find()
+    found, fares = client.get("flows", name, version=version), client.get("flows", name, "health")
+    show.one(found | {"health": fares if json_ else _fares(fares)}, json_wanted=json_)
+
+
+def _fares(health: dict[str, Any]) -> str:
+    if not health["runs"]:
+        return f"no run ended in {health['days']} days"
+    rate, mean, p95 = f"{health['success_rate']:.0%}", show.span(health["mean_ms"]), show.span(health["p95_ms"])
+    return f"{rate} of {health['runs']} succeeded in {health['days']} days; mean {mean}, 95 % within {p95}"
 
 
 @app.command()

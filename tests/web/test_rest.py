@@ -279,3 +279,12 @@ async def test_hosts_that_are_not_ours_are_421_on_every_route(world: World) -> N
     async with world.program() as http:
         for path in ("/", "/healthz", "/api/v1/executions", "/hooks/flows/x", "/a/x"):
             assert (await http.get(path, headers={"host": "evil.example"})).status_code == 421
+
+
+async def test_a_flow_tells_how_it_fares(http: httpx.AsyncClient, scene: Scene) -> None:
+    found = (await http.get("/api/v1/flows/process-payment/health")).json()
+    assert [run["id"] for run in found["recent"]] == sorted(scene.runs.values(), reverse=True)
+    assert (found["runs"], found["succeeded"], found["days"]) == (3, 1, 30)
+    assert found["success_rate"] == pytest.approx(1 / 3)
+    assert found["p95_ms"] >= found["mean_ms"] > 0
+    assert (await http.get("/api/v1/flows/no-such-flow/health")).status_code == 404

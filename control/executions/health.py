@@ -1,0 +1,53 @@
+"""How a flow fares: which share of its runs succeeded, and how long they took.
+
+Runs that people cancelled say nothing of it. A look reads at most `MOST` rows, the newest, by the flow's own index.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from control.executions.states import FINAL, Stored
+from control.tables import executions, flows
+from kit.db import Database, millis
+
+DAYS = 30
+MOST = 10_000
+_JUDGED = sorted(state.value for state in FINAL - {Stored.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """`runs` ended in another way than CANCELLED, of those made in the last 30 days. Durations are from a run's making
+    to its end, queue and approvals included; the 95th percentile is by nearest rank. None without runs."""
+
+    runs: int
+    succeeded: int
+    mean_ms: int | None
+    p95_ms: int | None
+
+    @property
+    def success_rate(self) -> float | None:
+        """From 0 to 1."""
+        return self.succeeded / self.runs if self.runs else None
+
+
+async def of_flow(db: Database, account_id: str, name: str, now: datetime) -> Health:
+    """Of a flow by its name; what it did under an older version counts."""
+    its = executions.c
+    flow = sa.select(flows.c.id).where(flows.c.account_id == account_id, flows.c.name == name).scalar_subquery()
+    made = sa.select(its.state, millis(its.created_at, its.ended_at).label("ms"))
+    made = made.where(its.flow_id == flow, its.created_at > now - timedelta(days=DAYS), its.state.in_(_JUDGED))
+    judged = made.order_by(its.created_at.desc()).limit(MOST).subquery()
+    good = sa.func.count(sa.case((judged.c.state == Stored.SUCCEEDED.value, 1)))
+    mean = sa.cast(sa.func.avg(judged.c.ms), sa.BigInteger)
+    [told] = await db.read(sa.select(sa.func.count().label("runs"), good.label("good"), mean.label("mean")))
+    p95 = await _at_rank(db, judged, -(-told.runs * 95 // 100)) if told.runs else None
+    return Health(runs=told.runs, succeeded=told.good, mean_ms=told.mean, p95_ms=p95)
+
+
+async def _at_rank(db: Database, judged: sa.Subquery, rank: int) -> int:
+    """The duration of which so many are no longer."""
+    rows = await db.read(sa.select(judged.c.ms).order_by(judged.c.ms).offset(rank - 1).limit(1))
+    return int(rows[0].ms)

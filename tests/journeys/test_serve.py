@@ -96,9 +96,13 @@ async def test_the_secret_of_a_container_is_exchanged_where_mcp_is(three: Roles)
 
 
 async def test_a_second_worker_in_the_folder_is_exit_5(three: Roles) -> None:
-    plain = {"PRELOOP_SERVER__PORT": "0", "PRELOOP_SERVER__CONTAINER_PORT": "0"}
     for command in ("up", "serve runner"):
-        done = preloop(*command.split(), "--config", str(three.web.config), data=three.web.folder, **plain)
+        done = preloop(
+            *(*command.split(), "--config", str(three.web.config)),
+            data=three.web.folder,
+            PRELOOP_SERVER__PORT="0",
+            PRELOOP_SERVER__CONTAINER_PORT="0",
+        )
         assert told(done, 5, "Another control plane runs agents", "PRELOOP_DATA")
 
 

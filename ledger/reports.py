@@ -4,7 +4,7 @@ A correction adds to the cost of a call and is not one itself.
 """
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -49,9 +49,10 @@ async def of_session(db: Database, account_id: str, session_id: str) -> Spend:
     return await _sum(db, account_id, entries.c.session_id == session_id)
 
 
-async def of_days(db: Database, account_id: str, first: date, last: date) -> Spend:
-    """From the first day to the last, both included, in UTC."""
-    return await _sum(db, account_id, entries.c.day.between(first.isoformat(), last.isoformat()))
+async def between(db: Database, account_id: str, since: datetime, until: datetime) -> Spend:
+    """From a moment to before another one: a day of a time zone, which is no day in UTC."""
+    days = entries.c.day.between(since.astimezone(UTC).date().isoformat(), until.astimezone(UTC).date().isoformat())
+    return await _sum(db, account_id, days & (entries.c.at >= since) & (entries.c.at < until))
 
 
 def calls(account_id: str, execution_id: str) -> sa.Select[Any]:

@@ -8,11 +8,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from control.identity.principals import Person
-from control.tables import sessions, tool_calls
+from control.tables import accounts, sessions, tool_calls
+from kit import ids
 from ledger import reports
 from ledger.book import Status
 from ledger.tables import entries
-from web import auth, costs, reading, shapes
+from web import auth, costs, periods, reading, shapes
 from web.openapi import Operation
 from web.paging import MOST, Page
 from web.parts import Parts, parts
@@ -24,10 +25,12 @@ RECENT = 8
 async def get_dashboard(request: Request, person: Person) -> shapes.Dashboard:
     given, account_id = parts(request), person.account_id
     now, db = given.clock.now(), given.db
-    today = now.astimezone(UTC).date()
-    spent = costs.of(await reports.of_days(db, account_id, today, today))
+    zone = (await db.read(sa.select(accounts.c.time_zone).where(accounts.c.id == account_id)))[0].time_zone
+    spent = costs.of(await reports.between(db, account_id, *periods.day(now, zone)))
     alive = (sessions.c.alive_until > now) & sessions.c.revoked_at.is_(None)
-    asked = (tool_calls.c.account_id == account_id) & (tool_calls.c.asked_at > now - timedelta(days=1))
+    since = now - timedelta(days=1)
+    asked = (tool_calls.c.account_id == account_id) & (tool_calls.c.asked_at > since)
+    asked &= tool_calls.c.id > ids.earliest("tcl", since)  # the index of all tables
     runs = await reading.executions_listed(db, account_id, reading.Wanted(page=Page(limit=RECENT)), now)
     return shapes.Dashboard(
         active_sessions=await reading.count(db, sessions, sessions.c.account_id == account_id, alive),
@@ -45,6 +48,7 @@ async def _success(given: Parts, account_id: str) -> float | None:
     since = given.clock.now() - timedelta(days=1)
     good = sa.func.count(sa.case((entries.c.status == Status.ANSWERED.value, 1)))
     recent = (entries.c.account_id == account_id) & (entries.c.at > since) & entries.c.corrects.is_(None)
+    recent &= entries.c.day >= since.astimezone(UTC).date().isoformat()  # what there is an index of
     rows = await given.db.read(sa.select(good.label("good"), sa.func.count().label("calls")).where(recent))
     return rows[0].good / rows[0].calls if rows[0].calls else None
 

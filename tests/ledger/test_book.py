@@ -58,11 +58,13 @@ async def test_two_processes_append_at_once_and_no_entry_is_lost_or_doubled(door
     assert (spend.calls, spend.cost_nano) == (60, sum(range(60)))
 
 
-async def test_a_period_has_whole_days(db: Database) -> None:
+async def test_a_period_ends_where_the_next_begins(db: Database) -> None:
     midnight = AT.replace(hour=0, minute=0)
     await write(db, entry("att_1", at=midnight - timedelta(microseconds=1)), entry("att_2", at=midnight))
-    assert (await reports.of_days(db, ACCOUNT, DAY, DAY)).calls == 1
-    assert (await reports.of_days(db, ACCOUNT, DAY - timedelta(days=1), DAY)).calls == 2
+    day = timedelta(days=1)
+    assert (await reports.between(db, ACCOUNT, midnight, midnight + day)).calls == 1
+    assert (await reports.between(db, ACCOUNT, midnight - day, midnight)).calls == 1
+    assert (await reports.between(db, ACCOUNT, midnight - day, midnight + day)).calls == 2
     assert (await reports.of_session(db, ACCOUNT, "ses_1")).calls == 2
 
 

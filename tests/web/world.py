@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -90,7 +90,11 @@ class World:
         return clear
 
     async def spent(
-        self, execution_id: str | None, cost_nano: int | None = 12_300_000, model: str = "scripted"
+        self,
+        execution_id: str | None,
+        cost_nano: int | None = 12_300_000,
+        model: str = "scripted",
+        at: datetime | None = None,
     ) -> None:
         """One model call in the ledger."""
 
@@ -106,7 +110,7 @@ class World:
                 usage=Usage(input=1200, output=84),
                 cost_nano=cost_nano,
                 cost_source="list" if cost_nano is not None else "unpriced",
-                at=tx.now(),
+                at=at or tx.now(),
                 first_token_ms=180,
                 total_ms=920,
                 provider="scripted",

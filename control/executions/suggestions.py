@@ -56,7 +56,7 @@ def for_refusal(text: str) -> str:
         return f"Update prompt template to provide '{found[1]}' argument"
     if found := _ARGUMENT.search(text):
         return f"Update prompt template so that '{found[1]}' is what the tool takes"
-    if "quarantined" in text or "admin" in text:
+    if re.search("quarantined|admin|accepted", text):
         return "Look at the tool with `preloop tools diff`, and accept it if it is right"
     if "does not answer" in text:
         return for_tool(text)

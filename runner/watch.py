@@ -27,8 +27,8 @@ class Phase:
 
 
 def read(phase: Phase, line: str) -> tuple[Phase, bool]:
-    """The phase after a line, and whether the line was a marker."""
-    if line == START and not phase.started:
+    """The phase after a line, and whether the line was a marker. Whoever adopts a run may read its start once more."""
+    if line == START and not phase.ended:
         return replace(phase, started=True), True
     if phase.started and not phase.ended and (found := END.fullmatch(line)):
         return replace(phase, ended=True, code=int(found[1])), True

@@ -189,3 +189,23 @@ async def test_the_lines_that_a_dead_worker_did_not_store_are_stored_by_whoever_
         ("agent", "two"),
         ("setup", "leaving"),
     ]
+
+
+async def test_a_start_that_is_read_once_more_after_an_adoption_is_no_line_of_the_log(station: Station) -> None:
+    """Its first worker died between the agent's start and the first stored line."""
+    execution_id = await station.house.start()
+    row = await station.held("here:wrk_dead")
+    name = job_name("here", execution_id)
+    station.engine.jobs[name] = agent = Running(Job(name=name, image="", argv=(), env={}, files={}))
+    agent.say(START)
+
+    def die(tx: Tx) -> None:
+        mine = sa.update(executions).where(executions.c.id == execution_id)
+        tx.execute(mine.values(job=name, engine=station.parts.engine_id))
+        assert station.house.lifecycle.started(tx, execution_id, row.epoch)
+
+    await station.db.write(die)
+    station.worker()
+    agent.say("one")
+    await station.stored(execution_id, "one")
+    assert await station.said(execution_id) == ["one"]

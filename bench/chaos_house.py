@@ -47,6 +47,7 @@ class Kept:
     def __init__(self, command: list[str], env: dict[str, str], log: Path) -> None:
         self._command, self._env, self._log = command, env, log
         self._process: anyio.abc.Process | None = None
+        self._killed: anyio.abc.Process | None = None
         self._ending = False
         self._from = 0
         self.broke: list[int] = []
@@ -69,12 +70,13 @@ class Kept:
             await anyio.sleep(0.05)
 
     def kill(self) -> bool:
-        """SIGKILL; was there anybody?"""
+        """SIGKILL, once for each process; was there anybody?"""
         process = self._process
-        if process is None or process.returncode is not None:
+        if process is None or process is self._killed or process.returncode is not None:
             return False
+        self._killed = process
         with suppress(ProcessLookupError):
-            process.kill()
+            os.kill(process.pid, signal.SIGKILL)  # Process.kill would reap it, and nobody heard its exit code
         return True
 
     async def end(self) -> bool:

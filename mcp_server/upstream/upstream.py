@@ -22,7 +22,7 @@ from mcp_server import answers
 from mcp_server.manner import PLAIN, Manner, Message, asks
 from mcp_server.schema import Definition, Unusable, define, unusable
 from mcp_server.settings import UpstreamServer
-from mcp_server.upstream.line import Dialler, Line, result_of
+from mcp_server.upstream.line import OPEN_S, Dialler, Line, result_of
 from mcp_server.upstream.post import Broken
 
 RETRY_S = (0.2, 5.0)
@@ -31,7 +31,7 @@ STEADY_S = 10.0
 """A connection that held this long was a good one: the next pause is the first again."""
 BACK_S = 2.0
 """How long a call waits for an upstream that is being dialled."""
-FIRST_S = 5.0
+FIRST_S = OPEN_S
 """After the start, how long a listing waits for a tool server nobody has seen: a list that lacks it is believed."""
 PROTOCOL_ERROR = "preloop/error"
 """In `_meta` of a result: it was a JSON-RPC error and goes to the client as one."""

@@ -6,6 +6,7 @@ import pytest
 
 from control.executions import logs
 from control.identity.charter import ToolGrant
+from control.identity.sessions import Listener
 from tests.mcp_server.plane import ACCOUNT, ERAS, PAYMENT, Era, Plane, text_of
 
 PAY = ToolGrant(server="payments", tool="pay")
@@ -33,7 +34,7 @@ async def test_a_refused_call_is_an_error_and_a_line_with_the_fix(
     house: Plane, era: Era, name: str, arguments: dict[str, Any], says: str, fix: str
 ) -> None:
     execution, _, token = await house.execution(PAY)
-    async with house.client(token, era) as client:
+    async with house.client(token, era, Listener.CONTAINERS) as client:
         assert text_of(await client.call_tool(name, arguments)) == says
     lines = await logs.read(house.db, ACCOUNT, execution)
     assert [(line.level, line.source, line.text) for line in lines] == [

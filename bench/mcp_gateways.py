@@ -27,6 +27,8 @@ CONFIG = """
 [server]
 port = 0
 container_port = 0
+session_calls = 100000
+session_requests_per_second = 1000000
 [runner]
 engine = "process"
 [servers.echo]

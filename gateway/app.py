@@ -5,9 +5,11 @@ answers.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 
 from starlette.types import Receive, Scope, Send
 
+from control.identity.caps import Caps
 from control.identity.principals import Principal
 from control.identity.sessions import Doorkeeper
 from gateway import figures, intake
@@ -47,11 +49,20 @@ COUNT = "countTokens"
 class GatewayApp:
     """The wires on one listener; the doorkeeper says whose tokens are good there."""
 
-    def __init__(self, *, doorkeeper: Doorkeeper, settings: GatewaySettings, models: Models, relay: Relay) -> None:
+    def __init__(
+        self,
+        *,
+        doorkeeper: Doorkeeper,
+        settings: GatewaySettings,
+        models: Models,
+        relay: Relay,
+        caps: Caps | None = None,
+    ) -> None:
         self._doorkeeper = doorkeeper
         self._settings = settings
         self._models = models
         self._relay = relay
+        self._caps = caps
 
     @staticmethod
     def serves(path: str) -> bool:
@@ -63,7 +74,8 @@ class GatewayApp:
         path = scope["path"]
         wire = WIRES.get(path) or SPOKEN.get(path.split("/", 2)[1], chat.CHAT)
         try:
-            await self._route(path, wire, scope, receive, outlet)
+            with ExitStack() as held:
+                await self._route(path, wire, scope, receive, outlet, held)
         except Fault as fault:
             await _refuse(outlet, *wire.refusal(fault), fault)
         except Exception:
@@ -73,34 +85,48 @@ class GatewayApp:
             await _refuse(outlet, *wire.refusal(_BROKEN), _BROKEN)
         figures.REQUESTS.add(wire.name, str(outlet.status))
 
-    async def _route(self, path: str, wire: Wire, scope: Scope, receive: Receive, outlet: Outlet) -> None:
+    async def _route(
+        self, path: str, wire: Wire, scope: Scope, receive: Receive, outlet: Outlet, held: ExitStack
+    ) -> None:
+        """Answer; `held` is what the call has of its session's share until it is over."""
         intake.check_query(scope["query_string"])
         if scope["method"] != "POST":
             await self._other(path, scope, outlet)
         elif path in WIRES:
-            await self._relay.answer(await self._call(wire, wire.parse, HERE, scope, receive, outlet))
+            await self._relay.answer(await self._call(wire, wire.parse, HERE, scope, receive, outlet, held))
         elif path in COUNTINGS:
-            await self._count(COUNTINGS[path], HERE, scope, receive, outlet)
+            await self._count(COUNTINGS[path], HERE, scope, receive, outlet, held)
         elif path.startswith(GEMINI):
             method, address = gemini.addressed(path.removeprefix(GEMINI), scope["query_string"].decode("latin-1"))
             if method == COUNT:
-                await self._count(counting.GEMINI, address, scope, receive, outlet)
+                await self._count(counting.GEMINI, address, scope, receive, outlet, held)
             else:
-                await self._relay.answer(await self._call(wire, wire.parse, address, scope, receive, outlet))
+                await self._relay.answer(await self._call(wire, wire.parse, address, scope, receive, outlet, held))
         else:
             raise _missing(scope)
 
-    async def _count(self, way: Counting, address: Address, scope: Scope, receive: Receive, outlet: Outlet) -> None:
-        call = await self._call(way.wire, way.parse, address, scope, receive, outlet)
+    async def _count(
+        self, way: Counting, address: Address, scope: Scope, receive: Receive, outlet: Outlet, held: ExitStack
+    ) -> None:
+        call = await self._call(way.wire, way.parse, address, scope, receive, outlet, held)
         await outlet.whole(200, await self._relay.count(way, call), JSON)
 
     async def _call(
-        self, wire: Wire, parse: Parse, address: Address, scope: Scope, receive: Receive, outlet: Outlet
+        self,
+        wire: Wire,
+        parse: Parse,
+        address: Address,
+        scope: Scope,
+        receive: Receive,
+        outlet: Outlet,
+        held: ExitStack,
     ) -> Call:
         """Who asks for what."""
         head = intake.head(scope)
         token = intake.token(head)
         principal = await self._doorkeeper.admit(token)
+        if self._caps is not None:
+            held.enter_context(self._caps.inside(principal.session_id))
         raw = await intake.body(receive, head.encoding, self._settings.max_body_bytes)
         if head.named:
             address = Address(alias=address.alias, stream=address.stream, headers=head.named)

@@ -5,10 +5,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import anyio
 from anyio.abc import TaskGroup
 
+from control.identity.caps import Caps
 from control.identity.sessions import Doorkeeper
 from gateway.admission import Admission
 from gateway.app import GatewayApp
@@ -34,11 +36,17 @@ from ledger.purse import Purse
 END_S = 10.0
 
 
+class Opened(Protocol):
+    """Makes the application of one listener; `caps` are what one session may do in this process, None is no limit."""
+
+    def __call__(self, doorkeeper: Doorkeeper, caps: Caps | None = None) -> GatewayApp: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
-    """A running gateway. `app(doorkeeper)` makes the application of one listener."""
+    """A running gateway. `app(doorkeeper, caps)` makes the application of one listener."""
 
-    app: Callable[[Doorkeeper], GatewayApp]
+    app: Opened
     models: Models
     checks: Checks
     settled: Callable[[], Awaitable[None]]
@@ -89,7 +97,7 @@ def _built(
     admission = Admission(models=models, holds=holds, flush=flush, clock=clock)
     voices = Voices(models, client, keys)
 
-    def app(doorkeeper: Doorkeeper) -> GatewayApp:
+    def app(doorkeeper: Doorkeeper, caps: Caps | None = None) -> GatewayApp:
         lookout = Lookout(doorkeeper, bus, clock, drain_s=settings.drain_s)
         tasks.start_soon(lookout.run)
         relay = Relay(
@@ -102,7 +110,7 @@ def _built(
             settings=settings,
             clock=clock,
         )
-        return GatewayApp(doorkeeper=doorkeeper, settings=settings, models=models, relay=relay)
+        return GatewayApp(doorkeeper=doorkeeper, settings=settings, models=models, relay=relay, caps=caps)
 
     checks = Checks(models=models, routing=routing, client=client, keys=keys, clock=clock)
     return Gateway(app=app, models=models, checks=checks, settled=holds.settled)

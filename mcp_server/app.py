@@ -17,6 +17,7 @@ from mcp_types import CallToolRequestParams, PaginatedRequestParams
 
 from control.approvals.desk import Desk
 from control.identity import sessions
+from control.identity.caps import Caps
 from control.identity.sessions import Doorkeeper, Listener
 from kit.bus import Bus
 from kit.db import Database
@@ -70,9 +71,12 @@ class McpEndpoint:
         self._news = News(passthrough, bus)
         self._news.register(self._server)
 
-    def app(self, listener: Listener, *, hosts: Sequence[str], origins: Sequence[str] = ()) -> "McpApp":
+    def app(
+        self, listener: Listener, *, hosts: Sequence[str], origins: Sequence[str] = (), caps: Caps | None = None
+    ) -> "McpApp":
         """The endpoint on one listener. `hosts` are the Host headers it answers to; `name:*` takes any port. Pages of
-        the same names may call it, and those of `origins`: they need a token like everybody."""
+        the same names may call it, and those of `origins`: they need a token like everybody. `caps` are what one
+        session may do in this process, None is no limit."""
         own = [f"{scheme}://{host}" for host in hosts for scheme in ("http", "https")]
         security = TransportSecuritySettings(allowed_hosts=list(hosts), allowed_origins=[*own, *origins])
         guard = TransportSecurityMiddleware(security)
@@ -85,6 +89,7 @@ class McpEndpoint:
             alone=StreamableHTTPSessionManager(self._server, stateless=True, security_settings=security),
             direct=Direct(self.calls, self.catalog, guard, lambda: self._server.server_info_stamp),
             security=guard,
+            caps=caps,
         )
         self._apps.append(made)
         return made

@@ -6,7 +6,7 @@ The last kind is served all the same: calls stand alone, a stream is taken up fr
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 import anyio
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
@@ -20,11 +20,12 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from control.identity import sessions
+from control.identity.caps import Caps
 from control.identity.principals import Principal
 from control.identity.sessions import Doorkeeper
 from kit import asgi, canonical
 from kit.bus import Bus
-from kit.errors import Invalid, Missing, Unauthorized
+from kit.errors import Invalid, Missing, Throttled, Unauthorized
 from mcp_server import resume
 from mcp_server.asked import Waiting
 from mcp_server.calls import Calls
@@ -53,6 +54,7 @@ class McpApp:
         alone: StreamableHTTPSessionManager,
         direct: Direct,
         security: TransportSecurityMiddleware,
+        caps: Caps | None = None,
     ) -> None:
         self.managers = (within, alone)
         self._within = within
@@ -63,6 +65,7 @@ class McpApp:
         self._news = news
         self.direct = direct
         self._security = security
+        self._caps = caps
         self._lasting: set[Exchange] = set()
 
     def drain(self) -> None:
@@ -93,8 +96,23 @@ class McpApp:
             principal, lambda: self._doorkeeper.admit(token), body, receive, send, unclear, lasting=lasting
         )
         try:
-            if method != "tools/call" or not await self.direct.answer(scope, exchange, message):
-                await self._serve({**scope, EXCHANGE: exchange, "user": _user(principal)}, headers, exchange, method)
+            held = ExitStack()
+            if self._caps is not None:
+                held.enter_context(self._caps.inside(principal.session_id, lasting=lasting))
+        except Throttled as fault:
+            await asgi.problem(fault)(scope, receive, send)
+            return
+        await self._answer(scope, headers, exchange, method, message, held)
+
+    async def _answer(
+        self, scope: Scope, headers: Headers, exchange: Exchange, method: str, message: object, held: ExitStack
+    ) -> None:
+        """Answer, give back what is `held` of the session's share, and see to it that whatever was begun ends well."""
+        try:
+            with held:
+                if method != "tools/call" or not await self.direct.answer(scope, exchange, message):
+                    carried = {**scope, EXCHANGE: exchange, "user": _user(exchange.principal)}
+                    await self._serve(carried, headers, exchange, method)
         finally:
             if exchange.begun is not None:
                 exchange.begun.taken.set()

@@ -11,6 +11,7 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from access import token as access
+from control.identity.caps import Caps
 from control.identity.sessions import Doorkeeper, Listener
 from gateway.app import GatewayApp
 from gateway.opening import Gateway, open_gateway
@@ -66,6 +67,7 @@ async def open_doors(house: House, place: Place | str) -> AsyncIterator[Doors]:
         Listener.PEOPLE: house.settings.server.names,
         Listener.CONTAINERS: frozenset({"preloop", "localhost", "127.0.0.1"} | _gateway_address(place)),
     }
+    caps = Caps(house.settings.server.share())
     async with AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(_gateway(house)) if Role.GATEWAY in house.roles else None
         endpoint = _endpoint(house) if Role.MCP in house.roles else None
@@ -76,8 +78,8 @@ async def open_doors(house: House, place: Place | str) -> AsyncIterator[Doors]:
 
         def front(listener: Listener) -> ASGIApp:
             hosts = [f"{name}{port}" for name in names[listener] for port in ("", ":*")]
-            wires = gateway.app(Doorkeeper(house.db, house.bus, listener)) if gateway else None
-            mcp = endpoint.app(listener, hosts=hosts) if endpoint else None
+            wires = gateway.app(Doorkeeper(house.db, house.bus, listener), caps) if gateway else None
+            mcp = endpoint.app(listener, hosts=hosts, caps=caps) if endpoint else None
             return asgi.Faults(asgi.Hosts(Front(wires, mcp, rest[listener]), allowed=names[listener]))
 
         people, containers = front(Listener.PEOPLE), front(Listener.CONTAINERS)

@@ -29,6 +29,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from control.approvals import rules
 from control.approvals.directory import Approver, Directory
 from control.flows.quantities import mebibytes, seconds
+from control.identity.caps import Share
 from control.identity.plans import PRESETS, Plan
 from control.retention.rules import LONGEST, Rules
 from gateway.settings import BudgetSettings, ModelAlias, different
@@ -48,6 +49,17 @@ class ServerSettings(WebSettings):
     """`[server]`: where both listeners stand."""
 
     container_port: int = Field(default=8081, ge=0, le=65535)
+    session_calls: int = Field(default=Share().calls, gt=0)
+    """Calls that one session, an agent's, may have open in each process,"""
+    session_streams: int = Field(default=Share().streams, gt=0)
+    """streams that only listen,"""
+    session_requests_per_second: int = Field(default=Share().per_second, gt=0)
+    """and how often it may ask there."""
+
+    def share(self) -> Share:
+        return Share(
+            calls=self.session_calls, streams=self.session_streams, per_second=self.session_requests_per_second
+        )
 
 
 class Strict(BaseModel):

@@ -1,5 +1,6 @@
 """Whose token this is, once, on which listener, and for how long."""
 
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -15,10 +16,13 @@ from control.identity.charter import Charter
 from control.identity.principals import AUDIENCE, Role
 from control.identity.sessions import Doorkeeper, Listener
 from control.tables import sessions as table
+from control.tables import tokens as issued
 from kit import tokens
-from kit.db import Tx
+from kit.bus import Bus
+from kit.db import Database, Tx
 from kit.errors import Conflict, Fault, Unauthorized
 from tests.control.house import ACCOUNT, House
+from tests.waiting import until
 
 CHARTER = Charter(flow=None, tools=(), models=("default",))
 
@@ -131,6 +135,32 @@ async def test_a_revoked_session_is_refused_at_once_in_the_same_process(house: H
     with pytest.raises(Unauthorized, match="ended"):
         await door.admit(runtime)
     assert not await house.db.write(lambda tx: sessions.revoke(tx, session_id))
+
+
+async def test_a_revoked_token_stops_here_at_its_next_call_and_elsewhere_within_a_second(
+    house: House, twin: Database
+) -> None:
+    def enroll(tx: Tx) -> tuple[str, str]:
+        return sessions.enroll(tx, ACCOUNT, name="mine", charter=CHARTER, until=tx.now() + timedelta(days=1))
+
+    session_id, token = await house.db.write(enroll)
+    here, elsewhere = (Doorkeeper(db, bus, Listener.PEOPLE) for db, bus in ((house.db, house.bus), (twin, Bus())))
+    assert (await here.admit(token)).session_id == (await elsewhere.admit(token)).session_id == session_id
+    [row] = await house.db.read(sa.select(issued.c.id).where(issued.c.session_id == session_id))
+    await house.db.write(lambda tx: sessions.revoke_token(tx, ACCOUNT, row.id))
+    revoked = time.monotonic()
+    with pytest.raises(Unauthorized):
+        await here.admit(token)
+
+    async def refused() -> bool:
+        try:
+            await elsewhere.admit(token)
+        except Unauthorized:
+            return True
+        return False
+
+    await until(refused, what="the end of a token elsewhere")
+    assert time.monotonic() - revoked < sessions.FRESH_S + 0.5
 
 
 async def test_many_who_ask_for_one_token_at_once_hear_the_same_also_when_the_first_gives_up(

@@ -5,6 +5,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ import httpx
 import pytest
 
 from control.identity import sessions
+from control.identity.caps import Caps, Share
+from control.identity.sessions import Doorkeeper, Listener
 from tests.fakes import raw_provider as raw
 from tests.fakes.raw_provider import CUT, Provider, Step
 from tests.gateway.plane import PRICES, Plane, open_plane
+from tests.serving import serving
 from tests.waiting import until
 
 ASK: Any = [{"role": "user", "content": "Go."}]
@@ -246,3 +250,23 @@ async def test_a_cut_before_the_answers_end_is_a_clear_error(tmp_path: Path) -> 
             await answer.aread()
             assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_cut")
         assert (await plane.spend(session)).estimated == 1
+
+
+async def test_a_session_has_no_more_calls_open_than_its_share_and_hears_so_in_the_wire_s_words(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path, raw.stream([raw.word("one"), 60.0]), raw.whole(raw.completion())) as (plane, _):
+        (_, token), (_, other) = await plane.session("m"), await plane.session("m")
+        caps = Caps(Share(calls=1, per_second=1000))
+        async with serving(
+            plane.gateway.app(Doorkeeper(plane.db, plane.bus, Listener.CONTAINERS), caps), ws="none"
+        ) as url:
+            capped = replace(plane, containers=url)
+            async with asking(capped, token, stream=True) as first:
+                await anext(first.aiter_bytes())
+                async with asking(capped, token) as second:
+                    told = json.loads(await second.aread())["error"]
+                    assert (second.status_code, second.headers["retry-after"]) == (429, "1")
+                    assert "has 1 calls open" in told["message"] and "server.session_calls" in told["message"]
+                async with asking(capped, other) as theirs:
+                    assert theirs.status_code == 200

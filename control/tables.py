@@ -322,7 +322,7 @@ tool_calls = sa.Table(
     _time("deleted_at"),  # retention took arguments and result; digest, names and receipt stay
     sa.Index("ix_tool_calls_session", "session_id", "digest"),
     sa.Index("ix_tool_calls_execution", "execution_id", "asked_at"),
-    sa.Index("ix_tool_calls_enrolled", "settled_at",
+    sa.Index("ix_tool_calls_enrolled", "execution_id", "settled_at",
              sqlite_where=sa.text("execution_id IS NULL AND deleted_at IS NULL"),
              postgresql_where=sa.text("execution_id IS NULL AND deleted_at IS NULL")),
 )  # fmt: skip

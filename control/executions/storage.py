@@ -100,8 +100,7 @@ async def count(db: Database) -> int:
 def _count_ended(tx: Tx) -> int:
     rows = tx.execute(_UNCOUNTED.with_for_update(skip_locked=True)).all()
     if rows:
-        ids = [row.id for row in rows]
-        logs, results, now = _logs(tx, ids), _results(tx, ids), tx.now()
+        logs, results, now = _logs(tx, rows), _results(tx, [row.id for row in rows]), tx.now()
         sizes = [_sizes(row, logs.get(stream_of(row.id), 0), results.get(row.id, 0)) for row in rows]
         told = [{f"its_{name}": size for name, size in one.items()} for one in sizes]
         its = [one | {"its": row.id, "its_counted_at": now} for row, one in zip(rows, told, strict=True)]
@@ -134,9 +133,10 @@ _UNCOUNTED = (
 _CALL: sa.ColumnElement[int] = sum((sa.func.coalesce(octets(tool_calls.c[name]), 0) for name in CONTENT), sa.literal(0))
 
 
-def _logs(tx: Tx, ids: Sequence[str]) -> dict[str, int]:
-    its = streams.c.id.in_([stream_of(id_) for id_ in ids])
-    return {row.id: row.bytes for row in tx.execute(sa.select(streams.c.id, streams.c.bytes).where(its))}
+def _logs(tx: Tx, rows: Sequence[Row[Any]]) -> dict[str, int]:
+    theirs = streams.c.account_id.in_(sorted({row.account_id for row in rows}))
+    its = streams.c.id.in_([stream_of(row.id) for row in rows])
+    return {row.id: row.bytes for row in tx.execute(sa.select(streams.c.id, streams.c.bytes).where(theirs, its))}
 
 
 def _results(tx: Tx, ids: Sequence[str]) -> dict[str, int]:
@@ -163,21 +163,19 @@ def add(tx: Tx, account_id: str, kind: str, size: int) -> None:
 
 
 def _count_open(tx: Tx) -> None:
-    now = tx.now()
     rows = tx.execute(_OPEN).all()
-    for row in rows:
-        made = tx.insert(storage_use).values(account_id=row.id, kind=OPEN, bytes=int(row.size), counted_at=now)
-        new = {"bytes": made.excluded.bytes, "counted_at": now}
+    sums = dict.fromkeys(tx.execute(sa.select(accounts.c.id)).scalars(), 0)
+    for first in range(0, len(rows), COUNTED):
+        some = rows[first : first + COUNTED]
+        sizes = _logs(tx, some)
+        for row in some:
+            sums[row.account_id] += sizes.get(stream_of(row.id), 0)
+    for account_id, size in sorted(sums.items()):
+        made = tx.insert(storage_use).values(account_id=account_id, kind=OPEN, bytes=size, counted_at=tx.now())
+        new = {"bytes": made.excluded.bytes, "counted_at": made.excluded.counted_at}
         tx.execute(made.on_conflict_do_update(index_elements=["account_id", "kind"], set_=new))
 
 
-_ITS = (streams.c.account_id == executions.c.account_id) & (streams.c.id == executions.c.id + ".log")
-_RUNNING = executions.c.cleaned_at.is_(None) & executions.c.job.is_not(None)
-_THEIRS = sa.select(sa.func.coalesce(sa.func.sum(streams.c.bytes), 0)).select_from(executions.join(streams, _ITS))
-_OPEN = sa.select(
-    accounts.c.id,
-    _THEIRS.where(_RUNNING, executions.c.account_id == accounts.c.id)
-    .correlate(accounts)
-    .scalar_subquery()
-    .label("size"),
+_OPEN = sa.select(executions.c.id, executions.c.account_id).where(
+    executions.c.cleaned_at.is_(None), executions.c.job.is_not(None)
 )

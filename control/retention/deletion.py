@@ -7,6 +7,7 @@ what is new; what one began and didn't finish the next does again.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -120,15 +121,33 @@ class _Pass:
         self, tx: Tx, *, rows: Sequence[Row[Any]], kinds: Sequence[Kind], why: str, keep: int | None
     ) -> tuple[int, int, bool]:
         """(how many of the executions are done, how much went, whether that is enough)."""
+        freed: Counter[Kind] = Counter()
+        room = None if keep is None else storage.total(tx, self._account_id) - keep
+        done, lost, enough = self._drop_some(tx, rows, kinds, why, room, freed)
+        for kind, size in sorted(freed.items()):
+            storage.add(tx, self._account_id, kind, -size)
+        return done, lost, enough
+
+    def _drop_some(
+        self,
+        tx: Tx,
+        rows: Sequence[Row[Any]],
+        kinds: Sequence[Kind],
+        why: str,
+        above: int | None,
+        freed: Counter[Kind],
+    ) -> tuple[int, int, bool]:
+        """The same, while what is `freed` is less than the account is above its bytes."""
         left, lost = ROWS, 0
         for done, row in enumerate(rows):
             begun = all(getattr(row, DELETED[kind]) for kind in kinds)
-            if keep is not None and not begun and storage.total(tx, self._account_id) <= keep:
+            if above is not None and not begun and freed.total() >= above:
                 return done, lost, True
-            marked = [_mark(tx, self._account_id, row.id, kind, why) for kind in kinds]
-            lost += sum(marked)
-            left -= 3 * sum(marked)
             for kind in kinds:
+                size = _mark(tx, self._account_id, row.id, kind, why)
+                if size is not None:
+                    freed[kind] += size
+                    lost, left = lost + 1, left - 3
                 left -= _empty(tx, row.id, kind, max(1, left))
             if left <= 0:  # perhaps not all of this one
                 return done, lost, False
@@ -141,23 +160,22 @@ class _Pass:
             pass
 
 
-def _mark(tx: Tx, account_id: str, execution_id: str, kind: Kind, why: str) -> bool:
-    """Write down that a class of content goes; its bytes leave the meter as they came. False: that was done before."""
+def _mark(tx: Tx, account_id: str, execution_id: str, kind: Kind, why: str) -> int | None:
+    """Write down that a class of content goes; the bytes that it is in the meter with. None: that was done before."""
     gone = executions.c[DELETED[kind]]
     mine = (executions.c.id == execution_id) & (executions.c.account_id == account_id) & executions.c.state.in_(FINAL)
     values: dict[str, Any] = {DELETED[kind]: tx.now()}
     if kind is Kind.PAYLOADS:
         values |= {"trigger_event": NO_EVENT, "prompt": ""}
-    row = tx.execute(sa.update(executions).where(mine, gone.is_(None)).values(values).returning(executions)).first()
+    marked = sa.update(executions).where(mine, gone.is_(None)).values(values)
+    row = tx.execute(marked.returning(executions.c.counted_at, executions.c[SIZES[kind]].label("size"))).first()
     if row is None:
-        return False
-    if row.counted_at is not None:
-        storage.add(tx, account_id, kind, -getattr(row, SIZES[kind]))
+        return None
     if kind is Kind.LOGS:
         log = (streams.c.account_id == account_id) & (streams.c.id == logs.stream_of(execution_id))
         tx.execute(sa.update(streams).where(log).values(bytes=0))
     events.append(tx, account_id, execution_id, "content.deleted", kind=kind.value, why=why)
-    return True
+    return int(row.size) if row.counted_at else 0
 
 
 def _empty(tx: Tx, execution_id: str, kind: Kind, most: int) -> int:

@@ -48,7 +48,7 @@ def upgrade() -> None:
     op.add_column("tool_calls", sa.Column("late", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.add_column("tool_calls", sa.Column("deleted_at", UtcTime(), nullable=True))
     op.add_column("sessions", sa.Column("bootstrap_key", sa.String(length=64), nullable=True))
-    _index("ix_tool_calls_enrolled", ["settled_at"], ENROLLED, "tool_calls")
+    _index("ix_tool_calls_enrolled", ["execution_id", "settled_at"], ENROLLED, "tool_calls")
     op.add_column("streams", sa.Column("bytes", sa.BigInteger(), server_default="0", nullable=False))
     _weigh_logs()
     _tables()

@@ -1,11 +1,14 @@
 """JSON Schema's checks that a hostile schema or argument could make slow, in linear time instead. Pure.
 
 Patterns run on RE2, which never backtracks; what RE2 can't say (look-ahead, back-references) quarantines the tool.
-`uniqueItems` compares by key, not each with each.
+`uniqueItems` compares by key, not each with each. What a small schema may multiply all the same (each level of a value
+against two branches that both go below) is counted while it is checked.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +21,26 @@ from kit.errors import Invalid
 
 KEPT = 4096
 """Compiled patterns."""
+STEPS = 50_000
+"""Keywords of a schema that may be applied to the arguments of one call, in all."""
 _ESCAPED = re.compile(r"\\(\\|u([0-9a-fA-F]{4})|/)")
+
+
+_LEFT: ContextVar[list[int]] = ContextVar("left")
+
+
+class TooMuch(Exception):
+    """Checking some arguments took more than `STEPS`."""
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """Checks inside of this end in `TooMuch` when they took their steps."""
+    token = _LEFT.set([STEPS])
+    try:
+        yield
+    finally:
+        _LEFT.reset(token)
 
 
 @lru_cache(KEPT)
@@ -56,15 +78,28 @@ def matches(pattern: str, text: str) -> bool:
 
 
 def linear(kind: type[Validator]) -> type[Validator]:
-    """A validator of the same draft, with the checks of this file in the place of its own."""
+    """A validator of the same draft, with the checks of this file in the place of its own, each of them counted. To be
+    used inside of `bounded`."""
     own = {
         "pattern": _pattern,
         "patternProperties": _pattern_properties,
         "additionalProperties": _additional(kind),
         "uniqueItems": _unique,
     }
-    made: type[Validator] = extend(kind, own)  # type: ignore[no-untyped-call]
+    counted = {keyword: _counted(check) for keyword, check in {**kind.VALIDATORS, **own}.items()}
+    made: type[Validator] = extend(kind, counted)  # type: ignore[no-untyped-call]
     return made
+
+
+def _counted(check: Any) -> Any:  # noqa: ANN401 - checks in jsonschema's shape
+    def step(validator: Any, value: Any, instance: object, schema: Any) -> Any:  # noqa: ANN401
+        left = _LEFT.get()
+        left[0] -= 1
+        if left[0] < 0:
+            raise TooMuch
+        return check(validator, value, instance, schema)
+
+    return step
 
 
 def _pattern(validator: Any, pattern: str, instance: object, schema: object) -> Iterator[ValidationError]:  # noqa: ANN401

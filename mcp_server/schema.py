@@ -14,11 +14,13 @@ from jsonschema import Draft202012Validator, SchemaError
 from jsonschema.exceptions import ValidationError
 from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
+from referencing.exceptions import Unresolvable
 
 from control.identity.charter import Justification, ToolGrant
 from kit import canonical
 from kit.errors import Invalid
 from mcp_server import patterns
+from mcp_server.references import References
 
 JUSTIFICATION = "justification"
 MAX_BYTES = 256 * 1024
@@ -92,6 +94,7 @@ def define(server: str, raw: Mapping[str, Any]) -> Definition:
         kind.check_schema(schema)
     except SchemaError as error:
         raise Invalid("tool_schema_invalid", f"The schema of '{name}' is not valid: {error.message}") from error
+    References(name, schema).check()
     validator = patterns.linear(kind)(schema)
     mirrors = any(MIRROR in node for node, _ in _objects(schema))
     digest = canonical.digest(raw)
@@ -128,7 +131,13 @@ def complaints(definition: Definition, arguments: Mapping[str, Any]) -> str:
     """What is wrong with the arguments in a sentence for the model, '' when nothing is."""
     if len(canonical.dumps(arguments).encode()) > MAX_ARGUMENTS:
         return f"its arguments are larger than {MAX_ARGUMENTS // 1024} KB"
-    return "; ".join(_say(error) for error in islice(definition.validator.iter_errors(arguments), TOLD))
+    try:
+        with patterns.bounded():
+            return "; ".join(_say(error) for error in islice(definition.validator.iter_errors(arguments), TOLD))
+    except (patterns.TooMuch, RecursionError):
+        return "its arguments take too much work to check: send smaller or flatter ones"
+    except Unresolvable as error:
+        return f"its arguments cannot be checked: the tool's schema refers to {str(error)[:SHOWN]}"
 
 
 def _say(error: ValidationError) -> str:

@@ -13,12 +13,17 @@ from gateway.models import DIALECTS, Models
 from gateway.provider import transformed
 from gateway.speaking import Passing, Post, Reading, Telling, Voice
 from gateway.upstream import Target, UpstreamFailed
+from gateway.wires.chat_messages import ANNOTATIONS
 from gateway.wires.neutral import Face, Json, Request, Thought, Wire
+from gateway.wires.responses_items import ECHOED
 from gateway.wires.seals import maker
 from kit.errors import Invalid, Unavailable
 
 EMBEDDINGS = "embeddings"
-BETA = "anthropic-beta:"
+NOWHERE = ("anthropic-beta:", ANNOTATIONS, *(f"input.{name}" for name in ECHOED))
+"""How names begin of what no provider is told, of the client's dialect either."""
+UNSEALED = ("responses", "gemini")
+"""Dialects that can read no thought which nobody signed: it may be of any model."""
 
 
 class Voices:
@@ -35,7 +40,7 @@ class Voices:
         if wire.name in target.dialects and (dialect := DIALECTS.get(wire.name)):
             body = dialect.passed(request, target.model, target.max_output(request))
             return Passing(
-                self._post(target, dialect, request, body), dialect.meter(request), _kept(request, body, dialect.name)
+                self._post(target, dialect, request, body), dialect.meter(request), kept(request, body, dialect.name)
             )
         if wire.name == EMBEDDINGS or request.choices > 1:
             what = (
@@ -86,10 +91,13 @@ class Voices:
         return Post(self._client, target, dialect, self._urls[place], headers, msgspec.json.encode(body))
 
 
-def _kept(request: Request, passed: Json, dialect: str) -> tuple[str, ...]:
+def kept(request: Request, passed: Json, dialect: str) -> tuple[str, ...]:
     """What of a body that passes through its provider is not told: thoughts of another too. What only a translation
     loses passed."""
     kept = request.body.keys() - passed.keys()
     thoughts = (part for message in request.messages for part in message.parts if type(part) is Thought)
-    others = ("reasoning",) if any(maker(part.seal) not in (None, dialect) for part in thoughts) else ()
-    return others + tuple(name for name in request.dropped if name in kept or name.startswith(BETA))
+    own = (dialect,) if dialect in UNSEALED else (None, dialect)
+    others: tuple[str, ...] = ("reasoning",) if any(maker(part.seal) not in own for part in thoughts) else ()
+    if request.thinking and (passed.get("thinking") or {}).get("type") == "disabled":
+        others += ("thinking",)
+    return others + tuple(name for name in request.dropped if name in kept or name.startswith(NOWHERE))

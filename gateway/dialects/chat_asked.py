@@ -148,7 +148,16 @@ def _result(message: Message, shown: list[Json]) -> Json:
     pictures = [_image(part) for part in parts if isinstance(part, Image)]
     if pictures:
         shown += [{"type": "text", "text": f"Shown by the tool call {message.call_id}:"}, *pictures]
-    return {"role": "tool", "tool_call_id": message.call_id, "content": message.text}
+    said = "".join(told(part) for part in message.parts if isinstance(part, Result))
+    return {"role": "tool", "tool_call_id": message.call_id, "content": said}
+
+
+def told(result: Result) -> str:
+    """A result in words alone: that it failed is said where it does not say so itself."""
+    text = result.text
+    if not result.failed or text.lower().startswith("error"):
+        return text
+    return f"Error: {text}" if text else "Error"
 
 
 def _assistant(message: Message) -> Json:

@@ -10,6 +10,7 @@ from gateway.dialects.messages import LEAST_THINKING
 from gateway.dialects.params import AGAIN
 from gateway.wires.documents import PDF, Document
 from gateway.wires.neutral import Image, Json, Request, Result
+from gateway.wires.openai import UNNAMED
 from kit.errors import Invalid
 
 THOUGHTS = ("thinking", "redacted_thinking")
@@ -25,6 +26,7 @@ _GENERATION = {
     "max_tokens": "max_output_tokens",
 }  # fmt: skip
 _SCHEMAS = ("response_schema", "responseSchema", "response_json_schema", "responseJsonSchema")
+_RESOLUTION = "mediaResolution"
 _FORCED = ("any", "tool")
 
 
@@ -38,6 +40,7 @@ def anthropic(body: Json, request: Request, asked: Json, max_output: int) -> tup
         dropped.add("reasoning_effort")
     if any(tool.strict for tool in request.tools):
         dropped.add("strict")
+    dropped |= _described(body.get("output_config", {}).get("format", {}), request)
     _mark(body, request)
     blocks = _blocks(body)
     for block, document in zip(blocks["document"], _documents(request), strict=False):
@@ -63,17 +66,18 @@ def gemini(body: Json, request: Request, asked: Json, max_output: int) -> tuple[
     config = {
         name: value
         for name, value in body.get("generationConfig", {}).items()
-        if name in (*_GENERATION.values(), *_SCHEMAS)
+        if name in (*_GENERATION.values(), *_SCHEMAS, _RESOLUTION)
     }
     _budgeted(config, max_output)
-    body["generationConfig"] = config | {"max_output_tokens": max_output}
+    body["generationConfig"] = config = config | {"max_output_tokens": max_output}
     elsewhere = {"tools": "tools", "tool_choice": "toolConfig"}
     dropped = {name for name in asked if name in elsewhere and elsewhere[name] not in body}
     dropped |= {name for name in asked if name not in elsewhere and _GENERATION.get(name) not in config}
     dropped -= {name for name in dropped if asked[name] is True}
     if "thinking" in asked and not {"thinkingBudget", "thinkingLevel"} & config.get("thinkingConfig", {}).keys():
         dropped.add("thinking")
-    if any(tool.strict for tool in request.tools):
+    dropped |= _described(config, request) | _looked(body, request)
+    if any(tool.strict for tool in request.tools) or _wanted(request).get("strict"):
         dropped.add("strict")
     if any(tool.cached for tool in request.tools):
         dropped.add("cache_control")
@@ -93,6 +97,37 @@ def gemini(body: Json, request: Request, asked: Json, max_output: int) -> tuple[
         documents=shown[True],
     )
     return body, dropped
+
+
+def _wanted(request: Request) -> Json:
+    """The form of the answer that was asked for, if there is a schema of it."""
+    return (request.format or {}).get("json_schema") or {}
+
+
+def _described(holder: Json, request: Request) -> set[str]:
+    """Put what is said of the answer's form into its schema, where there is room; what has none, by name."""
+    wanted, dropped = _wanted(request), set()
+    if wanted.get("name", UNNAMED) != UNNAMED:
+        dropped.add("response_format.name")
+    if description := wanted.get("description"):
+        names = [name for name in ("schema", *_SCHEMAS) if isinstance(holder.get(name), dict)]
+        for name in names:
+            holder[name] = {"description": description} | holder[name]
+        if not names or any(holder[name]["description"] != description for name in names):
+            dropped.add("response_format.description")
+    return dropped
+
+
+def _looked(body: Json, request: Request) -> set[str]:
+    """How closely pictures are to be looked at: said of each from Gemini 3 on, of all together before."""
+    parts = [part for message in request.messages for part in message.parts]
+    parts += [inner for result in _results(request) for inner in result.parts]
+    wanted = {part.detail for part in parts if isinstance(part, Image)} - {None, "auto"}
+    if not wanted:
+        return set()
+    each = any("media_resolution" in part for content in body["contents"] for part in content["parts"])
+    together = len(wanted) == 1 and _RESOLUTION in body["generationConfig"]
+    return set() if wanted <= {"low", "high"} and (each or together) else {"detail"}
 
 
 def _mark(body: Json, request: Request) -> None:

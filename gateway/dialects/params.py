@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from gateway.dialects.chat_asked import file
+from gateway.dialects.chat_asked import file, told
 from gateway.wires import seals
 from gateway.wires.documents import Document
 from gateway.wires.messages_blocks import DIALECT, PICTURES, native
@@ -102,12 +102,10 @@ class Conversation:
 
     def _result(self, result: Result) -> Json:
         content: str | list[Json] = self._content(result.parts)
-        if result.failed and self._maker == GEMINI:
+        if result.failed and self._maker != MESSAGES:
+            said = compact({"error": result.text}) if self._maker == GEMINI else told(result)
             pictures = [part for part in result.parts if isinstance(part, Image)]
-            said: list[Part] = [Said(text=compact({"error": result.text})), *pictures]
-            content = self._content(said)
-        elif result.failed and self._maker != MESSAGES:
-            self.dropped.add("is_error")
+            content = self._content([Said(text=said), *pictures])
         made: Json = {"role": "tool", "tool_call_id": result.call_id, "content": content or ""}
         if name := self._names.get(result.call_id):
             made["name"] = name

@@ -6,7 +6,7 @@ Pure. Nothing is stored and nothing stored is referred to: items lose the ids un
 from collections.abc import Iterator
 
 from gateway.dialects import hosted
-from gateway.dialects.chat_asked import address, file, lost, translatable
+from gateway.dialects.chat_asked import address, file, lost, told, translatable
 from gateway.wires.documents import Document
 from gateway.wires.neutral import Call, Image, Json, Message, Part, Request, Result, Said, Thought, Tool
 from gateway.wires.responses import ENCRYPTED, KEPT_HERE
@@ -85,8 +85,9 @@ def _items(message: Message) -> Iterator[Json]:
 
 def _output(result: Result) -> str | list[Json]:
     if any(isinstance(part, Image) for part in result.parts):
-        return [_content(part) for part in result.parts]
-    return result.text
+        failed: list[Part] = [Said(text="Error:")] if result.failed and told(result) != result.text else []
+        return [_content(part) for part in [*failed, *result.parts]]
+    return told(result)
 
 
 def _content(part: Part) -> Json:

@@ -46,7 +46,8 @@ FIELDS = frozenset([
 KEPT_HERE = ("metadata", "safety_identifier", "user")
 """They speak in the operator's name, or steer a proxy: no provider is told."""
 SAME_DIALECT_ONLY = (
-    "logit_bias", "logprobs", "prediction", "prompt_cache_key", "prompt_cache_retention", "top_logprobs", "verbosity",
+    "logit_bias", "logprobs", "prediction", "prompt_cache_key", "prompt_cache_retention", "service_tier",
+    "top_logprobs", "verbosity",
 )  # fmt: skip
 CUSTOM = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
 """What a custom tool, which takes free text, is offered as where there are only functions."""
@@ -69,7 +70,8 @@ def parse(body: Json, address: Address = HERE) -> Request:
     if not _PLAIN.isdisjoint(body):
         _plain(body)
     standard_tier(body)
-    messages = tuple(message(item) for item in objects(body, "messages"))
+    lost: set[str] = set()
+    messages = tuple(message(item, lost) for item in objects(body, "messages"))
     tools = tuple(_tool(item) for item in objects(body, "tools"))
     choice, offered = _choice(typed(body, "tool_choice", str, dict), tools)
     media, media_bytes = pictures(messages)
@@ -89,7 +91,7 @@ def parse(body: Json, address: Address = HERE) -> Request:
         hosted=_hosted(body),
         media=media,
         media_bytes=media_bytes,
-        dropped=_dropped(body, tools),
+        dropped=_dropped(body, tools, lost),
         body=body,
     )
 
@@ -111,7 +113,7 @@ def _plain(body: Json) -> None:
     if predicted is not None:
         only(predicted, _PREDICTED, "in `prediction`")
         required(predicted, "type", str)
-        message({"role": "user", "content": required(predicted, "content", str, list)})
+        message({"role": "user", "content": required(predicted, "content", str, list)}, set())
 
 
 def _wants_usage(body: Json) -> bool:
@@ -146,8 +148,10 @@ def _hosted(body: Json) -> tuple[str, ...]:
     return ("web_search",)
 
 
-def _dropped(body: Json, tools: tuple[Tool, ...]) -> tuple[str, ...]:
-    found = {name for name in _DROPPED.intersection(body) if body[name] not in (None, False)}
+def _dropped(body: Json, tools: tuple[Tool, ...], lost: set[str]) -> tuple[str, ...]:
+    found = lost | {name for name in _DROPPED.intersection(body) if body[name] not in (None, False)}
+    if (body.get("stream_options") or {}).get("include_obfuscation"):
+        found.add("stream_options.include_obfuscation")
     if any(tool.custom for tool in tools) and any(
         (item.get("custom") or {}).get("format") for item in objects(body, "tools")
     ):

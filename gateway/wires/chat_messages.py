@@ -45,11 +45,12 @@ _CALL = frozenset({"id", "type", "index", "extra_content"})
 _FUNCTION = frozenset({"name", "arguments"})
 _ECHOED = frozenset({"annotations", "provider_specific_fields", "parsed", "parsed_arguments"})
 """What answers have, or SDKs add to them (LiteLLM's, OpenAI's parsed forms), and clients echo: in no request."""
+ANNOTATIONS = "messages.annotations"
 _CUSTOM = frozenset({"name", "input"})
 
 
-def message(item: Json) -> Message:
-    """One message, checked to the bottom."""
+def message(item: Json, lost: set[str]) -> Message:
+    """One message, checked to the bottom; `lost` takes the names of what no other dialect is told."""
     given = required(item, "role", str)
     role = ROLES.get(given)
     if role is None:
@@ -57,9 +58,13 @@ def message(item: Json) -> Message:
     text = item.get("content")
     if len(item) == 2 and type(text) is str and role != "tool":  # a role and a text: most turns are no more
         return Message(role=role, parts=text_parts(text))  # type: ignore[arg-type]
+    if item.get("annotations"):
+        lost.add(ANNOTATIONS)
     _unecho(item)
     only(item, _FIELDS[role], f"in a message of the {given}")
     texts(item, "name", "refusal", "reasoning_content", "reasoning")
+    if item.get("name") and role != "tool":
+        lost.add("messages.name")
     parts = _content(item, given)
     if role == "tool":
         shown = tuple(part for part in parts if not isinstance(part, Document))

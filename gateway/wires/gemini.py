@@ -23,7 +23,7 @@ from gateway.wires.neutral import (
     unsupported,
     words,
 )
-from gateway.wires.openai import pictures
+from gateway.wires.openai import UNNAMED, pictures
 from kit.errors import Fault, Invalid, Missing, Refused
 
 FIELDS = frozenset({
@@ -128,7 +128,9 @@ def _check_rest(body: Json, address: Address) -> None:
 
 
 def _dropped(body: Json, config: Json) -> set[str]:
-    found = {name for name in ("labels", "safetySettings") if body.get(name)}
+    found = {name for name in ("labels", "safetySettings", "serviceTier") if body.get(name)}
+    if (config.get("thinkingConfig") or {}).get("includeThoughts") is not None:
+        found.add("includeThoughts")
     return found | {name for name in SAME_DIALECT_ONLY if config.get(name) not in (None, False)}
 
 
@@ -180,7 +182,7 @@ def _format(config: Json) -> Json | None:
     if plain is None and schema is None:
         return {"type": "json_object"}
     wanted = schema if plain is None else json_schema(plain)
-    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": wanted}}
+    return {"type": "json_schema", "json_schema": {"name": UNNAMED, "schema": wanted}}
 
 
 def error(fault: Fault) -> Json:

@@ -112,7 +112,7 @@ class Conversation:
             case "text":
                 yield from _text(typed(part, "text", str) or "", signature, thought=bool(thought))
             case "inlineData":
-                yield _document(part) if part[kind].get("mimeType") == PDF else _image(part)
+                yield _document(part) if part[kind].get("mimeType") == PDF else self._image(part)
             case "functionCall":
                 yield self._call(needed(part, kind, _CALL), signature)
             case "functionResponse":
@@ -134,9 +134,20 @@ class Conversation:
         id_ = typed(told, "id", str) or next((id_ for id_, called in self._waiting if called == name), f"own_{name}")
         self._waiting = [call for call in self._waiting if call[0] != id_]
         text, failed = _said(typed(told, "response", dict) or {})
-        shown = [_image(fields(part, _SHOWN, "in a result's part")) for part in objects(told, "parts")]
+        shown = [self._image(fields(part, _SHOWN, "in a result's part")) for part in objects(told, "parts")]
         said = (Said(text=text),) if text else ()
         return Result(call_id=id_, parts=(*said, *shown), failed=failed)
+
+    def _image(self, part: Json) -> Image:
+        blob = needed(part, "inlineData", _BLOB)
+        if typed(blob, "displayName", str):
+            self.foreign.add("displayName")
+        media_type, data = required(blob, "mimeType", str), required(blob, "data", str)
+        if media_type not in PICTURES:
+            raise unsupported(f"Data of type {media_type!r}")
+        if not _BASE64.fullmatch(data):
+            raise Invalid("field_invalid", "The data of an image is not base64.")
+        return Image(media_type=media_type, data=data.translate(_STANDARD))
 
 
 def _role(content: Json) -> str:
@@ -191,17 +202,6 @@ def _joined(parts: Iterator[Part]) -> list[Part]:
         else:
             found.append(part)
     return found
-
-
-def _image(part: Json) -> Image:
-    blob = needed(part, "inlineData", _BLOB)
-    typed(blob, "displayName", str)
-    media_type, data = required(blob, "mimeType", str), required(blob, "data", str)
-    if media_type not in PICTURES:
-        raise unsupported(f"Data of type {media_type!r}")
-    if not _BASE64.fullmatch(data):
-        raise Invalid("field_invalid", "The data of an image is not base64.")
-    return Image(media_type=media_type, data=data.translate(_STANDARD))
 
 
 def _document(part: Json) -> Document:

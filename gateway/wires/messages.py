@@ -24,7 +24,7 @@ from gateway.wires.neutral import (
     unsupported,
     words,
 )
-from gateway.wires.openai import pictures
+from gateway.wires.openai import UNNAMED, pictures
 from kit.errors import Fault, Invalid, Missing, Refused
 
 FIELDS = frozenset([
@@ -51,6 +51,8 @@ CUSTOM = frozenset([
     "type", "name", "description", "input_schema", "cache_control", "strict", "eager_input_streaming", "defer_loading",
     "input_examples", "allowed_callers",
 ])  # fmt: skip
+ALONE = ("eager_input_streaming", "defer_loading", "input_examples")
+"""What a tool says to Anthropic alone."""
 HOSTED = frozenset([
     "type", "name", "max_uses", "allowed_domains", "blocked_domains", "user_location", "cache_control",
 ])  # fmt: skip
@@ -59,7 +61,9 @@ EDITS = {
     "clear_thinking": ("keep",),
 }
 CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+_CHOSEN = {"tool": ("name", "disable_parallel_tool_use"), "none": ()}
 EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "xhigh"}
+_THINKING = {"enabled": ("budget_tokens", "display"), "adaptive": ("display",)}
 _DATED = re.compile(r"_\d{8}\Z", re.ASCII)
 _BETA = re.compile(r"[a-z0-9_-]{1,64}", re.ASCII)
 
@@ -74,7 +78,7 @@ def parse(body: Json, address: Address = HERE) -> Request:
     betas, unknown = _betas(address.headers.get("anthropic-beta", ""))
     _check_rest(body)
     media, media_bytes = pictures(messages)
-    dropped = {name for name in NOT_PASSED_ON if body.get(name) is not None} | native | unknown
+    dropped = {name for name in NOT_PASSED_ON if body.get(name) is not None} | native | unknown | _untold(body)
     return Request(
         alias=required(body, "model", str),
         messages=messages,
@@ -136,13 +140,24 @@ def _tool(item: Json) -> Tool:
     )
 
 
+def _untold(body: Json) -> set[str]:
+    """What of tools and of thinking no other dialect has; adaptive thinking is its effort, if one is said."""
+    found = {f"tools.{name}" for item in objects(body, "tools") for name in ALONE if item.get(name)}
+    thinking = typed(body, "thinking", dict) or {}
+    if thinking.get("type") == "adaptive" and not (body.get("output_config") or {}).get("effort"):
+        found.add("thinking")
+    if thinking.get("display"):
+        found.add("thinking.display")
+    return found
+
+
 def _choice(choice: Json | None) -> tuple[str | None, bool | None]:
     if choice is None:
         return None, None
-    only(choice, frozenset(["type", "name", "disable_parallel_tool_use"]))
+    kind = required(choice, "type", str)
+    only(choice, frozenset(["type", *_CHOSEN.get(kind, ("disable_parallel_tool_use",))]))
     alone = typed(choice, "disable_parallel_tool_use", bool)
     parallel = None if alone is None else not alone
-    kind = required(choice, "type", str)
     if kind == "tool":
         return required(choice, "name", str), parallel
     if kind not in CHOICES:
@@ -164,7 +179,7 @@ def _output(config: Json | None) -> tuple[str | None, Json | None]:
     only(wanted, frozenset(["type", "schema", "name"]))
     if wanted.get("type") != "json_schema":
         raise unsupported(f"An output format {wanted.get('type')!r}")
-    schema = {"name": typed(wanted, "name", str) or "answer", "schema": required(wanted, "schema", dict)}
+    schema = {"name": typed(wanted, "name", str) or UNNAMED, "schema": required(wanted, "schema", dict)}
     return EFFORTS.get(effort or ""), {"type": "json_schema", "json_schema": schema | {"strict": True}}
 
 
@@ -172,10 +187,10 @@ def _thinking(wanted: Json | None) -> int | None:
     """Tokens it may think; 0 not at all; None as many as the model likes, or what nobody said."""
     if wanted is None:
         return None
-    only(wanted, frozenset(["type", "budget_tokens", "display"]))
+    kind = required(wanted, "type", str)
+    only(wanted, frozenset(["type", *_THINKING.get(kind, ())]))
     if typed(wanted, "display", str) not in (None, "summarized", "omitted"):
         raise Invalid("field_invalid", "The field `display` is neither summarized nor omitted.")
-    kind = required(wanted, "type", str)
     if kind == "enabled":
         return required(wanted, "budget_tokens", int) and positive(wanted, "budget_tokens")
     if kind not in ("adaptive", "disabled"):

@@ -54,6 +54,8 @@ def turns(body: Json) -> tuple[tuple[Message, ...], set[str]]:
     foreign: set[str] = set()
     if body.get("system") is not None:
         found += _messages("system", blocks(body, "system", {"text"}), foreign)
+        foreign |= _beside(body["system"])
+    required(body, "messages", list)
     for item in objects(body, "messages"):
         only(item, frozenset(["role", "content"]))
         role = required(item, "role", str)
@@ -61,6 +63,7 @@ def turns(body: Json) -> tuple[tuple[Message, ...], set[str]]:
             raise Invalid("field_invalid", f"The role {role!r} is not known.", "Send user, assistant or system.")
         required(item, "content", str, list)
         found += _messages(role, blocks(item, "content", _ALLOWED[role]), foreign)
+        foreign |= _beside(item["content"])
     return tuple(found), foreign
 
 
@@ -74,6 +77,21 @@ def blocks(item: Json, name: str, allowed: set[str]) -> list[Block]:
         if kind not in allowed:
             raise unsupported(f"A content block {kind!r} in this place")
         found.append(_READ[kind](block))
+    return found
+
+
+def _beside(content: str | list[Json]) -> set[str]:
+    """The names of what blocks say that a neutral part has no room for."""
+    if isinstance(content, str):
+        return set()
+    found = set()
+    for block in content:
+        if block["type"] == "text" and block.get("citations"):
+            found.add("citations")
+        elif block["type"] == "tool_use" and block.get("cache_control"):
+            found.add("cache_control")
+        elif block["type"] == "tool_result":
+            found |= _beside(block.get("content") or "")
     return found
 
 
@@ -196,6 +214,10 @@ def _call(block: Json) -> Call:
 def _checked_call(block: Json) -> None:
     only(block, frozenset(["type", "id", "name", "input", "cache_control", "caller"]))
     marker(block)
+    _check_caller(block)
+
+
+def _check_caller(block: Json) -> None:
     if (caller := typed(block, "caller", dict)) is not None:
         only(caller, frozenset(["type"]))
         if caller.get("type") != "direct":
@@ -221,6 +243,7 @@ def _server_call(block: Json) -> Native:
 def _searched(block: Json) -> Native:
     only(block, frozenset(["type", "tool_use_id", "content", "cache_control", "caller"]))
     marker(block)
+    _check_caller(block)
     content = required(block, "content", list, dict)
     if isinstance(content, dict):
         only(content, frozenset(["type", "error_code"]))

@@ -25,6 +25,8 @@ from kit.errors import Fault, Invalid, Missing, Refused
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 SAMPLING = frozenset({"temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "stop"})
+UNNAMED = "answer"
+"""What a wanted form of the answer is called where the client's wire has no name for it."""
 CHOICES = ("auto", "none", "required")
 _DATA = re.compile(r"data:(image/(?:png|jpeg|jpg|gif|webp));base64,", re.ASCII | re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/=_\s-]*", re.ASCII)

@@ -38,7 +38,7 @@ KEPT_HERE = (
 STORED = ("previous_response_id", "conversation", "background", "prompt")
 NOT_PASSED_ON = (
     "client_metadata", "max_tool_calls", "metadata", "prompt_cache_key", "prompt_cache_retention",
-    "safety_identifier", "top_logprobs", "truncation", "user",
+    "safety_identifier", "service_tier", "top_logprobs", "truncation", "user",
 )  # fmt: skip
 ENCRYPTED = "reasoning.encrypted_content"
 INCLUDED = frozenset({
@@ -129,6 +129,11 @@ def _dropped(body: Json, text: Json, more: set[str]) -> tuple[str, ...]:
         found.add("include")
     if text.get("verbosity"):
         found.add("text.verbosity")
+    reasoning = body.get("reasoning") or {}
+    if reasoning.get("summary") or reasoning.get("generate_summary"):
+        found.add("reasoning.summary")
+    if (body.get("stream_options") or {}).get("include_obfuscation"):
+        found.add("stream_options.include_obfuscation")
     return tuple(sorted(found))
 
 

@@ -55,6 +55,7 @@ _PARTS = {
     "reasoning_text": frozenset({"type", "text"}),
 }
 _SAID = ("input_text", "output_text", "text", "refusal", "input_image")
+ECHOED = ("annotations", "logprobs")
 _ASKED = (*_SAID, "input_file")
 _THOUGHT = ("summary_text", "reasoning_text", "text")
 _SEARCHED = frozenset({"type", "query", "queries", "url", "pattern", "sources"})
@@ -102,6 +103,9 @@ class Conversation:
         role = ROLES.get(given)
         if role is None or role == "tool":
             raise Invalid("field_invalid", f"The role {given!r} is not known.")
+        self.dropped |= _echoed(item)
+        if item.get("phase"):
+            self.dropped.add("input.phase")
         self.add(role, *_content(item, "content", _ASKED if role == "user" else _SAID))
 
     def reasoning(self, item: Json) -> None:
@@ -192,11 +196,17 @@ def _content(item: Json, name: str, kinds: tuple[str, ...]) -> tuple[Said | Imag
     return tuple(_part(part, kinds) for part in objects(item, name))
 
 
+def _echoed(item: Json) -> set[str]:
+    """What an answer says of its words and clients echo: no model is told, of this dialect either."""
+    parts = objects(item, "content") if isinstance(item.get("content"), list) else []
+    return {f"input.{name}" for part in parts for name in ECHOED if part.get(name)}
+
+
 def _part(part: Json, kinds: tuple[str, ...]) -> Said | Image | Document:
     kind = required(part, "type", str)
     if kind not in kinds:
         raise unsupported(f"The content part {kind!r}")
-    for echoed in ("annotations", "logprobs"):  # an answer's, which clients echo; they say nothing to the model
+    for echoed in ECHOED:
         if kind == "output_text" and part.get(echoed):
             part[echoed] = []
     only(part, _PARTS[kind], f"in a part of type {kind!r}")

@@ -61,6 +61,8 @@ def tools_of(items: list[Json]) -> tuple[tuple[Tool, ...], tuple[str, ...], set[
         only(item, _OWN[kind], f"in a tool of type {kind!r}")
         if kind == "namespace":
             texts(item, "description")
+            if item.get("description"):
+                dropped.add("tools.namespace.description")
             found += [_tool(inner, required(item, "name", str), dropped) for inner in objects(item, "tools")]
         elif kind == "tool_search":  # it helps with tools that are not offered yet; a translation offers all
             texts(item, "execution", "description")
@@ -78,7 +80,8 @@ def _tool(item: Json, namespace: str | None, dropped: set[str]) -> Tool:
     only(item, _OWN[kind], f"in a tool of type {kind!r}")
     own = required(item, "name", str)
     custom = kind == "custom"
-    typed(item, "defer_loading", bool)
+    if typed(item, "defer_loading", bool):
+        dropped.add("tools.defer_loading")
     grammar(item)
     if item.get("format"):
         dropped.add("tools.format")

@@ -130,8 +130,8 @@ def test_what_a_full_request_wants_is_known() -> None:
     assert request.sampling == {"temperature": 0.5, "stop": ["END"]}
     assert request.hosted == ("web_search",)
     assert request.dropped == (
-        "logit_bias", "logprobs", "metadata", "prediction", "prompt_cache_key", "safety_identifier", "tools.format",
-        "top_logprobs", "user",
+        "logit_bias", "logprobs", "messages.name", "metadata", "prediction", "prompt_cache_key", "safety_identifier",
+        "service_tier", "tools.format", "top_logprobs", "user",
     )  # fmt: skip
 
 

@@ -128,8 +128,8 @@ def test_what_gemini_cli_sends_is_read_to_the_bottom() -> None:
     assert request.format == {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}
     assert (request.media, request.media_bytes) == (2, 2 * len(PNG))
     assert request.dropped == (
-        "codeExecutionResult", "executableCode", "labels", "mediaResolution", "safetySettings", "tools.response",
-        "topK",
+        "codeExecutionResult", "displayName", "executableCode", "includeThoughts", "labels", "mediaResolution",
+        "safetySettings", "serviceTier", "tools.response", "topK",
     )  # fmt: skip
 
 

@@ -58,7 +58,7 @@ async def test_a_stream_is_whole_and_numbered_and_unfolds_the_namespace(plane: P
     assert (last.response.usage.input_tokens, last.response.usage.output_tokens) == (412, 96)
     assert (await plane.spend(session)).cost_nano == 412 * 2500 + 96 * 10_000
     assert [data["dropped"] for type_, data in await plane.happened(session) if type_ == "model.requested"] == [
-        ["prompt_cache_key", "tools.format"]
+        ["prompt_cache_key", "tools.format", "tools.namespace.description"]
     ]
 
 

@@ -173,8 +173,9 @@ def test_what_a_full_request_wants_is_known() -> None:
         "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True},
     }
     assert request.dropped == (
-        "client_metadata", "input.tool_search", "input.web_search_call", "metadata", "prompt_cache_key",
-        "safety_identifier", "text.verbosity", "tools.format", "tools.tool_search", "truncation", "user",
+        "client_metadata", "input.phase", "input.tool_search", "input.web_search_call", "metadata", "prompt_cache_key",
+        "reasoning.summary", "safety_identifier", "service_tier", "text.verbosity", "tools.defer_loading",
+        "tools.format", "tools.namespace.description", "tools.tool_search", "truncation", "user",
     )  # fmt: skip
 
 

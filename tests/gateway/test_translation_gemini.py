@@ -95,7 +95,7 @@ async def test_parallel_calls_and_their_results_reach_all() -> None:
         ("own_1", '{"a":1}'),
         ("own_2", '{"a":2}'),
     ]
-    assert [(item["tool_call_id"], item["content"]) for item in results] == [("own_1", "one"), ("own_2", "gone")]
+    assert [(item["tool_call_id"], item["content"]) for item in results] == [("own_1", "one"), ("own_2", "Error: gone")]
     assert dropped == ("reasoning", "signature")
     responses, dropped = await put("responses", request)
     calls = [item for item in responses["input"] if item["type"] == "function_call"]

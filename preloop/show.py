@@ -17,7 +17,18 @@ from kit.errors import Fault
 
 out = Console(highlight=False, emoji=False, soft_wrap=True, width=None if sys.stdout.isatty() else 500)
 talk = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: the cursor, modes, colour
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"  # OSC, DCS: titles, links
+    r"|\x1b[ -/]*[0-~]"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+)
+"""ECMA-48, and what turns the reading direction."""
+_COLOUR = re.compile(r"\x1b\[([0-9;]*)m")
+_PLAIN = {*range(5), *range(21, 25), *range(30, 38), 39, *range(40, 48), 49, *range(90, 98), *range(100, 108)}
+"""SGR without what blinks or hides."""
+LONGEST = 40
+"""Characters of one SGR; no colour needs more."""
 STYLES = {"SUCCEEDED": "green", "FAILED": "red", "TIMEOUT": "yellow", "WAITING_FOR_APPROVAL": "magenta"}
 WHOLE = ("ID", "STATUS")
 """Columns that are never broken over two lines: they are copied."""
@@ -38,6 +49,28 @@ def json_line(value: object) -> None:
 def clean(text: str) -> str:
     """An agent's text without what would move the cursor or turn the reading direction."""
     return _CONTROL.sub("", text)
+
+
+def coloured(text: str) -> Text:
+    """The same with its colours, which a terminal alone shows."""
+    pieces = _COLOUR.split(text)
+    kept = (_shades(piece) if number % 2 else clean(piece) for number, piece in enumerate(pieces))
+    return Text.from_ansi("".join(kept))
+
+
+def _shades(codes: str) -> str:
+    """One SGR with those of its codes that only colour; `38;5;n` and `38;2;r;g;b` are one."""
+    left: list[str] = codes.split(";") if len(codes) < LONGEST else []
+    kept: list[str] = []
+    while left:
+        code = left.pop(0)
+        if code in ("38", "48") and left[:1] in (["5"], ["2"]):
+            size = 2 if left[0] == "5" else 4
+            kept += [code, *left[:size]]
+            del left[:size]
+        elif int(code or 0) in _PLAIN:
+            kept.append(code)
+    return f"\x1b[{';'.join(kept)}m" if kept else ""
 
 
 def done(value: object, told: str, *, json_wanted: bool) -> None:
@@ -105,7 +138,13 @@ def warning(text: str) -> None:
 def log_line(line: dict[str, Any]) -> None:
     at = datetime.fromisoformat(line["at"]).astimezone().strftime("%H:%M:%S")
     tag = f"[{line['level'].upper()}] " if line["source"] == "preloop" and line["level"] in LEVELS else ""
-    out.print(Text(f"{at} ", style="dim") + Text(tag + clean(line["text"]), style=LEVELS.get(line["level"], "")))
+    out.print(Text(f"{at} ", style="dim") + _line(line, tag))
+
+
+def _line(line: dict[str, Any], tag: str) -> Text:
+    """An agent's own colours, else the level's."""
+    found = coloured(line["text"])
+    return Text(tag) + found if found.spans else Text(tag + found.plain, style=LEVELS.get(line["level"], ""))
 
 
 def fault(problem: Fault, *, json_wanted: bool = False) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
-from control.approvals import endings, pins, policy, requests
+from control.approvals import endings, pins, policy, requests, standing
 from control.executions import toolcalls
 from control.identity import charter as charters
 from control.identity.principals import Principal
@@ -16,6 +16,7 @@ from control.tables import approvals, sessions
 from kit.db import Tx
 from kit.prepared import Prepared
 
+REVOKED = "The standing yes for it was revoked. Call the tool again: a person is asked then."
 _ASKED = Prepared(sa.select(approvals).where(approvals.c.call_id == sa.bindparam("call")))
 _CONSUME = Prepared(
     sa.update(approvals)
@@ -29,6 +30,9 @@ def holds(tx: Tx, principal: Principal, call_id: str) -> bool:
     is closed, and so is the call."""
     found = tx.run(_ASKED, {"call": call_id}).first()
     if found is None:  # nobody had to be asked, or a standing yes answered
+        if standing.taken_back(tx, principal, call_id):
+            toolcalls.close(tx, call_id, toolcalls.Status.WITHDRAWN, REVOKED)
+            return False
         return True
     row = requests.locked(tx, found.account_id, found.id)
     living = sa.select(sessions.c.charter).where(sessions.c.id == row.session_id, sessions.c.alive_until > tx.now())

@@ -4,7 +4,6 @@ One is given after a yes, by somebody who was asked, and never where several peo
 conditional UPDATE, so a yes for three calls is worth three calls however many come at once.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -96,6 +95,16 @@ def _may_give(row: Row[Any], approver: str, directory: Directory) -> None:
     alone = _alone(row.quorum, row.four_eyes, directory.approvers[approver], row.requester)
     if not (alone and requests.one_decides(row)):
         raise Refused("grant_needs_others", "This tool needs several people each time.", "One can't waive the others.")
+    if approver not in _own(directory, row.approver_group):
+        raise Refused(
+            "grant_stands_in", "You stand in for this one request only.", "Approve this call alone, or ask its group."
+        )
+
+
+def _own(directory: Directory, group: str) -> set[str]:
+    """The ids of a group itself. Whoever is asked when it does not answer speaks for that request, not for later
+    ones."""
+    return {member.id for member in directory.members(group)}
 
 
 def _alone(quorum: int, four_eyes: bool, approver: Approver, requester: str | None) -> bool:
@@ -121,7 +130,8 @@ def use(
     alive = grants.c.revoked_at.is_(None) & (grants.c.expires_at > now) & (grants.c.uses_left > 0)
     if since is not None:
         alive &= grants.c.created_at > since
-    asked = sa.select(grants, tool_calls.c.definition_digest).join(approvals, approvals.c.id == grants.c.approval_id)
+    asked = sa.select(grants, tool_calls.c.definition_digest, approvals.c.four_eyes)
+    asked = asked.join(approvals, approvals.c.id == grants.c.approval_id)
     asked = asked.join(tool_calls, tool_calls.c.id == approvals.c.call_id)
     for row in tx.execute(asked.where(mine, alive).order_by(grants.c.expires_at)).all():
         if row.definition_digest != call.definition_digest:  # a tool that changed is not the tool of the yes
@@ -145,15 +155,25 @@ def _covers(row: Row[Any], facts: dict[str, Any]) -> bool:
 
 
 def _answers(tx: Tx, principal: Principal, row: Row[Any], ask: Ask, directory: Directory) -> bool:
-    """Another gate may fire for this call than for the one the yes came from."""
-    if ask.also:
+    """Another gate may fire for this call than for the one the yes came from: its giver must pass it alone as a member
+    of its own group, and it must want no more of a decision than that one did."""
+    gate = ask.gate
+    if ask.also or row.created_by not in _own(directory, gate.group):
         return False
-    groups: Sequence[str] = [ask.gate.group, *([ask.gate.escalate] if ask.gate.escalate else [])]
-    givers = {member.id for group in groups for member in directory.members(group)}
-    if row.created_by not in givers or ask.gate.confirm == "typed" or ask.gate.sign_in:
+    if gate.confirm == "typed" or gate.sign_in or (gate.four_eyes and not row.four_eyes):
         return False
     giver = directory.approvers[row.created_by]
-    return _alone(ask.gate.quorum, ask.gate.four_eyes, giver, requests.requester(tx, principal))
+    return _alone(gate.quorum, gate.four_eyes, giver, requests.requester(tx, principal))
+
+
+def taken_back(tx: Tx, principal: Principal, call_id: str) -> bool:
+    """Was the standing yes revoked that let this call pass? The run's rows and the yes are held from here on."""
+    its = sa.select(tool_calls.c.grant_id).where(tool_calls.c.id == call_id)
+    given = tx.execute(its).scalar()
+    if given is None or not toolcalls.alive(tx, principal):
+        return False
+    held = sa.update(grants).where(grants.c.id == given).values(uses_left=grants.c.uses_left)
+    return tx.execute(held.returning(grants.c.revoked_at)).scalar() is not None
 
 
 def revoke(tx: Tx, account_id: str, grant_id: str, *, by: str) -> None:

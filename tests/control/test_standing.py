@@ -8,7 +8,7 @@ import anyio
 import pytest
 import sqlalchemy as sa
 
-from control.approvals import standing
+from control.approvals import recheck, standing
 from control.approvals.standing import Scope
 from control.identity.charter import Gate, ToolGrant
 from control.identity.principals import Principal
@@ -119,6 +119,49 @@ async def test_it_does_not_answer_for_another_gate(house: House) -> None:
     assert await status(house, principal, amount=20_000) == "waiting"
     assert await status(house, principal, amount=60_000) == "denied"
     assert await status(house, principal, amount=5_000) == "ready"
+
+
+async def test_it_does_not_answer_for_a_gate_that_would_only_go_on_to_its_giver_s_group(house: House) -> None:
+    small = Gate(group="finance", when="args.amount <= 10000")
+    big = Gate(group="directors", escalate="finance", when="args.amount > 10000")
+    entries = (ToolGrant(server="payments", tool="pay", approval=gate) for gate in (small, big))
+    principal = await house.running(tools=tuple(entries))
+    await house.decide(await house.call(principal), grant=EVERY)
+    assert await status(house, principal, amount=1_000_000) == "waiting"
+    assert await status(house, principal, amount=9_000) == "ready"
+
+
+async def test_whoever_stands_in_for_a_group_gives_none_and_decides_this_request(house: House) -> None:
+    call = await house.call(await house.gated(escalate="directors"))
+    await house.age(call, timedelta(minutes=8))
+    await house.db.write(house.desk.climb)
+    with pytest.raises(Refused, match="stand in"):
+        await house.decide(call, approver="carol", grant=EVERY)
+    assert (await house.approval(call)).status == "pending"
+    await house.decide(call, approver="carol")
+    assert (await house.approval(call)).status == "approved"
+
+
+@pytest.mark.parametrize("more", [{"four_eyes": True}, {"quorum": 2}, {"confirm": "typed"}, {"sign_in": True}])
+async def test_it_does_not_answer_for_a_stricter_gate_of_its_own_group(house: House, more: dict[str, Any]) -> None:
+    small = Gate(group="finance", when="args.amount <= 10000")
+    big = Gate(**{"group": "finance", "when": "args.amount > 10000"} | more)
+    entries = (ToolGrant(server="payments", tool="pay", approval=gate) for gate in (small, big))
+    principal = await house.running(tools=tuple(entries))
+    await house.decide(await house.call(principal), grant=EVERY)
+    assert await status(house, principal, amount=20_000) == "waiting"
+    assert await status(house, principal, amount=9_000) == "ready"
+
+
+async def test_revoked_before_its_call_was_sent_it_sends_nothing(house: House) -> None:
+    principal = await granted(house)
+    kept, call = [await house.call(principal, amount=amount) for amount in (1, 2)]
+    assert await house.claim(principal, kept)
+    grant = (await house.db.read(sa.select(grants)))[0]
+    await house.db.write(lambda tx: standing.revoke(tx, ACCOUNT, grant.id, by="bob"))
+    assert not await house.claim(principal, call)
+    row = await house.call_row(call)
+    assert (row.status, row.sent_at, row.error) == ("withdrawn", None, recheck.REVOKED)
 
 
 async def test_it_does_not_answer_for_a_tool_that_is_not_the_one_of_the_yes(house: House) -> None:

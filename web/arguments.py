@@ -15,6 +15,7 @@ from web.format import Piece, pieces
 
 LONG = 240
 """Characters after which a value is folded; the whole of it stays on the page."""
+MOVED = "Type the secret anew there, or leave the list or object that holds it as it is."
 SPOKEN = 80
 """Characters of a value that still fit into a sentence."""
 Path = tuple[str | int, ...]
@@ -218,15 +219,13 @@ def restored(value: Any, original: object, *, secret: bool = False) -> Any:  # n
     mask was moved or written into: nobody can mean those eight dots."""
     if isinstance(value, dict):
         known = original if isinstance(original, dict) else {}
+        _no_swap(value, {key: masking.masked(inner, secret=secret) for key, inner in known.items()})
         return {
             key: restored(inner, known.get(key), secret=secret or masking.is_name(str(key)))
             for key, inner in value.items()
         }
     if isinstance(value, list):
-        before = original if isinstance(original, list) else []
-        return [
-            restored(inner, before[at] if at < len(before) else None, secret=secret) for at, inner in enumerate(value)
-        ]
+        return _restored_list(value, original, secret)
     if not isinstance(value, str) or MASK not in value or value == original:
         return value
     if original is None or value != masking.masked(original, secret=secret):
@@ -234,6 +233,33 @@ def restored(value: Any, original: object, *, secret: bool = False) -> Any:  # n
             "mask_changed", f"{MASK} stands where no secret was.", "Leave a masked value as it is, or write it anew."
         )
     return original
+
+
+def _restored_list(values: list[Any], original: object, secret: bool) -> list[Any]:
+    """Places in a list are no names: an element that holds a mask must stand as it was shown where it was shown, in a
+    list as long as that one, and no other of the same look may have come or gone."""
+    before = original if isinstance(original, list) else []
+    shown = [_text(masking.masked(inner, secret=secret)) for inner in before]
+    said = [_text(inner) for inner in values]
+    for at, text in enumerate(said):
+        if MASK not in text:
+            continue
+        if len(said) != len(shown) or text != shown[at] or said.count(text) != shown.count(text):
+            raise Invalid("mask_changed", f"{MASK} stands in a list where a mask was moved, or may have been.", MOVED)
+    return [before[at] if MASK in text else values[at] for at, text in enumerate(said)]
+
+
+def _no_swap(values: dict[str, Any], shown: dict[str, object]) -> None:
+    """Refuse an object that stands with its masks where another one was."""
+    known = {key: _text(inner) for key, inner in shown.items()}
+    for key, inner in values.items():
+        text = _text(inner)
+        if MASK in text and text != known.get(key) and text in known.values():
+            raise Invalid("mask_changed", f"{MASK} stands in {key!r}, where a mask was moved.", MOVED)
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 def editable(value: object) -> str:

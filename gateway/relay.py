@@ -20,7 +20,7 @@ from gateway.routing import Routing, Step
 from gateway.settings import GatewaySettings
 from gateway.speaking import Voice
 from gateway.stream import END, JSON, SSE, End, Pause, Pipe
-from gateway.upstream import Route, Target, UpstreamFailed
+from gateway.upstream import Key, Route, Target, UpstreamFailed
 from gateway.voices import Voices
 from gateway.wires.neutral import Face
 from kit.clock import Clock
@@ -56,7 +56,7 @@ class Relay:
         self._lookout = lookout
         self._settings = settings
         self._clock = clock
-        self._shown: dict[tuple[str, str | None, str], bool] = {}
+        self._shown: dict[Key, bool] = {}
 
     async def answer(self, call: Call) -> None:
         """Answer one call. A Fault is raised only while nothing was sent."""
@@ -159,24 +159,35 @@ class Relay:
     async def _ask(self, call: Call, route: Route, speak: Speak) -> None:
         """Attempt after attempt until one answers; the Fault of the last one when none does."""
         try:
-            step: Step | None = self._routing.first(route)
+            target = self._routing.first(route).target
         except UpstreamFailed as fault:
             self._admission.refused(call, fault)
             raise
         tried: list[Target] = []
-        while step is not None:
-            tried.append(step.target)
-            attempt = await self._try(call, step.target, len(tried) - 1, speak)
+        self._routing.take(target)
+        while True:
+            tried.append(target)
+            attempt = await self._try(call, target, len(tried) - 1, speak)
             if attempt.fault is None:
                 return
             gone = attempt.began or call.outlet.gone
-            step = None if gone else self._routing.next(route, tried, attempt.fault)
+            step = None if gone else await self._move(call, route, tried, attempt)
             if step is None:
                 raise attempt.fault
+            target = step.target
+
+    async def _move(self, call: Call, route: Route, tried: list[Target], attempt: Attempt) -> Step | None:
+        """Where to go on, taken once its wait is over: a call that ends while it waits keeps nobody from trying."""
+        assert attempt.fault
+        while step := self._routing.next(route, tried, attempt.fault):
             self._flush.put(moved(attempt.intent, step, attempt.fault))
             figures.MOVES.add(route.alias, step.move)
             call.hopeful_until = self._clock.monotonic() + step.wait_s + self._settings.patience_s
-            await anyio.sleep(step.wait_s)
+            if step.wait_s:
+                await anyio.sleep(step.wait_s)
+            if self._routing.take(step.target):
+                return step
+        return None
 
     async def _try(self, call: Call, target: Target, number: int, speak: Speak) -> Attempt:
         """One attempt, settled whatever became of it. Only what came before it began is raised."""
@@ -216,7 +227,9 @@ class Relay:
         opened = self._routing.open(target)
         if self._shown.get(target.key) is not opened:
             self._shown[target.key] = opened
-            figures.BREAKER.put(float(opened), target.provider, target.model)
+            place = (target.provider, target.model)
+            open_ = any(found for key, found in self._shown.items() if key[:2] == place)
+            figures.BREAKER.put(float(open_), *place)
 
 
 class _Reading:

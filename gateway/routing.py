@@ -12,7 +12,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from gateway.upstream import Route, Target, UpstreamFailed
+from gateway.upstream import Key, Route, Target, UpstreamFailed
 from kit.clock import Clock
 from kit.errors import Fault
 
@@ -62,7 +62,7 @@ class Routing:
     def __init__(self, clock: Clock, chance: Callable[[], float] = random.random) -> None:
         self._clock = clock
         self._chance = chance
-        self._health: dict[tuple[str, str | None, str], Health] = {}
+        self._health: dict[Key, Health] = {}
 
     def health(self, target: Target) -> Health:
         found = self._health.get(target.key)
@@ -77,11 +77,20 @@ class Routing:
     def first(self, route: Route) -> Step:
         """Whom to ask; UpstreamFailed when all of them are out of order."""
         if len(route.targets) == 1 and self._admits(route.targets[0]):
-            return Step(target=self._taken(route.targets[0]))
+            return Step(target=route.targets[0])
         chosen = self._choose(route.targets)
         if chosen is None:
             raise self._closed(route)
-        return Step(target=self._taken(chosen))
+        return Step(target=chosen)
+
+    def take(self, target: Target) -> bool:
+        """Right before it is asked: may it be? Whoever takes one that is half open tries it for all, until `went`,
+        which must follow on every exit: nothing may wait in between."""
+        if not self._admits(target):
+            return False
+        health = self.health(target)
+        health.trying = health.open_until is not None
+        return True
 
     def next(self, route: Route, tried: Sequence[Target], fault: Fault | None) -> Step | None:
         """Where to go on after the last of `tried` broke before its first token, or None."""
@@ -93,12 +102,12 @@ class Routing:
         if chosen is None and fault.retry_after_s and wait_s is not None and (again := self._again(last, wait_s)):
             return again
         if chosen := chosen or self._choose(others):
-            return Step(target=self._taken(chosen), move="fallback")
+            return Step(target=chosen, move="fallback")
         hopeless = fault.answered in HERE_ONLY or fault.code == "upstream_stalled"
         return None if wait_s is None or hopeless else self._again(last, wait_s)
 
     def _again(self, target: Target, wait_s: float) -> Step | None:
-        return Step(target=self._taken(target), move="retry", wait_s=wait_s) if self._admits(target) else None
+        return Step(target=target, move="retry", wait_s=wait_s) if self._admits(target) else None
 
     def went(self, target: Target, fault: Fault | None, *, ended: bool) -> None:
         """How a call went. Neither a fault of the upstream nor `ended`: it says nothing about the upstream."""
@@ -123,11 +132,6 @@ class Routing:
 
     def _admits(self, target: Target) -> bool:
         return self.health(target).admits(self._clock.monotonic())
-
-    def _taken(self, target: Target) -> Target:
-        health = self.health(target)
-        health.trying = health.open_until is not None
-        return target
 
     def _choose(self, targets: Sequence[Target]) -> Target | None:
         """One of the lowest order that is well and not busy, by weight; else one that is busy."""

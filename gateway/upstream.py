@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from hashlib import sha256
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -30,6 +31,9 @@ BASES: Mapping[str, str] = {
 """Where they listen, unless the settings say `base_url`."""
 ELSEWHERE = ("chat", "embeddings")
 """What an OpenAI-compatible server at another address speaks, unless the settings say more."""
+
+Key = tuple[str, str, str | None, str]
+"""An upstream: provider, model, address, and what tells its key apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +90,12 @@ class Target:
         return base.rstrip("/") if base else None
 
     @cached_property
-    def key(self) -> tuple[str, str | None, str]:
-        """Which upstream this is, whatever aliases lead to it."""
-        return (self.provider, self.settings.base_url, self.model)
+    def key(self) -> Key:
+        """Which upstream this is, whatever aliases lead to it. Another key is another one: limits and refusals are the
+        key's. It is told apart by its file, or by a digest of itself."""
+        key = self.settings.api_key
+        told = sha256(key.get_secret_value().encode()).hexdigest() if key else str(self.settings.api_key_file or "")
+        return (self.provider, self.model, self.settings.base_url, told)
 
     @cached_property
     def dialects(self) -> tuple[str, ...]:

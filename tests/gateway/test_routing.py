@@ -9,6 +9,7 @@ import anyio
 import httpx
 import pytest
 
+from control.identity import sessions
 from gateway.routing import WAIT_MOST_S
 from tests.fakes import raw_provider as raw
 from tests.fakes.raw_provider import CUT, Step
@@ -168,6 +169,41 @@ async def test_an_upstream_that_keeps_failing_is_left_alone_until_one_call_finds
 
             await until(served, what="the provider to be tried again")
             assert len(provider.bodies) == 3
+
+
+async def test_a_session_that_ends_in_a_retrys_wait_leaves_the_upstream_to_others(tmp_path: Path) -> None:
+    plays = [raw.refusal(500), raw.refusal(429, retry_after="5"), raw.whole(raw.completion())]
+    async with raw.serve(*plays) as provider:
+        entry = {"base_url": f"{provider.url}/v1", "breaker_failures": 1, "breaker_s": 0.2}
+        async with opened(tmp_path, entry, retries=1) as plane:
+            session, token = await plane.session("m")
+            _, other = await plane.session("m")
+            assert (await ask(plane, token)).status_code == 502
+
+            async def tried() -> None:
+                while len(provider.bodies) < 2:
+                    await ask(plane, token)
+
+            async def waits() -> bool:
+                return any(data.get("wait_ms") == 5000 for _, data in await told(plane, session))
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(tried)
+                await until(waits, what="the call that tries it to wait for its turn")
+                await plane.db.write(lambda tx: sessions.revoke(tx, session))
+            assert (await ask(plane, other)).status_code == 200
+
+
+async def test_the_same_model_is_asked_with_the_next_key_at_once(tmp_path: Path) -> None:
+    async with raw.serve(raw.refusal(429, retry_after="2"), raw.whole(raw.completion())) as provider:
+        same = {"model": "same", "base_url": f"{provider.url}/v1"}
+        async with opened(tmp_path, same | {"api_key": "sk-a"}, same | {"api_key": "sk-b", "order": 1}) as plane:
+            session, token = await plane.session("m")
+            assert (await ask(plane, token)).status_code == 200
+            (moved,) = [data for type_, data in await told(plane, session) if "wait_ms" in data]
+            assert moved["wait_ms"] == 0
+        keys = [headers["authorization"] for headers in provider.headers]
+        assert keys == ["Bearer sk-a", "Bearer sk-b"]
 
 
 async def test_a_call_that_cannot_be_paid_at_the_fallback_is_refused_as_such(tmp_path: Path) -> None:

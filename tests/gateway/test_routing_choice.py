@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,10 +99,42 @@ def test_only_one_call_tries_an_upstream_that_was_left_alone() -> None:
     with pytest.raises(UpstreamFailed, match="out of order"):
         routing.first(found)
     clock.at = 16.0
-    assert routing.first(found).target.model == "up-0"
+    only = routing.first(found).target
+    assert routing.take(only)
+    assert not routing.take(only)
     with pytest.raises(UpstreamFailed, match="out of order"):
         routing.first(found)
     routing.went(found.targets[0], None, ended=False)  # the one that tried was cancelled: the next one may
-    assert routing.first(found).target.model == "up-0"
+    assert routing.take(routing.first(found).target)
     routing.went(found.targets[0], None, ended=True)
     assert routing.health(found.targets[0]).state(clock.at) == "closed"
+
+
+def test_a_call_that_only_waits_for_its_turn_keeps_nobody_from_trying() -> None:
+    class Later(Clock):
+        at = 0.0
+
+        def monotonic(self) -> float:
+            return self.at
+
+    clock = Later()
+    routing, found = Routing(clock, lambda: 0.0), route((0, 1))
+    for _ in range(5):
+        routing.went(found.targets[0], UpstreamFailed("no", answered=500), ended=False)
+    clock.at = 16.0
+    waiting = routing.next(found, found.targets, UpstreamFailed("busy", answered=429, retry_after_s=5))
+    assert waiting
+    assert routing.take(found.targets[0])
+    assert not routing.take(waiting.target)
+
+
+def test_the_same_model_with_another_key_fares_on_its_own(tmp_path: Path) -> None:
+    keys = ({"api_key": "sk-one"}, {"api_key": "sk-two"}, {"api_key_file": str(tmp_path / "key")}, {})
+    upstreams = [{"model": "same", **key} for key in keys]
+    found = Models(GatewaySettings.model_validate({"models": {"m": {"upstreams": upstreams}}})).route("m")
+    assert found
+    routing = Routing(Clock(), lambda: 0.0)
+    for _ in range(5):
+        routing.went(found.targets[0], UpstreamFailed("no", answered=500), ended=False)
+    assert [routing.open(target) for target in found.targets] == [True, False, False, False]
+    assert "sk-" not in str([target.key for target in found.targets])

@@ -160,12 +160,14 @@ class Calls:
         row."""
         who = asked.principal
         arguments = json.loads(call.args)
-        seen = await facts.gather(self._db, who, offer.grants, arguments)
-        verdict = policy.decide(offer.grants, seen, rules.evaluate)
+        gathered = await facts.gather(self._db, who, offer.grants, arguments)
+        decided = policy.decide(offer.grants, gathered, rules.evaluate)
         shown = masking.masked({key: arguments[key] for key in asked.arguments if key in arguments})
         told = json.dumps(shown, ensure_ascii=False)
 
         def attach(tx: Tx) -> tuple[str, Row[Any] | None]:
+            seen = facts.exact(tx, who, gathered)
+            verdict = decided if seen is gathered else policy.decide(offer.grants, seen, rules.evaluate)
             if who.execution_id and toolcalls.reattach(tx, who, call) is None:
                 lines = (f"Tool: {call.name}", f"Arguments: {answers.shorten(told)}")
                 logs.story(tx, who.account_id, who.execution_id, "info", *lines)

@@ -9,10 +9,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from control.executions import toolcalls
 from control.identity.charter import ToolGrant
 from control.identity.principals import Principal
 from control.tables import tool_calls
-from kit.db import Database
+from kit.db import Database, Tx
 from ledger import reports
 
 NANO = 1_000_000_000
@@ -33,8 +34,22 @@ async def gather(
     }
 
 
+def exact(tx: Tx, principal: Principal, seen: dict[str, Any]) -> dict[str, Any]:
+    """What a rule that counts must be held against in the unit that writes the call's row, so that parallel calls count
+    each other: the run's rows are held from here on. The very facts where no rule counts, or nothing was called
+    meanwhile. Money is counted elsewhere, after the fact, and stays as it was read."""
+    counted = seen["execution"].get("tool_calls")
+    if counted is None or not toolcalls.alive(tx, principal):
+        return seen
+    called = tx.execute(_calls(principal)).scalar_one()
+    return seen if called == counted else seen | {"execution": seen["execution"] | {"tool_calls": called}}
+
+
+def _calls(principal: Principal) -> sa.Select[Any]:
+    return sa.select(sa.func.count()).select_from(tool_calls).where(tool_calls.c.session_id == principal.session_id)
+
+
 async def _so_far(db: Database, principal: Principal) -> dict[str, Any]:
     spend = await reports.of_session(db, principal.account_id, principal.session_id)
-    mine = tool_calls.c.session_id == principal.session_id
-    rows = await db.read(sa.select(sa.func.count()).select_from(tool_calls).where(mine))
+    rows = await db.read(_calls(principal))
     return {"spend_usd": spend.cost_nano / NANO, "model_calls": spend.calls, "tool_calls": rows[0][0]}

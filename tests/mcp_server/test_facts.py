@@ -1,11 +1,15 @@
 """What the rules of a call saw is kept with it, so that other rules can be tried over exactly that."""
 
+import json
+
+import anyio
 import pytest
 from sqlalchemy.engine import Row
 
 from control.approvals import changes, replay, rules
 from control.approvals.replay import Change, Past, Ruling
 from control.identity.charter import Gate, ToolGrant
+from control.identity.sessions import Listener
 from ledger import book
 from tests.ledger.books import entry
 from tests.mcp_server.plane import PAYMENT, Payments, Plane, text_of
@@ -42,6 +46,20 @@ async def test_a_rule_sees_how_often_the_run_has_called_so_far(house: Plane, pay
     for amount in (1, 2, 3):
         await paid(house, token, amount)
     assert [made["amount"] for made in payments.made()] == [1, 2]
+
+
+@pytest.mark.parametrize("run", [False, True], ids=["enrolled", "execution"])
+async def test_calls_that_come_at_once_count_each_other(house: Plane, payments: Payments, run: bool) -> None:
+    rule = ToolGrant(server="payments", tool="pay", deny="execution.tool_calls >= 2")
+    token = (await house.execution(rule))[2] if run else (await house.enrolled(rule))[1]
+    listener = Listener.CONTAINERS if run else Listener.PEOPLE
+    async with house.client(token, "2026-07-28", listener) as client, anyio.create_task_group() as tasks:
+        for amount in range(12):
+            tasks.start_soon(client.call_tool, "pay", PAYMENT | {"amount": amount + 1})
+    assert len(payments.made()) == 2
+    rows = await house.calls()
+    assert sorted(row.status for row in rows) == ["denied"] * 10 + ["succeeded"] * 2
+    assert sorted(json.loads(row.context)["execution"]["tool_calls"] for row in rows) == list(range(12))
 
 
 @pytest.mark.parametrize(

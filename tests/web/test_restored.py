@@ -1,4 +1,4 @@
-"""Changed arguments bring their masks back: each stands for the secret that was shown there, or the change is refused."""
+"""Changed arguments bring their masks back: each is the secret that was shown there, or the change is refused."""
 
 import json
 from collections.abc import Callable

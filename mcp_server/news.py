@@ -1,15 +1,13 @@
 """Subscriptions: what upstreams announce reaches the sessions whose charter names them.
 
-Each upstream is listened to once, for everybody: changes of its lists, and the resources somebody asked about. On
+Each upstream is listened to for everybody: for changes of its lists, and for the resources that are wanted of it. On
 2026-07-28 a client listens by a request of its own; on the older wire it subscribes in its session of the transport,
 and each stream it holds open there hears of changed lists. When other tools are served than before (one was accepted,
 quarantined, is gone), that is news too.
 """
 
 import json
-from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -19,7 +17,6 @@ from mcp.server import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
 from mcp.server.session import ServerSession
 from mcp.server.subscriptions import ListenHandler
-from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import (
     PromptsListChanged,
     ResourcesListChanged,
@@ -34,22 +31,22 @@ from mcp_types import (
     UnsubscribeRequestParams,
 )
 
+from control.identity import sessions
 from control.identity.principals import Principal
 from kit.bus import Bus
 from kit.observe import log
 from mcp_server import trust
 from mcp_server.hearing import Context, exchange_of, session_of
-from mcp_server.manner import Manner, Message
+from mcp_server.manner import Message
 from mcp_server.passthrough import Passthrough
-from mcp_server.upstream.post import Broken
+from mcp_server.updates import Updates, listen
 from mcp_server.upstream.upstream import Upstream
 
 Listener = Callable[[ServerEvent], None]
 FOREVER_S = 86_400.0
-PAUSE_S = 5.0
-"""Before an upstream that broke off is listened to again."""
-SUBSCRIBED = 10_000
-"""Subscriptions of the older wire that are kept; the oldest go first."""
+LOOK_S = 60.0
+"""How often we look whether a subscriber's session still is one, if nothing says that it ended."""
+LISTS = {name: True for name in ("toolsListChanged", "promptsListChanged", "resourcesListChanged")}
 _CHANGED: dict[str, ServerEvent] = {
     "notifications/tools/list_changed": ToolsListChanged(),
     "notifications/prompts/list_changed": PromptsListChanged(),
@@ -80,9 +77,8 @@ class News:
         self._passthrough = passthrough
         self._bus = bus
         self._listeners: dict[object, tuple[frozenset[str], Listener]] = {}
-        self._wanted: Counter[str] = Counter()
-        self._revised = anyio.Event()
-        self._older: OrderedDict[tuple[str, str], Callable[[], None]] = OrderedDict()
+        self._updates = Updates()
+        self._older: dict[str, dict[str, tuple[Callable[[], None], ...]]] = {}
         self._telling: TaskGroup | None = None
 
     def register(self, server: Server[Any]) -> None:
@@ -94,7 +90,7 @@ class News:
         """Listen until cancelled."""
         async with anyio.create_task_group() as self._telling:
             for upstream in upstreams:
-                self._telling.start_soon(self._follow, upstream)
+                self._telling.start_soon(self._hear, upstream)
                 self._telling.start_soon(self._served, upstream.name)
 
     def tell(self, server: str, event: ServerEvent) -> None:
@@ -105,16 +101,8 @@ class News:
 
     # upstream -------------------------------------------------------------------------------------------------------
 
-    async def _follow(self, upstream: Upstream) -> None:
-        while True:
-            revised = self._revised
-            async with anyio.create_task_group() as listening:
-                listening.start_soon(self._hear, upstream)
-                await revised.wait()
-                listening.cancel_scope.cancel()
-
     async def _hear(self, upstream: Upstream) -> None:
-        """Hear one upstream out, again and again; one that knows no subscriptions is left in peace."""
+        """What one upstream announces: changes of its lists, and of the resources that somebody wants of it."""
 
         async def heard(message: Message) -> None:
             if event := _event(message):
@@ -122,18 +110,9 @@ class News:
                     upstream.look_again()
                 self.tell(upstream.name, event)
 
-        kinds = {name: True for name in ("toolsListChanged", "promptsListChanged", "resourcesListChanged")}
-        asked = {"notifications": kinds | {"resourceSubscriptions": sorted(self._wanted)}}
-        while True:
-            try:
-                await upstream.ready(FOREVER_S)
-                await upstream.ask("subscriptions/listen", asked, within=FOREVER_S, manner=Manner(heard=heard))
-            except MCPError as error:
-                log.debug("no subscriptions", server=upstream.name, reason=error.message)
-                return
-            except (Broken, TimeoutError):
-                pass
-            await anyio.sleep(PAUSE_S)
+        async with anyio.create_task_group() as listening:
+            listening.start_soon(listen, upstream, LISTS, heard)
+            listening.start_soon(self._updates.follow, upstream, heard)
 
     async def _served(self, server: str) -> None:
         with self._bus.watch(trust.topic(server)) as changes:
@@ -144,9 +123,14 @@ class News:
     # clients of 2026-07-28 ------------------------------------------------------------------------------------------
 
     async def _listen(self, ctx: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
-        servers = frozenset(upstream.name for upstream in self._passthrough.allowed(exchange_of(ctx).principal))
-        with self._want(params.notifications.resource_subscriptions or []):
+        principal = exchange_of(ctx).principal
+        servers = frozenset(upstream.name for upstream in self._passthrough.allowed(principal))
+        wanted = await self._passthrough.whose(principal, params.notifications.resource_subscriptions or [])
+        release = self._updates.hold(principal.session_id, wanted)
+        try:
             return await ListenHandler(_Scoped(self, servers))(ctx, params)
+        finally:
+            release()
 
     def listen(self, servers: frozenset[str], listener: Listener) -> Callable[[], None]:
         """Hear of these servers until the returned function is called."""
@@ -157,23 +141,6 @@ class News:
             self._listeners.pop(key, None)
 
         return stop
-
-    @contextmanager
-    def _want(self, uris: list[str]) -> Iterator[None]:
-        self._ask_for(uris, 1)
-        try:
-            yield
-        finally:
-            self._ask_for(uris, -1)
-
-    def _ask_for(self, uris: list[str], by: int) -> None:
-        before = set(self._wanted)
-        for uri in uris:
-            self._wanted[uri] += by
-        self._wanted = +self._wanted
-        if set(self._wanted) != before:
-            self._revised.set()
-            self._revised = anyio.Event()
 
     # clients of the older wire --------------------------------------------------------------------------------------
 
@@ -201,25 +168,42 @@ class News:
             stop()
 
     async def _subscribe(self, ctx: Context, params: SubscribeRequestParams) -> Message:
-        uri = str(params.uri)
-        servers = frozenset(upstream.name for upstream in self._passthrough.allowed(exchange_of(ctx).principal))
-        key = (session_of(ctx), uri)
-        if key[0] and key not in self._older:
-            self._ask_for([uri], 1)
-            stop = self.listen(servers, partial(self._updated, ctx.session, uri))
-            self._older[key] = stop
-            if len(self._older) > SUBSCRIBED:
-                self._forget(next(iter(self._older)))
+        principal, uri = exchange_of(ctx).principal, str(params.uri)
+        wanted = await self._passthrough.whose(principal, [uri])
+        if (client := session_of(ctx)) and uri not in self._of(client, ctx):
+            release = self._updates.hold(principal.session_id, wanted)
+            stop = self.listen(wanted[uri], partial(self._updated, ctx.session, uri))
+            self._of(client, ctx)[uri] = (release, stop)
         return {}
 
     async def _unsubscribe(self, ctx: Context, params: UnsubscribeRequestParams) -> Message:
-        self._forget((session_of(ctx), str(params.uri)))
+        _end(self._older.get(session_of(ctx), {}).pop(str(params.uri), ()))
         return {}
 
-    def _forget(self, key: tuple[str, str]) -> None:
-        if stop := self._older.pop(key, None):
-            stop()
-            self._ask_for([key[1]], -1)
+    def _of(self, client: str, ctx: Context) -> dict[str, tuple[Callable[[], None], ...]]:
+        """What a client's session of the transport follows, until it or the agent's own session is over."""
+        if client not in self._older:
+            self._older[client] = {}
+            exchange = exchange_of(ctx)
+            # the SDK shows handlers no end of a session; its connection's own stack is unwound there
+            ctx.session._connection.exit_stack.callback(self._forget, client)
+            if self._telling is not None:
+                self._telling.start_soon(self._guard, client, exchange.principal.session_id, exchange.admitted)
+        return self._older[client]
+
+    async def _guard(self, client: str, session_id: str, admitted: Callable[[], Awaitable[object]]) -> None:
+        with self._bus.watch(sessions.topic(session_id)) as watch:
+            while client in self._older:
+                await watch.changed(LOOK_S)
+                try:
+                    await admitted()
+                except Exception as error:  # whoever can't be admitted hears nothing more
+                    log.debug("subscriber not admitted", reason=str(error))
+                    self._forget(client)
+
+    def _forget(self, client: str) -> None:
+        for ends in self._older.pop(client, {}).values():
+            _end(ends)
 
     def _updated(self, session: ServerSession, uri: str, event: ServerEvent) -> None:
         if isinstance(event, ResourceUpdated) and event.uri == uri and self._telling is not None:
@@ -249,6 +233,11 @@ def _event(message: Message) -> ServerEvent | None:
     if method == "notifications/resources/updated":
         return ResourceUpdated(uri=str((message.get("params") or {}).get("uri")))
     return _CHANGED.get(method)
+
+
+def _end(ends: Iterable[Callable[[], None]]) -> None:
+    for end in ends:
+        end()
 
 
 async def _send(session: ServerSession, uri: str) -> None:

@@ -42,9 +42,10 @@ OLD_NOT_FOUND = -32002
 """A resource nobody has, before 2026-07-28."""
 LEVELS = 10_000
 """Sessions whose log level is remembered."""
+RESOURCES = "resources/list"
 LISTS = {
     "prompts/list": "prompts",
-    "resources/list": "resources",
+    RESOURCES: "resources",
     "resources/templates/list": "resourceTemplates",
 }
 OURS = COMPLETE | {"ttlMs": int(FRESH_S * 1000), "cacheScope": "private"}
@@ -79,6 +80,14 @@ class Passthrough:
         tools = principal.charter.tools
         return [upstream for name, upstream in self._catalog.upstreams.items() if names_server(tools, name)]
 
+    async def whose(self, principal: Principal, uris: Sequence[str]) -> dict[str, frozenset[str]]:
+        """Who may be asked about each resource: the servers that list it, or all that the charter names."""
+        if not uris:
+            return {}
+        allowed = frozenset(upstream.name for upstream in self.allowed(principal))
+        listed = [(entry.raw.get("uri"), entry.upstream.name) for entry in await self._entries(principal, RESOURCES)]
+        return {uri: frozenset(name for known, name in listed if known == uri) or allowed for uri in uris}
+
     # lists ----------------------------------------------------------------------------------------------------------
 
     def _lister(self, method: str) -> Callable[[Context, PaginatedRequestParams], Awaitable[Message]]:
@@ -86,7 +95,7 @@ class Passthrough:
             found = await self._entries(exchange_of(ctx).principal, method)
             if method == "prompts/list":
                 return OURS | {"prompts": [entry.raw | {"name": name} for name, entry in _prompts(found).items()]}
-            key = "uri" if method == "resources/list" else "uriTemplate"
+            key = "uri" if method == RESOURCES else "uriTemplate"
             unique = {str(entry.raw.get(key)): entry.raw for entry in reversed(found)}
             return OURS | {LISTS[method]: list(reversed(unique.values()))}
 
@@ -157,7 +166,7 @@ class Passthrough:
     async def _first(self, ctx: Context, method: str, uri: str, asked: Message) -> Message:
         """The answer of the server that has a resource: who lists it is asked first, then the others."""
         principal = exchange_of(ctx).principal
-        listed = await self._entries(principal, "resources/list")
+        listed = await self._entries(principal, RESOURCES)
         owners = [entry.upstream for entry in listed if entry.raw.get("uri") == uri]
         code = OLD_NOT_FOUND if is_older(ctx) else INVALID_PARAMS
         refusal = MCPError(code=code, message="Resource not found", data={"uri": uri})

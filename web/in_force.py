@@ -67,7 +67,7 @@ class Account(BaseModel):
     storage: Storage
 
 
-class InForce(BaseModel):
+class Configured(BaseModel):
     account: Account
     settings: list[Setting]
 
@@ -81,10 +81,10 @@ class AccountChange(inputs.Body):
     retention: dict[str, int | str | None] | None = None
 
 
-async def get_settings(request: Request, person: Person) -> InForce:
+async def get_settings(request: Request, person: Person) -> Configured:
     given = parts(request)
     settings = [Setting.model_validate(setting, from_attributes=True) for setting in given.operated.settings]
-    return InForce(account=await _account(request, person), settings=settings)
+    return Configured(account=await _account(request, person), settings=settings)
 
 
 async def _account(request: Request, person: Person) -> Account:
@@ -111,7 +111,7 @@ def _own(text: str | None) -> dict[str, int | str | None]:
     return cast(dict[str, int | str | None], json.loads(text or "{}"))
 
 
-async def change_settings(request: Request, person: Person) -> InForce:
+async def change_settings(request: Request, person: Person) -> Configured:
     """Of the account, by an admin; each change is an event."""
     given, id_ = parts(request), person.account_id
     asked = await inputs.body(request, AccountChange)
@@ -134,7 +134,7 @@ operations = [
         path="/settings",
         summary="What is in force, and where each value came from",
         run=get_settings,
-        answers=InForce,
+        answers=Configured,
         role=Role.ADMIN,
     ),
     Operation(
@@ -143,7 +143,7 @@ operations = [
         summary="Change the account's plan, time zone or retention",
         run=change_settings,
         takes=AccountChange,
-        answers=InForce,
+        answers=Configured,
         role=Role.ADMIN,
     ),
 ]

@@ -2,19 +2,14 @@
 
 import re
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 
-from control.identity import accounts
-from control.identity.plans import PRESETS
 from control.identity.principals import Role
 from kit.errors import Unavailable
 from tests.browser.scene import Scene, set_scene
-from tests.control.house import ACCOUNT
 from tests.web.world import FLOW, World
-from web import periods
 from web.app import ABSENT
 
 
@@ -224,20 +219,6 @@ async def test_the_dashboard_and_the_spend_count_what_is_there(http: httpx.Async
     assert [(line["name"], line["cost_usd"]) for line in spend["items"]] == [("process-payment", "0.0738")]
 
 
-async def test_spend_of_today_is_of_the_account_s_own_day(world: World, http: httpx.AsyncClient) -> None:
-    zone = "Pacific/Kiritimati"  # UTC+14: while it is one day there, UTC sees two
-    await world.house.db.write(lambda tx: accounts.change(tx, ACCOUNT, PRESETS, by="test", time_zone=zone))
-    began, following = periods.day(datetime.now(UTC), zone)
-    for at, usd in (
-        (began - timedelta(seconds=1), 1),
-        (began, 2),
-        (following - timedelta(seconds=1), 4),
-        (following, 8),
-    ):
-        await world.spent(None, cost_nano=usd * 10**9, at=at)
-    assert (await http.get("/api/v1/dashboard")).json()["spend_today_usd"] == "6.00"
-
-
 async def test_unpriced_calls_are_never_zero(world: World, http: httpx.AsyncClient) -> None:
     run = await world.house.start()
     await world.spent(run, cost_nano=None, model="mystery")
@@ -298,12 +279,3 @@ async def test_hosts_that_are_not_ours_are_421_on_every_route(world: World) -> N
     async with world.program() as http:
         for path in ("/", "/healthz", "/api/v1/executions", "/hooks/flows/x", "/a/x"):
             assert (await http.get(path, headers={"host": "evil.example"})).status_code == 421
-
-
-async def test_a_flow_tells_how_it_fares(http: httpx.AsyncClient, scene: Scene) -> None:
-    found = (await http.get("/api/v1/flows/process-payment/health")).json()
-    assert [run["id"] for run in found["recent"]] == sorted(scene.runs.values(), reverse=True)
-    assert (found["runs"], found["succeeded"], found["days"]) == (3, 1, 30)
-    assert found["success_rate"] == pytest.approx(1 / 3)
-    assert found["p95_ms"] >= found["mean_ms"] > 0
-    assert (await http.get("/api/v1/flows/no-such-flow/health")).status_code == 404

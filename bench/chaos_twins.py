@@ -25,12 +25,13 @@ async def delivered(folder: Path, database: str | None, *, deliveries: int, time
             for twin in twins:
                 await twin.start()
             await twins[0].apply(FLOW.read_text())
-            return await _race(twins, deliveries, times)
+            found = await _race(twins, deliveries, times)
         finally:
             for twin in twins:
                 if twin.process and twin.process.returncode is None:
                     await twin.stop()
             tasks.cancel_scope.cancel()
+    return found
 
 
 async def _race(twins: list[Plane], deliveries: int, times: int) -> tuple[int, int, list[int]]:

@@ -21,9 +21,14 @@ _CONTROL = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: the cursor, modes, colour
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"  # OSC, DCS: titles, links
     r"|\x1b[ -/]*[0-~]"
-    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
-"""ECMA-48, and what turns the reading direction."""
+"""ECMA-48."""
+_UNSEEN = re.compile(
+    r"[\xad\u034f\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufeff\uffa0"
+    r"\U000e0000-\U000e007f]"
+)
+"""What turns the reading direction, and what takes no room."""
 _COLOUR = re.compile(r"\x1b\[([0-9;]*)m")
 _PLAIN = {*range(5), *range(21, 25), *range(30, 38), 39, *range(40, 48), 49, *range(90, 98), *range(100, 108)}
 """SGR without what blinks or hides."""
@@ -37,18 +42,28 @@ LEVELS = {"error": "red", "warning": "yellow"}
 
 
 def as_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(_json(value, indent=2) + "\n")
 
 
 def json_line(value: object) -> None:
     """One value of a stream, on a line of its own, at once."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.write(_json(value) + "\n")
     sys.stdout.flush()
 
 
+def _json(value: object, indent: int | None = None) -> str:
+    """In any language, but what a terminal would obey or not show is escaped."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return re.sub(r"[\x7f-\x9f]", _escaped, _UNSEEN.sub(_escaped, text))
+
+
+def _escaped(hit: re.Match[str]) -> str:
+    return json.dumps(hit[0])[1:-1]
+
+
 def clean(text: str) -> str:
-    """An agent's text without what would move the cursor or turn the reading direction."""
-    return _CONTROL.sub("", text)
+    """An agent's text without what would move the cursor; what is not seen or turns the reading direction is named."""
+    return _UNSEEN.sub(lambda hit: f"U+{ord(hit[0]):04X}", _CONTROL.sub("", text))
 
 
 def coloured(text: str) -> Text:

@@ -1,5 +1,6 @@
 """What an agent may write onto a person's terminal: text, and colour."""
 
+import json
 import re
 
 import pytest
@@ -23,14 +24,24 @@ from preloop import show
         ("\x9b2Ja\x9d0;title\x9cb", "ab"),  # the same in C1
         ("\x1bc\x1b7\x1b(0a", "a"),  # reset, save, another character set
         ("a\rb\x08\x07\x00c", "abc"),
-        ("pay\u202eevil", "payevil"),
+        ("pay\u202eevil", "payU+202Eevil"),
+        ("pay\u2066\u200b \U000e0041\ufeff", "payU+2066U+200B U+E0041U+FEFF"),
         ("unfinished \x1b]0;keeps its words", "unfinished 0;keeps its words"),
         ("tab\there", "tab\there"),
     ],
 )
-def test_what_steers_a_terminal_is_gone(text: str, left: str) -> None:
+def test_what_steers_a_terminal_is_gone_and_what_hides_is_named(text: str, left: str) -> None:
     assert show.clean(text) == left
     assert show.coloured(text).plain == left
+
+
+def test_json_has_every_character_and_none_that_hides(capsys: pytest.CaptureFixture[str]) -> None:
+    value = {"told": "gr\xfc\xdfe \u202e\u200b\x9b2J\x1b[2J\U000e0041"}
+    show.as_json(value)
+    written = capsys.readouterr().out
+    assert json.loads(written) == value
+    assert written.replace("\n", "").isprintable()
+    assert "gr\xfc\xdfe \\u202e\\u200b\\u009b2J" in written
 
 
 def on_a_terminal(text: str) -> str:

@@ -20,6 +20,12 @@ LIMIT_S = 10.0
 MAX_ANSWER = 64 * 1024
 
 
+V6_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All that is routed globally (RFC 4291); the rest is local, multicast or holds an IPv4 address."""
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""RFC 6052: the last 32 bits are the IPv4 address that is meant."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     status: int
@@ -95,7 +101,7 @@ class Outbound:
             raise Unavailable("outbound_failed", f"{host} has no address: {error}.") from error
         addresses = [str(entry[4][0]) for entry in found]
         for address in addresses:
-            if host not in self._private and not ipaddress.ip_address(address.partition("%")[0]).is_global:
+            if host not in self._private and not public(address):
                 raise Refused(
                     "address_private",
                     f"{host} is at {address}, which is not a public address.",
@@ -105,3 +111,16 @@ class Outbound:
 
     async def close(self) -> None:
         await self._client.aclose()
+
+
+def public(address: str) -> bool:
+    """Is this, or the IPv4 address inside of it, one that anybody in the internet may dial?"""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address):
+        inner = found.ipv4_mapped or found.sixtofour
+        if found in NAT64:
+            inner = ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF)
+        if inner is None:
+            return found in V6_UNICAST and found.is_global
+        found = inner
+    return found.is_global and not found.is_multicast

@@ -5,6 +5,7 @@ in the unit of what they tell. Numbers are taken from the execution's log stream
 """
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,8 @@ class Line:
     text: str
 
 
+JOINERS = "\u200c\u200d"
+"""Of letters in Persian or Hindi and of emoji: they turn nothing."""
 _MINE = (streams.c.account_id == sa.bindparam("account")) & (streams.c.id == sa.bindparam("stream"))
 _COUNTED = {"last_seq": streams.c.last_seq + sa.bindparam("count"), "bytes": streams.c.bytes + sa.bindparam("size")}
 _NUMBER = sa.update(streams).where(_MINE).values(_COUNTED)
@@ -72,10 +75,22 @@ def append(
 
 
 def story(tx: Tx, account_id: str, execution_id: str | None, level: str, *texts: str) -> None:
-    """The product's own lines about a run; an enrolled agent without an execution has no log."""
+    """The product's own lines about a run, each one line whatever an agent or a tool wrote into it; an enrolled agent
+    without an execution has no log."""
     if execution_id is not None:
         at = rfc3339(tx.now())
-        append(tx, account_id, execution_id, [(at, "preloop", level, text) for text in texts])
+        append(tx, account_id, execution_id, [(at, "preloop", level, one_line(text)) for text in texts])
+
+
+def one_line(text: str) -> str:
+    """With escapes for what would break a line, move a terminal's cursor or turn the direction: \\n, \\x1b, \\u202e."""
+    if text.isprintable():
+        return text
+    return "".join(char.encode("unicode_escape").decode() if _steers(char) else char for char in text)
+
+
+def _steers(char: str) -> bool:
+    return unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and char not in JOINERS
 
 
 def cursor(tx: Tx, execution_id: str) -> str:

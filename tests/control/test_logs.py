@@ -1,5 +1,7 @@
 """Lines are numbered without gaps whoever writes them, and are read in pages."""
 
+import pytest
+
 from control.executions import logs
 from kit.db import Lane
 from tests.control.house import ACCOUNT, House
@@ -32,3 +34,15 @@ async def test_the_engine_s_cursor_is_that_of_the_last_chunk_it_wrote(house: Hou
     await write(house, execution_id, 2, "second")
     await house.db.write(lambda tx: logs.story(tx, ACCOUNT, execution_id, "info", "Tool: pay"))
     assert await house.db.write(lambda tx: logs.cursor(tx, execution_id)) == "after second"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("pays 10 €, نعم, 👩\u200d💻", "pays 10 €, نعم, 👩\u200d💻"),
+        ("a\nb\r\tc", r"a\nb\r\tc"),
+        ("\x1b[2J\x85\u2028\u2029\u202e\ufeff", r"\x1b[2J\x85\u2028\u2029\u202e\ufeff"),
+    ],
+)
+def test_a_line_of_the_story_is_one_line_that_steers_nothing(text: str, line: str) -> None:
+    assert logs.one_line(text) == line

@@ -355,6 +355,7 @@ approvals = sa.Table(
     sa.Column("also", sa.Text),  # further gates that fired for the call, a JSON list: all must be passed
     _time("reminded_at"),
     _time("escalated_at"),
+    sa.Column("escalated_early", sa.Text),  # a JSON list: only these groups' gates went on so far; none is every gate
     _time("links_revoked_at"),  # from then on no notice of it carries a link
     sa.Index("ix_approvals_pending", "expires_at", sqlite_where=sa.text("status = 'pending'"),
              postgresql_where=sa.text("status = 'pending'")),

@@ -61,6 +61,8 @@ class ApprovalDetail(Approval):
     """All that must be passed: each wants people of its own group."""
     escalate_to: str | None
     escalated_at: datetime | None
+    went_on: list[str] = Field(exclude=True)
+    """The groups whose gates have asked the next one too."""
     confirm: str
     """`typed`: whoever approves writes the amount, or the tool's name."""
     sign_in: bool

@@ -97,7 +97,7 @@ def people(directory: Directory, asked: approval_shapes.ApprovalDetail) -> list[
 
 
 def _members(directory: Directory, asked: approval_shapes.ApprovalDetail, gate: Gate) -> tuple[Approver, ...]:
-    return directory.asked(gate.group, gate.escalate if asked.escalated_at else None)
+    return directory.asked(gate.group, gate.escalate if gate.group in asked.went_on else None)
 
 
 def _groups(directory: Directory, asked: approval_shapes.ApprovalDetail) -> list[Asked]:
@@ -125,7 +125,7 @@ def _people(given: Parts, asked: approval_shapes.ApprovalDetail, me: Approver | 
         "voted": bool(me and me.id in {vote.approver for vote in asked.votes}),
         "mine": mine,
         "alone": alone and not mine,
-        "lasting": alone and not mine and plain,
+        "lasting": alone and not mine and plain and me in directory.members(asked.gates[0].group),
     }
 
 

@@ -223,6 +223,7 @@ async def approval(db: Database, account_id: str, approval_id: str) -> approval_
         gates=list(requests.gates(row)),
         escalate_to=row.escalate_to,
         escalated_at=row.escalated_at,
+        went_on=[gate.group for gate in requests.gates(row) if requests.went_on(row, gate)],
         receipt=approval_shapes.Receipt(**receipt) if receipt else None,
         confirm=row.confirm,
         sign_in=row.sign_in,

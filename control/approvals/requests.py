@@ -59,11 +59,11 @@ def too_many(tx: Tx, principal: Principal) -> str | None:
     mine = approvals.c.session_id == principal.session_id
     count = sa.select(sa.func.count()).select_from(approvals)
     if tx.execute(count.where(mine, approvals.c.status == Status.PENDING)).scalar_one() >= MOST_OPEN:
-        return f"{MOST_OPEN} requests of this run wait for a person already. Call again when some are decided."
+        return f"{MOST_OPEN} requests of this run wait for a person already. Call again when some are decided"
     lately = approvals.c.asked_at > tx.now() - timedelta(hours=1)
     if tx.execute(count.where(mine, lately)).scalar_one() >= MOST_HOURLY:
         return (
-            f"people were asked {MOST_HOURLY} times within the hour for this run. Do not ask again before it is over."
+            f"people were asked {MOST_HOURLY} times within the hour for this run. Do not ask again before it is over"
         )
     return None
 
@@ -149,7 +149,14 @@ def groups(row: Row[Any]) -> tuple[str, ...]:
 
 def members(directory: Directory, row: Row[Any], gate: Gate) -> tuple[Approver, ...]:
     """Whose yes counts for one gate: the group's, and the next one's too once it was asked."""
-    return directory.asked(gate.group, gate.escalate if row.escalated_at else None)
+    return directory.asked(gate.group, gate.escalate if went_on(row, gate) else None)
+
+
+def went_on(row: Row[Any], gate: Gate) -> bool:
+    """Was the next group of this gate asked too? Before its time only where nobody of the gate's own could be told."""
+    if not (gate.escalate and row.escalated_at):
+        return False
+    return row.escalated_early is None or gate.group in canonical.parse(row.escalated_early)
 
 
 def asked(directory: Directory, row: Row[Any]) -> tuple[Approver, ...]:

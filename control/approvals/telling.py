@@ -47,9 +47,10 @@ def noted(tx: Tx, sent: Row[Any], failure: Failure | None, directory: Directory,
     if row is not None:
         _tell(tx, sent, failure, row, directory)
     failed = notices.outcome(tx, sent, failure)
-    if not failed or row is None or row.status != requests.Status.PENDING or not _unheard(tx, row, directory):
+    if not failed or row is None or row.status != requests.Status.PENDING:
         return
-    if ladder.escalate(tx, row, directory):
+    unheard = _unheard(tx, row, directory)
+    if unheard and ladder.escalate(tx, row, directory, only=unheard):
         row = requests.locked(tx, sent.account_id, row.id)
     if _unheard(tx, row, directory):
         endings.unheard(tx, lifecycle_, row)
@@ -78,10 +79,11 @@ def _last(tx: Tx, sent: Row[Any], failure: Failure, row: Row[Any], directory: Di
     return late or (failure.absent and sent.attempts >= QUICK)
 
 
-def _unheard(tx: Tx, row: Row[Any], directory: Directory) -> bool:
-    """Is there a group nobody of which was told, or may still be?"""
+def _unheard(tx: Tx, row: Row[Any], directory: Directory) -> list[str]:
+    """The groups of gates that nobody of was told, or may still be."""
     told = {notice.target for notice in _notices(tx, row) if notice.status != "failed"}
-    return any(not group & told for group in _groups(row, directory))
+    heard = zip(requests.gates(row), _groups(row, directory), strict=True)
+    return [gate.group for gate, group in heard if not group & told]
 
 
 def _groups(row: Row[Any], directory: Directory) -> list[set[str]]:

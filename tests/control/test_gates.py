@@ -99,6 +99,23 @@ async def test_each_gate_climbs_its_own_ladder(house: House) -> None:
     assert await lacking(house, call, "alice", "bob") == []
 
 
+async def test_a_gate_whose_people_were_told_waits_for_them_where_another_s_were_not(house: House) -> None:
+    groups = house.desk.directory.groups
+    groups |= {"finance": ("alice",), "legal": ("bob",), "board": ("carol",)}  # type: ignore[operator]
+    gates = entries(Gate(group="finance", escalate="directors"), Gate(group="legal", escalate="board"))
+    call = await house.call(await house.running(tools=gates))
+    await fail_notices(house, only="alice")
+    assert await told(house, "approval.escalated") == ["carol"]
+    assert await lacking(house, call, "carol") == ["legal"]
+    assert await lacking(house, call, "carol", "bob") == []
+    await house.age(call, timedelta(minutes=8))
+    await house.db.write(house.desk.climb)
+    assert await lacking(house, call, "carol") == []
+    before = (await house.approval(call)).escalated_at
+    await house.db.write(house.desk.climb)
+    assert (await house.approval(call)).escalated_at == before
+
+
 async def test_a_group_that_can_t_be_reached_ends_the_wait_whatever_the_other_says(house: House) -> None:
     empty = await house.running(tools=entries(Gate(group="finance"), Gate(group="empty")))
     await house.call(empty)

@@ -47,14 +47,15 @@ class References:
                 self._measure(schema, [])
                 due += [*self._in_place(schema), *_inner(schema, BELOW)]
 
-    def properties(self) -> set[str]:
-        """Names of the arguments that the schema itself speaks of, in place."""
+    def arguments(self) -> set[str]:
+        """Names of arguments that the schema speaks of, wherever in place."""
         due, seen, found = [self._root], set[int](), set[str]()
         while due:
             schema = due.pop()
             if id(schema) not in seen:
                 seen.add(id(schema))
-                found |= set(schema.get("properties", ())) | set(schema.get("required", ()))
+                for key in ("properties", "required"):
+                    found |= set(named) if isinstance(named := schema.get(key), Mapping | list) else set()
                 due += self._in_place(schema)
         return found
 

@@ -23,6 +23,8 @@ from mcp_server import patterns
 from mcp_server.references import References
 
 JUSTIFICATION = "justification"
+OURS = "preloop_"
+"""Before the name of our argument where the tool has one of that name itself."""
 MAX_BYTES = 256 * 1024
 """The largest definition we accept, as canonical JSON."""
 MAX_ARGUMENTS = 256 * 1024
@@ -49,11 +51,8 @@ class Definition:
     validator: Validator
     mirrors: bool = False
     """Does it want arguments repeated in headers?"""
-
-    @property
-    def explains_itself(self) -> bool:
-        """Has the tool an argument `justification` of its own? Then it is an argument like any other."""
-        return JUSTIFICATION in self.raw["inputSchema"].get("properties", {})
+    justification: str = JUSTIFICATION
+    """What our argument is called here: no argument that the tool has itself, which goes upstream like any other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +93,22 @@ def define(server: str, raw: Mapping[str, Any]) -> Definition:
         kind.check_schema(schema)
     except SchemaError as error:
         raise Invalid("tool_schema_invalid", f"The schema of '{name}' is not valid: {error.message}") from error
-    References(name, schema).check()
+    references = References(name, schema)
+    references.check()
     validator = patterns.linear(kind)(schema)
     mirrors = any(MIRROR in node for node, _ in _objects(schema))
-    digest = canonical.digest(raw)
-    return Definition(server=server, tool=name, raw=raw, digest=digest, validator=validator, mirrors=mirrors)
+    justification, taken = JUSTIFICATION, references.arguments()
+    while justification in taken:
+        justification = OURS + justification
+    return Definition(
+        server=server,
+        tool=name,
+        raw=raw,
+        digest=canonical.digest(raw),
+        validator=validator,
+        mirrors=mirrors,
+        justification=justification,
+    )
 
 
 def _patterns(schema: object) -> Iterator[str]:
@@ -159,16 +169,16 @@ def wanted(grants: Sequence[ToolGrant]) -> Justification:
 def advertise(definition: Definition, name: str, grants: Sequence[ToolGrant]) -> dict[str, Any]:
     """The tool as this agent sees it: visible name, a suffix when a person is asked, `justification` when wanted."""
     shown = {**definition.raw, "name": name}
-    asks = wanted(grants) if not definition.explains_itself else "none"
+    asks, ours = wanted(grants), definition.justification
     if gates := [grant.approval for grant in grants if grant.approval]:
-        how = f", with `{JUSTIFICATION}`" if asks != "none" else ""
+        how = f", with `{ours}`" if asks != "none" else ""
         suffix = (ALWAYS if any(gate.when is None for gate in gates) else SOMETIMES).format(how=how)
         shown["description"] = f"{definition.raw.get('description') or ''}\n\n{suffix}".strip()
     if asks != "none":
         schema = dict(definition.raw["inputSchema"])
-        schema["properties"] = {**schema.get("properties", {}), JUSTIFICATION: {"type": "string", "description": WHY}}
+        schema["properties"] = {**schema.get("properties", {}), ours: {"type": "string", "description": WHY}}
         if asks == "required":
-            schema["required"] = [*schema.get("required", []), JUSTIFICATION]
+            schema["required"] = [*schema.get("required", []), ours]
         shown["inputSchema"] = schema
     return shown
 
@@ -177,15 +187,15 @@ def part(
     definition: Definition, grants: Sequence[ToolGrant], arguments: Mapping[str, Any]
 ) -> tuple[dict[str, Any], str | None]:
     """(the arguments for the upstream, the justification), or Invalid when one is required and there is none."""
-    asks = wanted(grants)
-    if asks == "none" or definition.explains_itself:
+    asks, ours = wanted(grants), definition.justification
+    if asks == "none":
         return dict(arguments), None
-    rest = {name: value for name, value in arguments.items() if name != JUSTIFICATION}
-    said = arguments.get(JUSTIFICATION)
+    rest = {name: value for name, value in arguments.items() if name != ours}
+    said = arguments.get(ours)
     if said is not None and not isinstance(said, str):
-        raise Invalid("invalid_arguments", f"argument '{JUSTIFICATION}': {said!r} is not of type 'string'"[:SHOWN])
+        raise Invalid("invalid_arguments", f"argument '{ours}': {said!r} is not of type 'string'"[:SHOWN])
     if asks == "required" and not (said or "").strip():
-        raise Invalid("invalid_arguments", f"required argument '{JUSTIFICATION}' missing")
+        raise Invalid("invalid_arguments", f"required argument '{ours}' missing")
     return rest, said
 
 

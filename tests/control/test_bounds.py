@@ -18,6 +18,7 @@ async def test_the_eleventh_open_request_is_refused_and_a_decision_makes_room(ho
     calls = [await house.call(principal, amount=1000 + n) for n in range(requests.MOST_OPEN + 1)]
     refused = await house.call_row(calls[-1])
     assert (refused.status, "nobody was asked" in refused.error) == ("denied", True)
+    assert refused.error.endswith("when some are decided.")
     await house.decide(calls[0])
     assert (await house.call_row(await house.call(principal, amount=5000))).status == "waiting"
 
@@ -28,6 +29,7 @@ async def test_thirty_requests_an_hour_are_enough(house: House) -> None:
         await house.decide(await house.call(principal, amount=1000 + n))
     refused = await house.call_row(await house.call(principal, amount=9000))
     assert (refused.status, "within the hour" in refused.error) == ("denied", True)
+    assert refused.error.endswith("before it is over.")
     hour_ago = sa.update(approvals).values(asked_at=refused.asked_at - timedelta(hours=1))
     await house.db.write(lambda tx: tx.execute(hour_ago))
     assert (await house.call_row(await house.call(principal, amount=9001))).status == "waiting"

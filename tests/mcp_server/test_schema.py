@@ -77,10 +77,30 @@ def test_a_required_justification_may_not_be_missing_or_blank(given: dict[str, s
         schema.part(tool("pay"), [grant("required")], given)
 
 
-def test_a_tool_with_a_justification_of_its_own_keeps_it() -> None:
-    own = tool("pay", inputSchema={"type": "object", "properties": {"justification": {"type": "string"}}})
-    assert schema.part(own, [grant("required")], {"justification": "x"}) == ({"justification": "x"}, None)
-    assert schema.advertise(own, "pay", [grant("required")])["inputSchema"] == own.raw["inputSchema"]
+OWN: dict[str, Any] = {"type": "object", "properties": {"justification": {"type": "string"}}}
+OWN_BOTH: dict[str, Any] = {"properties": {"justification": {}, "preloop_justification": {}}}
+
+
+@pytest.mark.parametrize(
+    ("schema_", "ours"),
+    [
+        (OWN, "preloop_justification"),
+        ({"$ref": "#/$defs/arguments", "$defs": {"arguments": OWN}}, "preloop_justification"),
+        ({"anyOf": [{"required": ["justification"]}, {}]}, "preloop_justification"),
+        (OWN_BOTH, "preloop_preloop_justification"),
+    ],
+)
+def test_a_tool_with_a_justification_of_its_own_keeps_it_and_ours_has_another_name(
+    schema_: dict[str, Any], ours: str
+) -> None:
+    own = tool("pay", inputSchema=schema_)
+    shown = schema.advertise(own, "pay", [grant("required", gated=True)])
+    assert ours in shown["inputSchema"]["required"]
+    assert f"with `{ours}`" in shown["description"]
+    assert schema.part(own, [grant("required")], {"justification": "x", ours: "due"}) == ({"justification": "x"}, "due")
+    with pytest.raises(Invalid, match=f"required argument '{ours}' missing"):
+        schema.part(own, [grant("required")], {"justification": "x"})
+    assert schema.part(own, [grant()], {"justification": "x"}) == ({"justification": "x"}, None)
 
 
 @pytest.mark.parametrize(

@@ -56,13 +56,13 @@ class Admission:
     def enter(self, call: Call, route: Route) -> tuple[str, str]:
         """Take a place for one more call of this session to this alias, to be given back by `leave`; or Limited."""
         place = (call.principal.session_id, route.alias)
-        self._check_pace(call, route)
         most = route.settings.concurrency
         running = self._running.get(place, 0)
         if most is not None and running >= most:
             self._refuse(
                 call, Limited(f"This agent has {running} calls to {route.alias!r} under way, and may have {most}.", 1)
             )
+        self._check_pace(call, route)
         self._running[place] = running + 1
         return place
 
@@ -87,7 +87,7 @@ class Admission:
             )
             held = await self._holds.reserve(call.principal, intent)
         except Refused as fault:
-            self._note(call, fault, "budget" if fault.code == "budget_exceeded" else "routing")
+            self._note(call, fault, "budget")
             raise
         self._flush.put(requested(intent, held, dropped))
         return Attempt(intent, self._clock)

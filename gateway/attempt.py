@@ -32,11 +32,14 @@ class Attempt:
         self.stopped = False
         self.unsent = False
         """No byte of it went to the provider, for certain."""
+        self.whole = False
+        """Its answer came in one piece, or began to."""
         self._clock = clock
         self._started = clock.monotonic()
         self._first_ms: int | None = None
         self._heard = 0
         self._usage: Usage | None = None
+        self._last = False  # nothing is counted after it
         self._hosted: Mapping[str, int] = {}  # uses of tools at the provider
         self._charged_nano: int | None = None  # what the provider says it charges, if it does
         self.upstream_id: str | None = None
@@ -53,19 +56,26 @@ class Attempt:
     def metered(self, meter: Meter) -> None:
         """Take note of where an answer stands that passes through."""
         self._heard, self.stopped = meter.heard, meter.stopped
-        if meter.counted is not None:
-            self._usage, self._charged_nano = meter.counted.usage, meter.counted.cost_nano
-            self._hosted = meter.counted.hosted or {}
-            self.upstream_id = meter.counted.upstream_id or self.upstream_id
+        self.counted(meter.counted)
         if self._first_ms is None:
             self._first_ms = self._elapsed()
+
+    def counted(self, told: Counted | None, *, last: bool = False) -> None:
+        """Take note of what the provider says it used; the `last` word of a failure is its bill."""
+        if told is not None:
+            self._usage, self._charged_nano, self._last = told.usage, told.cost_nano, last
+            self._hosted = told.hosted or {}
+            self.upstream_id = told.upstream_id or self.upstream_id
+
+    def overheard(self, size: int) -> None:
+        """Take note of so many bytes of an answer that could not be read."""
+        self._heard = self._heard or size
 
     def saw(self, delta: Delta) -> None:
         """Take note of one delta."""
         match delta:
-            case Counted(usage=usage, upstream_id=upstream_id, cost_nano=charged):
-                self._usage, self._charged_nano = usage, charged
-                self.upstream_id = upstream_id or self.upstream_id
+            case Counted():
+                self.counted(delta)
                 return
             case Stop():
                 self.stopped = True
@@ -122,7 +132,7 @@ class Attempt:
         """What it used, and whether the provider said so: of both sides, and to the end, for some count as they speak
         (Google) or begin with the input (Anthropic)."""
         told = self._usage or Usage()
-        if self.stopped and told.total_input and (told.total_output or not self._heard):
+        if (self.stopped or self._last) and told.total_input and (told.total_output or not self._heard):
             return told, True
         if self._free():
             return Usage(), True
@@ -132,10 +142,22 @@ class Attempt:
         """What was told, and in the place of what wasn't an estimate, which is never above what was reserved."""
         if not told.total_input:
             told = replace(told, input=self.intent.input_estimate)
+        if self._unheard() and not told.total_output:
+            return replace(told, output=self.intent.max_output)
         if not self._heard or (self.stopped and told.total_output):
             return told
         said = min(estimate(self._heard), self.intent.max_output)
         return replace(told, output=told.output + max(0, said - told.total_output))
+
+    def _unheard(self) -> bool:
+        """May the provider have worked to the end without a word of it here? It got the request, and we hung up, or
+        what it sent in one piece was lost. One that hangs up itself before it speaks has nothing to bill but the
+        input."""
+        if self._heard or self.stopped or self._last:
+            return False
+        if not isinstance(self.fault, UpstreamFailed) or self.fault.code == "upstream_stalled":
+            return True
+        return self.whole and not self.fault.refused
 
     def _believed(self) -> int | None:
         """What the provider says it charges, if it is one that is asked for that and it is no more than the call can
@@ -155,9 +177,10 @@ class Attempt:
         return sum(ran.values()), sum(count * self.intent.hosted[name] for name, count in ran.items())
 
     def _free(self) -> bool:
-        """The provider refused before a word, or was never reached: nobody bills that."""
+        """The provider refused before a word and counted nothing, or was never reached: nobody bills that."""
         refused = isinstance(self.fault, UpstreamFailed) and self.fault.refused and self._first_ms is None
-        return refused or self.unsent
+        used = self._usage or Usage()
+        return (refused and not used.total_input and not used.total_output) or self.unsent
 
     def _stage(self) -> str:
         """Where it broke: at the provider, or here (the session ended, we were stopped)."""

@@ -20,6 +20,9 @@ from gateway.wires.neutral import Delta, Face
 from kit.errors import Fault
 from kit.observe import log
 
+OPENING_S = 2.0
+"""How long the events before the first word of an answer are held back: while they are, another may be asked."""
+OPENING_BYTES = 64 * 1024
 Put = Callable[[bytes], Awaitable[None]]
 
 
@@ -96,16 +99,12 @@ class Passing:
     def __init__(self, post: Post, meter: Meter, dropped: tuple[str, ...]) -> None:
         self._post = post
         self._meter = meter
+        self._held = b""  # events before the first word: until they went out, another upstream may be asked
+        self._held_until = 0.0
         self.dropped = dropped
 
     async def whole(self, attempt: Attempt) -> bytes:
-        answer = await self._post.send(attempt)
-        try:
-            body = self._meter.whole(await answer.whole())
-        except ValueError as error:
-            raise _broken(error, began=False) from error
-        finally:
-            answer.close()
+        body = await _whole(await self._post.send(attempt), attempt, self._meter.whole)
         attempt.metered(self._meter)
         _check_end(attempt)
         return body
@@ -124,24 +123,46 @@ class Passing:
     async def _pass(self, answer: Answer, attempt: Attempt, put: Put) -> None:
         more = True
         while more and not self._meter.finished:
-            data = await answer.more()
+            data = await (self._next(answer, attempt, put) if self._held else answer.more())
             more = bool(data)
             try:
-                passed = self._meter.feed(data)
+                self._held += self._meter.feed(data)
             except ValueError as error:
-                if isinstance(error, Broken) and error.passed:
-                    attempt.metered(self._meter)
-                    await put(error.passed)
-                raise _broken(error, began=attempt.began) from error
-            if passed:
-                attempt.metered(self._meter)
-                await put(passed)
+                self._held += error.passed if isinstance(error, Broken) else b""
+                attempt.counted(self._meter.counted)
+                if self._held and (attempt.began or self._meter.heard):
+                    await self._let_go(attempt, put)
+                raise _broken(error, attempt) from error
+            if self._held and (attempt.began or self._opened(attempt)):
+                await self._let_go(attempt, put)
         if attempt.began:
             attempt.metered(self._meter)
         await answer.rest()
 
+    def _opened(self, attempt: Attempt) -> bool:
+        """Does what is held say something, or has it waited long enough?"""
+        now, meter = asyncio.get_running_loop().time(), self._meter
+        attempt.counted(meter.counted)
+        self._held_until = self._held_until or now + OPENING_S
+        full = now >= self._held_until or len(self._held) > OPENING_BYTES
+        return full or meter.heard > 0 or meter.stopped or meter.finished
+
+    async def _next(self, answer: Answer, attempt: Attempt, put: Put) -> bytes:
+        """The next bytes; when they take too long, what is held goes out before them."""
+        try:
+            async with asyncio.timeout_at(self._held_until):
+                return await answer.more()
+        except TimeoutError:
+            await self._let_go(attempt, put)
+            return await answer.more()
+
+    async def _let_go(self, attempt: Attempt, put: Put) -> None:
+        held, self._held = self._held, b""
+        attempt.metered(self._meter)
+        await put(held)
+
     def fail(self, fault: Fault) -> bytes:
-        return self._meter.fail(fault)
+        return self._held + self._meter.fail(fault)
 
 
 class _Rendered:
@@ -185,12 +206,7 @@ class Reading(_Rendered):
 
     async def whole(self, attempt: Attempt) -> bytes:
         answer = await self._post.send(attempt)
-        try:
-            self.render(self._reader.whole(await answer.whole()), attempt)
-        except ValueError as error:
-            raise _broken(error, began=False) from error
-        finally:
-            answer.close()
+        await _whole(answer, attempt, lambda body: self.render(self._reader.whole(body), attempt))
         _check_end(attempt)
         return self.face.body()
 
@@ -215,7 +231,7 @@ class Reading(_Rendered):
             before = error.deltas if isinstance(error, Broken) else ()
             if said := self.render(before, attempt):
                 await put(said)
-            raise _broken(error, began=attempt.began) from error
+            raise _broken(error, attempt) from error
         if said:
             await put(said)
 
@@ -255,15 +271,30 @@ async def _nowhere(_: bytes) -> None:
     """For a whole answer: its face remembers."""
 
 
+async def _whole(answer: Answer, attempt: Attempt, read: Callable[[bytes], bytes]) -> bytes:
+    """What is read out of an answer that comes in one piece."""
+    attempt.whole = True
+    try:
+        body = await answer.whole()
+    finally:
+        answer.close()
+    try:
+        return read(body)
+    except ValueError as error:
+        raise _broken(error, attempt, len(body)) from error
+
+
 def _check_end(attempt: Attempt) -> None:
     if not attempt.stopped:
         raise UpstreamFailed("The model's answer was cut off.", code="upstream_cut")
 
 
-def _broken(error: ValueError, *, began: bool) -> UpstreamFailed:
+def _broken(error: ValueError, attempt: Attempt, size: int = 0) -> UpstreamFailed:
     """The provider said inside of its answer that it failed, or spoke in no way that it should."""
     if isinstance(error, Broken):
-        code = "upstream_cut" if began else "upstream_failed"
+        attempt.counted(error.counted, last=True)
+        code = "upstream_cut" if attempt.began else "upstream_failed"
         why = reason(error.status, str(error))
         return UpstreamFailed(f"The model failed: {error}", code=code, answered=error.status, reason=why)
+    attempt.overheard(size)
     return UpstreamFailed("The provider's answer can't be read.", code="upstream_cut")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from gateway.dialects import hosted
 from gateway.dialects.chat_asked import asked, passed
-from gateway.dialects.counts import counted
+from gateway.dialects.counts import counted, told
 from gateway.dialects.dialect import Dialect
 from gateway.dialects.events import DONE, EventMeter, EventReader, decoded, opens, pieces
 from gateway.dialects.failures import broken_by, headers, refused
@@ -68,30 +68,30 @@ class ChatMeter(EventMeter):
             self.stopped = self.finished = True
             return True
         chunk = decoded(payload)
-        broken_by(chunk.get("error"))
+        used = self._counted(chunk, payload)
+        broken_by(chunk.get("error"), used)
         choices = objects(chunk.get("choices"))
         self._ended |= {str(choice.get("index", 0)) for choice in choices if choice.get("finish_reason")}
         self.stopped = self.stopped or len(self._ended) >= self._request.choices
-        if isinstance(usage := chunk.get("usage"), dict):
-            self.counted = self._counted(usage, chunk.get("id"), payload)
-            return bool(choices) or self._wanted
-        return True
+        self.counted = used or self.counted
+        return used is None or bool(choices) or self._wanted
 
     def whole(self, body: bytes) -> bytes:
         answer = decoded(body)
-        broken_by(answer.get("error"))
+        self.counted = self._counted(answer, body)
+        broken_by(answer.get("error"), self.counted)
         self.stopped = bool(objects(answer.get("choices")))
         self.heard = spoken(answer.get("choices"), *SPOKEN)
-        if isinstance(usage := answer.get("usage"), dict):
-            self.counted = self._counted(usage, answer.get("id"), body)
         return body
 
     def fail(self, fault: Fault) -> bytes:
         return sse(error(fault)) + b"data: [DONE]\n\n"
 
-    def _counted(self, usage: Json, upstream_id: object, raw: bytes) -> Counted:
+    def _counted(self, answer: Json, raw: bytes) -> Counted | None:
+        if not isinstance(usage := answer.get("usage"), dict):
+            return None
         used = hosted.in_chat(usage, self._request) if self._request.hosted else None
-        return counted(usage, upstream_id, raw, used)
+        return counted(usage, answer.get("id"), raw, used)
 
 
 class ChatReader(EventReader):
@@ -109,12 +109,12 @@ class ChatReader(EventReader):
         if payload == DONE:
             return self.finish()
         chunk = decoded(payload)
-        broken_by(chunk.get("error"))
+        broken_by(chunk.get("error"), told(chunk, payload))
         return self._read(chunk, payload, "delta")
 
     def whole(self, body: bytes) -> list[Delta]:
         answer = decoded(body)
-        broken_by(answer.get("error"))
+        broken_by(answer.get("error"), told(answer, body))
         if not objects(answer.get("choices")):
             raise ValueError("no choices in a chat completion")
         return [*self._read(answer, body, "message"), *self.finish()]

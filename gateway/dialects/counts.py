@@ -41,6 +41,12 @@ def counted(usage: Json, upstream_id: object, raw: bytes, hosted: Mapping[str, i
     )
 
 
+def told(answer: Json, raw: bytes) -> Counted | None:
+    """What an answer, or an event of one, says was used, if it does; `raw` is its JSON."""
+    usage = answer.get("usage")
+    return counted(usage, answer.get("id"), raw) if isinstance(usage, dict) else None
+
+
 def tokens(usage: Json) -> Usage:
     """Disjoint classes; what is not a count counts as none.
 

@@ -15,13 +15,22 @@ from kit.errors import Fault
 class Broken(ValueError):
     """The provider says, inside an answer that began well, that it failed.
 
-    `status` is the HTTP status it would have been, `deltas` and `passed` what the same bytes held before: a Reader
-    fills the one, a Meter the other.
+    `status` is the HTTP status it would have been, `counted` what it says beside it that was used all the same;
+    `deltas` and `passed` what the same bytes held before: a Reader fills the one, a Meter the other.
     """
 
-    def __init__(self, message: str, *, status: int = 502, deltas: tuple[Delta, ...] = (), passed: bytes = b"") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 502,
+        counted: Counted | None = None,
+        deltas: tuple[Delta, ...] = (),
+        passed: bytes = b"",
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.counted = counted
         self.deltas = deltas
         self.passed = passed
 

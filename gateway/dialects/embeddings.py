@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import msgspec
 
-from gateway.dialects.counts import counted
+from gateway.dialects.counts import counted, told
 from gateway.dialects.dialect import Dialect
 from gateway.dialects.events import decoded
 from gateway.dialects.failures import broken_by, headers, refused
@@ -39,7 +39,8 @@ class EmbeddingsMeter:
     def whole(self, body: bytes) -> bytes:
         """Reads the usage and skips the vectors."""
         if len(body) < _ERROR_BYTES:
-            broken_by(decoded(body).get("error"))
+            known = decoded(body)
+            broken_by(known.get("error"), told(known, body))
         answer = msgspec.json.decode(body, type=_Answer)
         self.stopped = True
         if answer.usage:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from gateway.dialects.dialect import Broken
-from gateway.wires.neutral import Request
+from gateway.wires.neutral import Counted, Request
 
 MOST_CHARACTERS = 500
 UNSAID = "It gave no reason."
@@ -48,15 +48,15 @@ def refused(body: bytes) -> str:
     return _sentence(value)
 
 
-def broken_by(error: object) -> None:
-    """Raise Broken if an answer names an error."""
+def broken_by(error: object, counted: Counted | None = None) -> None:
+    """Raise Broken if an answer names an error; `counted` is what it says was used."""
     if error is None or error is False or error == {}:
         return
     found = error if isinstance(error, dict) else {}
     status: Any = found.get("status") or found.get("code")
     if type(status) is not int or not 400 <= status < 600:
         status = _STATUSES.get(str(found.get("code")), _STATUSES.get(str(found.get("type")), 502))
-    raise Broken(_sentence(error), status=status)
+    raise Broken(_sentence(error), status=status, counted=counted)
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime) -> int | None:

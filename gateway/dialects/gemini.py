@@ -276,7 +276,8 @@ def broken_by(chunk: Json) -> None:
     error = chunk.get("error")
     if isinstance(error, dict):
         error = {name: value for name, value in error.items() if name != "status"}  # a name; the number is its code
-    failures.broken_by(error)
+    usage = inner(chunk, "usageMetadata")
+    failures.broken_by(error, Counted(usage=usage_of(usage)) if usage else None)
 
 
 GEMINI = Dialect(

@@ -271,7 +271,9 @@ def broken_by(answer: Json) -> None:
     if answer.get("type") == "error":
         error = answer.get("error")
         kind = error.get("type") if isinstance(error, dict) else None
-        raise Broken(failures.refused(compact(answer).encode()), status=STATUSES.get(kind, 502))
+        usage = inner(answer, "usage")
+        used = Counted(usage=usage_of(usage)) if usage else None
+        raise Broken(failures.refused(compact(answer).encode()), status=STATUSES.get(kind, 502), counted=used)
 
 
 MESSAGES = Dialect(

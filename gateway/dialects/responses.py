@@ -7,7 +7,7 @@ writes requests.
 from collections.abc import Sequence
 
 from gateway.dialects import hosted
-from gateway.dialects.counts import counted
+from gateway.dialects.counts import counted, told
 from gateway.dialects.dialect import Dialect
 from gateway.dialects.events import EventMeter, EventReader, decoded, pieces
 from gateway.dialects.failures import broken_by, headers, refused
@@ -16,6 +16,7 @@ from gateway.dialects.told import spoken
 from gateway.wires.neutral import (
     CallArguments,
     CallBegun,
+    Counted,
     Delta,
     Json,
     Reasoning,
@@ -59,13 +60,14 @@ class ResponsesMeter(EventMeter):
         if event.get("type") not in ENDS:
             return True
         self.finished = True
-        _failed(event)
-        self._finished(_object(event.get("response")), payload)
+        answer = _object(event.get("response"))
+        self._finished(answer, payload)
+        _failed(event, self._counted(answer, payload))
         return True
 
     def whole(self, body: bytes) -> bytes:
         answer = decoded(body)
-        broken_by(answer.get("error"))
+        broken_by(answer.get("error"), self._counted(answer, body))
         self.heard = spoken(answer.get("output"), "text", "arguments", "input", "name")
         self._finished(answer, body)
         return body
@@ -77,9 +79,13 @@ class ResponsesMeter(EventMeter):
 
     def _finished(self, answer: Json, payload: bytes) -> None:
         self.stopped = answer.get("status") in ("completed", "incomplete")
-        if isinstance(usage := answer.get("usage"), dict):
-            used = hosted.in_responses(answer.get("output"), self._request) if self._request.hosted else None
-            self.counted = counted(usage, answer.get("id"), payload, used)
+        self.counted = self._counted(answer, payload) or self.counted
+
+    def _counted(self, answer: Json, raw: bytes) -> Counted | None:
+        if not isinstance(usage := answer.get("usage"), dict):
+            return None
+        used = hosted.in_responses(answer.get("output"), self._request) if self._request.hosted else None
+        return counted(usage, answer.get("id"), raw, used)
 
 
 class ResponsesReader(EventReader):
@@ -97,8 +103,9 @@ class ResponsesReader(EventReader):
         event = decoded(payload)
         kind = event.get("type")
         if kind in ENDS:
-            _failed(event)
-            return self._end(_object(event.get("response")), payload)
+            answer = _object(event.get("response"))
+            _failed(event, told(answer, payload))
+            return self._end(answer, payload)
         if kind in _TEXTS:
             return (Text(text=str(event["delta"])),) if event.get("delta") else ()
         if kind in _THOUGHTS:
@@ -113,7 +120,7 @@ class ResponsesReader(EventReader):
 
     def whole(self, body: bytes) -> list[Delta]:
         answer = decoded(body)
-        broken_by(answer.get("error"))
+        broken_by(answer.get("error"), told(answer, body))
         if not isinstance(answer.get("output"), list):
             raise ValueError("no output in a response")
         found: list[Delta] = []
@@ -162,19 +169,19 @@ class ResponsesReader(EventReader):
 
     def _end(self, answer: Json, payload: bytes) -> list[Delta]:
         found: list[Delta] = []
-        if isinstance(usage := answer.get("usage"), dict):
-            found.append(counted(usage, answer.get("id"), payload))
+        if used := told(answer, payload):
+            found.append(used)
         reason = _object(answer.get("incomplete_details")).get("reason")
         stops: dict[object, StopReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
         return [*found, Stop(reason=stops.get(reason, "tool_calls" if self._called else "stop"))]
 
 
-def _failed(event: Json) -> None:
+def _failed(event: Json, used: Counted | None) -> None:
     """Raise Broken for `error` and `response.failed`."""
     if event.get("type") == "error":
-        broken_by(event.get("error") or {name: event.get(name) or "" for name in ("message", "code")})
+        broken_by(event.get("error") or {name: event.get(name) or "" for name in ("message", "code")}, used)
     if event.get("type") == "response.failed":
-        broken_by(_object(event.get("response")).get("error") or "")
+        broken_by(_object(event.get("response")).get("error") or "", used)
 
 
 def _thought(item: Json) -> str:

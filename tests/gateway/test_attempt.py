@@ -128,6 +128,44 @@ def test_what_a_finished_answer_does_not_count_is_estimated_and_never_free(told:
     assert entry.cost_nano == prices.cost(used, LISTED)
 
 
+SENT = Usage(input=40)
+ALL = Usage(input=40, output=500)
+
+
+@pytest.mark.parametrize(
+    ("fault", "whole", "used"),
+    [
+        (None, False, ALL),  # we hung up: its client left, its session ended
+        (UpstreamFailed("silent", code="upstream_stalled"), False, ALL),
+        (CUT_OFF, True, ALL),
+        (CUT_OFF, False, SENT),
+    ],
+)
+def test_a_call_of_which_no_word_came_may_have_cost_all_that_was_reserved(
+    fault: UpstreamFailed | None, whole: bool, used: Usage
+) -> None:
+    made = attempt(LISTED)
+    made.whole, made.fault = whole, fault
+    entry = made.happened().entry
+    assert entry
+    assert (entry.status, entry.cost_source, entry.usage) == (Status.CUT, "estimated", used)
+    assert entry.cost_nano == prices.cost(used, LISTED)
+
+
+def test_what_a_failure_counts_is_its_bill_and_an_opening_is_estimated() -> None:
+    refused = UpstreamFailed("no", answered=502)
+    made = attempt(LISTED)
+    made.counted(Counted(usage=TOLD), last=True)
+    made.fault = refused
+    billed = made.happened().entry
+    assert billed
+    assert (billed.status, billed.cost_source, billed.cost_nano) == (Status.CUT, "list", 44_000)
+    began = settled(LISTED, Counted(usage=Usage(input=7)), fault=refused)
+    assert (began.status, began.cost_source, began.usage) == (Status.CUT, "estimated", Usage(input=7))
+    nothing = settled(LISTED, Counted(usage=Usage()), fault=refused)
+    assert (nothing.status, nothing.cost_nano) == (Status.FAILED, 0)
+
+
 def test_an_answer_without_a_word_has_no_output() -> None:
     entry = settled(LISTED, Counted(usage=Usage(input=7)), END)
     assert (entry.cost_source, entry.usage) == ("list", Usage(input=7))

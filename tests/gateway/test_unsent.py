@@ -44,6 +44,21 @@ async def test_a_client_that_leaves_while_we_still_connect_is_billed_nothing(tmp
             assert (failed["status"], failed["error"]) == ("failed", "client_left")
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_client_that_leaves_before_a_word_is_billed_all_that_the_provider_may_do(
+    tmp_path: Path, stream: bool
+) -> None:
+    async with raw.serve([60.0]) as provider:
+        entry = upstream(provider.url) | {"on_disconnect": "abort"}
+        async with open_plane(tmp_path, {"m": entry}, patience_s=0.1) as plane:
+            session, token = await plane.session("m", budget_nano=10**9)
+            with anyio.move_on_after(1):
+                await ask(plane, token, stream=stream, max_tokens=700)
+            assert len(provider.bodies) == 1
+            spend = await plane.spend(session)
+            assert (spend.calls, spend.estimated, spend.output) == (1, 1, 700)
+
+
 async def test_only_what_a_provider_was_not_sent_is_told_as_dropped(tmp_path: Path) -> None:
     async with (
         raw.serve(raw.whole(raw.completion())) as provider,

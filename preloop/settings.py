@@ -196,7 +196,8 @@ class Settings(BaseSettings):
         from control.flows.review import Known  # brings SQLAlchemy: a third of what a command over REST takes to start
 
         names = {"models": list(self.models), "servers": list(self.servers), "groups": list(self.groups)}
-        return Known(**names, rule=rules.check)
+        nameless = {group: [id_ for id_ in its if not self.approvers[id_].email] for group, its in self.groups.items()}
+        return Known(**names, rule=rules.check, nameless=nameless)
 
 
 class _Environment(EnvSettingsSource):

@@ -124,6 +124,7 @@ def _people(given: Parts, asked: approval_shapes.ApprovalDetail, me: Approver | 
         "may_decide": me in people(directory, asked),
         "voted": bool(me and me.id in {vote.approver for vote in asked.votes}),
         "mine": mine,
+        "nameless": bool(me and not me.email),
         "alone": alone and not mine,
         "lasting": alone and not mine and plain and me in directory.members(asked.gates[0].group),
     }

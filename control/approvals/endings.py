@@ -121,7 +121,8 @@ def _nobody(tx: Tx, principal: Principal, gate: Gate, directory: Directory) -> s
     if gate.four_eyes:
         email = requests.requester(tx, principal)
         if all(requests.is_requester(member, email) for member in members):
-            return f"Nobody could be reached: only the run's requester is in group '{gate.group}'."
+            nameless = ", or people without an email who may be" if any(not member.email for member in members) else ""
+            return f"Nobody could be reached: only the run's requester{nameless} is in group '{gate.group}'."
     return None
 
 

@@ -5,12 +5,13 @@ import difflib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
 
 from control.flows import template
-from control.flows.flow import Tool
+from control.flows.flow import Approval, Tool
 from control.flows.quantities import duration
 from control.flows.source import Written
 from control.identity.charter import fits
@@ -67,7 +68,8 @@ async def _tools(db: Database, account_id: str) -> dict[str, list[str]]:
 class Known:
     """What a flow may name and say, by the settings.
 
-    `rule` refuses an expression that can't be read; rules live above flows, so it is handed in.
+    `rule` refuses an expression that can't be read; rules live above flows, so it is handed in. `nameless` are the
+    approvers without an email, by group: under four eyes nobody could tell if one of them is the run's requester.
     """
 
     def __init__(
@@ -77,9 +79,11 @@ class Known:
         servers: Sequence[str],
         groups: Sequence[str],
         rule: Callable[[str], None] = lambda expression: None,
+        nameless: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> None:
         self._named = {"model": set(models), "server": set(servers), "group": set(groups)}
         self._rule = rule
+        self._nameless = nameless
 
     def check(self, written: Written) -> None:
         """Invalid names the line and what there is."""
@@ -93,6 +97,7 @@ class Known:
                 self._one(written, "group", tool.approval.group, *at, "approval", "group")
                 if tool.approval.escalate:
                     self._one(written, "group", tool.approval.escalate, *at, "approval", "escalate")
+                self._seen(written, tool.approval, *at, "approval", "four_eyes")
                 self._read(written, tool.approval.when, *at, "approval", "when")
             self._read(written, tool.deny, *at, "deny")
         try:
@@ -104,6 +109,14 @@ class Known:
         if name not in self._named[kind]:
             said = f"{written.where(*at)}: the {kind} {name!r} is not in preloop.toml."
             raise Invalid("flow_invalid", said, _meant(name, self._named[kind]))
+
+    def _seen(self, written: Written, approval: Approval, *at: str | int) -> None:
+        groups = (approval.group, approval.escalate or "") if approval.four_eyes else ()
+        for group in groups:
+            if nameless := self._nameless.get(group):
+                who = ", ".join(nameless)
+                said = f"{written.where(*at)}: {who} of group {group!r} can't be told from who started a run."
+                raise Invalid("flow_invalid", said, f"Give [approvers.{nameless[0]}] an email in preloop.toml.")
 
     def _read(self, written: Written, expression: str | None, *at: str | int) -> None:
         if expression:

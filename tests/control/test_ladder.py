@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from control import events
+from control.approvals.directory import Approver
 from control.executions import toolcalls
 from control.flows import source
 from control.flows.review import Known
@@ -70,6 +71,25 @@ async def test_a_requester_alone_in_the_group_can_reach_nobody(house: House) -> 
     principal = await house.gated(by="carol@example.com", group="directors", four_eyes=True)
     await house.call(principal)
     assert (await house.row(principal.execution_id)).cause == "approver_unreachable"
+
+
+async def test_under_four_eyes_who_has_no_email_may_be_the_requester(house: House) -> None:
+    people = house.desk.directory.approvers
+    people |= {"alice": Approver(id="alice", name="Alice")}  # type: ignore[operator]
+    call = await house.call(await house.gated(by="alice@example.com", four_eyes=True))
+    assert (await house.decide(call, approver="alice")).open
+    assert not (await house.decide(call, approver="bob")).open
+    hook = await house.call(await house.gated(four_eyes=True))  # nobody started it
+    assert not (await house.decide(hook, approver="alice")).open
+
+
+def test_a_flow_that_wants_four_eyes_of_somebody_without_an_email_is_refused() -> None:
+    written = source.read(FLOW_KEYS)
+    known: dict[str, Any] = {"models": ["default"], "servers": ["payments"], "groups": ["finance", "directors"]}
+    with pytest.raises(Invalid, match=r"tools\.0\.approval\.four_eyes: carol of group 'directors'"):
+        Known(**known, nameless={"finance": [], "directors": ["carol"]}).check(written)
+    loose = source.read(FLOW_KEYS.replace("four_eyes: true", "four_eyes: false"))
+    Known(**known, nameless={"finance": [], "directors": ["carol"]}).check(loose)
 
 
 FLOW_KEYS = """

@@ -9,9 +9,9 @@ from kit.errors import Invalid
 from mcp_server import schema
 
 LEAF: dict[str, Any] = {"type": "string"}
-DOUBLED = {"a0": {}} | {f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n - 1}"}] * 2} for n in range(1, 19)}
-CHAINED = {f"a{n}": {"$ref": f"#/$defs/a{n + 1}"} for n in range(70)} | {"a70": {}}
-TREE = {
+DOUBLED: dict[str, Any] = {"a0": {}} | {f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n - 1}"}] * 2} for n in range(1, 19)}
+CHAINED: dict[str, Any] = {f"a{n}": {"$ref": f"#/$defs/a{n + 1}"} for n in range(70)} | {"a70": {}}
+TREE: dict[str, Any] = {
     "$ref": "#/$defs/node",
     "$defs": {
         "node": {
@@ -25,7 +25,10 @@ AND, OR = (
     {"type": "object", "properties": {"op": {"const": op}, "of": {"items": {"$ref": "#/$defs/filter"}}}}
     for op in ("and", "or")
 )
-FILTERED = {"properties": {"filter": {"$ref": "#/$defs/filter"}}, "$defs": {"filter": {"oneOf": [AND, OR, LEAF]}}}
+FILTERED: dict[str, Any] = {
+    "properties": {"filter": {"$ref": "#/$defs/filter"}},
+    "$defs": {"filter": {"oneOf": [AND, OR, LEAF]}},
+}
 
 
 def tool(**properties: Any) -> schema.Definition:

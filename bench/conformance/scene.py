@@ -78,8 +78,9 @@ async def scene(folder: Path) -> AsyncIterator[Scene]:
     everything = await anyio.open_process([sys.executable, *words], cwd=parts.everything(), stdout=None, stderr=None)
     fixtures = await anyio.open_process([sys.executable, str(FIXTURES), str(other := free_port())], stdout=None)
     async with AsyncExitStack() as stack:
-        stack.callback(everything.kill)
-        stack.callback(fixtures.kill)
+        for process in (everything, fixtures):
+            stack.push_async_callback(process.aclose)  # killed before, by the next line: here it is waited for
+            stack.callback(process.kill)
         await _listens(port)
         await _listens(other)
         tasks = await stack.enter_async_context(anyio.create_task_group())

@@ -77,7 +77,10 @@ class Relay:
         route = self._admission.route(call)
         place = self._admission.enter(call, route)
         try:
-            return await self._voices.counted(counting, route.targets[0], call.request)
+            body = await self._voices.counted(counting, route.targets[0], call.request)
+            if not counting.counts(body):
+                raise UpstreamFailed("The provider's count can't be read.", code="upstream_cut")
+            return body
         finally:
             self._admission.leave(place)
 

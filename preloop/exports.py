@@ -25,6 +25,7 @@ _COLUMNS = {
     "output": ("output", "output_tokens"),
     "cost": ("cost", "cost_usd", "usd"),
 }
+_ACCEPTED = "; ".join(" or ".join(names) for names in _COLUMNS.values())
 _WHOLE = re.compile(r"[0-9]{1,15}", re.ASCII)
 Key = tuple[str, str]
 
@@ -108,12 +109,22 @@ def _reported(result: Mapping[str, Any]) -> Used:
 
 def _csv(text: str) -> list[dict[str, Any]]:
     rows = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
-    return [{(name or "").strip().lower(): value for name, value in row.items()} for row in rows]
+    return list(rows)
+
+
+def _named(row: dict[str, Any]) -> dict[str, Any]:
+    """A row by the names of columns as we spell them: `Input Tokens` is input_tokens."""
+    plain = {re.sub(r"[\s_-]+", "_", (name or "").strip().lower()): value for name, value in row.items()}
+    missing = [name for name in ("day", "model", "input", "output") if not plain.keys() & set(_COLUMNS[name])]
+    if missing:
+        what = f"The export has no column {missing[0]!r}."
+        raise Invalid("export_invalid", what, f"Its columns may be called {_ACCEPTED}; the cost may be missing.")
+    return plain
 
 
 def _of_rows(rows: list[dict[str, Any]]) -> Export:
     found = []
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(map(_named, rows), 1):
         own = {name: next((row[other] for other in others if other in row), None) for name, others in _COLUMNS.items()}
         try:
             day = date.fromisoformat(str(own["day"])[:10])
@@ -157,7 +168,7 @@ def _cost(value: object) -> Decimal | None:
         cost = Decimal(str(value).strip().removeprefix("$"))
     except InvalidOperation:
         cost = Decimal("NaN")
-    if not cost.is_finite():
+    if not cost.is_finite() or cost < 0:
         raise Invalid("export_invalid", f"A cost of the export is {str(value)[:40]!r}, no dollars.", HINT)
     return cost
 

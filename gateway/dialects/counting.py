@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from gateway.dialects import gemini as google
 from gateway.dialects import messages as provider
 from gateway.dialects.dialect import Dialect
+from gateway.dialects.events import decoded
 from gateway.wires import gemini, messages
 from gateway.wires.documents import Document
 from gateway.wires.gemini_face import GEMINI as GEMINI_WIRE
@@ -46,7 +47,19 @@ class Counting:
     parse: Callable[[Json, Address], Request]
     path: Callable[[str], str]  # model → path below the base URL of a provider of the same dialect
     passed: Callable[[Request, str], Json]  # the body for it
-    answer: Callable[[int], bytes]  # tokens → our own answer
+    named: str  # what the count is called
+
+    def answer(self, tokens: int) -> bytes:
+        """Our own answer."""
+        return compact({self.named: tokens}).encode()
+
+    def counts(self, body: bytes) -> bool:
+        """Is this an answer with a count?"""
+        try:
+            told = decoded(body).get(self.named)
+        except ValueError:
+            return False
+        return type(told) is int and told >= 0
 
 
 def estimate(request: Request) -> int:
@@ -84,17 +97,13 @@ def _gemini(body: Json, address: Address) -> Request:
     return gemini.parse(body if asked is None else asked, address)
 
 
-def _answer(tokens: int) -> bytes:
-    return compact({"input_tokens": tokens}).encode()
-
-
 MESSAGES = Counting(
     wire=MESSAGES_WIRE,
     dialect=provider.MESSAGES,
     parse=_messages,
     path=lambda model: "/v1/messages/count_tokens",
     passed=provider.counted,
-    answer=_answer,
+    named="input_tokens",
 )
 GEMINI = Counting(
     wire=GEMINI_WIRE,
@@ -102,5 +111,5 @@ GEMINI = Counting(
     parse=_gemini,
     path=google.counting,
     passed=google.counted,
-    answer=lambda tokens: compact({"totalTokens": tokens}).encode(),
+    named="totalTokens",
 )

@@ -121,9 +121,12 @@ async def test_a_budget_without_room_is_a_402_in_our_words(plane: Plane) -> None
 
 
 async def test_a_model_without_a_price_is_refused_under_a_budget_and_unpriced_without(plane: Plane) -> None:
-    _, limited = await plane.session("free", budget_nano=10**12)
+    session, limited = await plane.session("free", budget_nano=10**12)
     with pytest.raises(openai.PermissionDeniedError, match="input_usd_per_mtok"):
         await plane.client(limited).chat.completions.create(model="free", messages=ASK)
+    await plane.settled()
+    ((_, data),) = await plane.happened(session)
+    assert (data["stage"], data["error"]) == ("budget", "model_unpriced")
     session, token = await plane.session("free")
     await plane.client(token).chat.completions.create(model="free", messages=ASK, tools=TOOLS)
     spend = await plane.spend(session)

@@ -278,3 +278,21 @@ async def test_one_call_too_many_at_once_is_refused(tmp_path: Path) -> None:
                 tasks.start_soon(one)
         assert sorted(statuses) == [200, 429]
         assert (await ask(plane, token)).status_code == 200
+
+
+async def test_a_call_too_many_at_once_does_not_count_against_the_minute(tmp_path: Path) -> None:
+    async with (
+        raw.serve([0.5, *raw.whole(raw.completion())]) as provider,
+        opened(tmp_path, {"base_url": f"{provider.url}/v1"}, concurrency=1, requests_per_minute=2) as plane,
+    ):
+        _, token = await plane.session("m")
+        statuses: list[int] = []
+
+        async def one() -> None:
+            statuses.append((await ask(plane, token)).status_code)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(4):
+                tasks.start_soon(one)
+        assert sorted(statuses) == [200, 429, 429, 429]
+        assert (await ask(plane, token)).status_code == 200

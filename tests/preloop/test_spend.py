@@ -162,6 +162,9 @@ async def test_a_charge_that_differs_is_found_to_the_digit_they_tell(desk: Desk)
     assert done.code == 0
 
 
+TABLE_OF_ONE = "day,model,input,output,cost\n2026-11-22,gpt,1,1,"
+
+
 @pytest.mark.parametrize(
     ("words", "stdin", "says"),
     [
@@ -171,9 +174,11 @@ async def test_a_charge_that_differs_is_found_to_the_digit_they_tell(desk: Desk)
         (("--against", "-"), '{"data": 3}', "no list of data"),
         (("--against", "-"), json.dumps(OPENAI | {"has_more": True}), "not the last page"),
         (("--against", "-"), json.dumps(OPENAI).replace('"gpt-4o-2024-08-06"', "null"), "no model"),
-        (("--against", "-"), "day,model\nyesterday,gpt\n", "no day like"),
-        (("--against", "-"), "day,model,input\n2026-11-22,gpt,1.5\n", "no whole number"),
-        (("--against", "-"), "day,model,cost\n2026-11-22,gpt,NaN\n", "no dollars"),
+        (("--against", "-"), "day,model,input,output\nyesterday,gpt,1,1\n", "no day like"),
+        (("--against", "-"), "day,model,input,output\n2026-11-22,gpt,1.5,1\n", "no whole number"),
+        (("--against", "-"), TABLE_OF_ONE + "NaN\n", "no dollars"),
+        (("--against", "-"), TABLE_OF_ONE + "-1\n", "no dollars"),
+        (("--against", "-"), "day,model,prompt_tokens,output\n2026-11-22,gpt,1,1\n", "input or input_tokens"),
         (("--only", "flow"), "", "--only 'flow' is not"),
         (("--only", "colour=red"), "", "'colour'"),
         (("--against", "-", "--tolerance", "x"), TABLE, "--tolerance 'x'"),
@@ -220,7 +225,16 @@ def test_rows_of_the_same_day_and_model_are_added(rows: list[tuple[str, int, int
 
 
 def test_no_charge_is_read_by_way_of_a_float() -> None:
-    read = exports.read('[{"day": "2026-11-22", "model": "a", "cost": 0.1000000000000000055511151}]')
+    row = '[{"day": "2026-11-22", "model": "a", "input": 1, "output": 1, "cost": %s}]'
+    read = exports.read(row % "0.1000000000000000055511151")
     assert read.used["2026-11-22", "a"].cost_usd == Decimal("0.1000000000000000055511151")
     with pytest.raises(Invalid):
-        exports.read('[{"day": "2026-11-22", "model": "a", "cost": NaN}]')
+        exports.read(row % "NaN")
+
+
+@pytest.mark.parametrize(
+    "head", ["Day,Model,Input Tokens,Output Tokens,Cost USD", " date ,MODEL,input-tokens,OUTPUT,Usd"]
+)
+def test_columns_are_known_however_they_are_spelled(head: str) -> None:
+    used = exports.read(f"{head}\n2026-11-22,a,7,3,0.5\n").used
+    assert used["2026-11-22", "a"] == Used(input=7, output=3, cost_usd=Decimal("0.5"))

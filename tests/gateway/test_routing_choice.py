@@ -129,7 +129,12 @@ def test_a_call_that_only_waits_for_its_turn_keeps_nobody_from_trying() -> None:
 
 
 def test_the_same_model_with_another_key_fares_on_its_own(tmp_path: Path) -> None:
-    keys = ({"api_key": "sk-one"}, {"api_key": "sk-two"}, {"api_key_file": str(tmp_path / "key")}, {})
+    keys: tuple[dict[str, str], ...] = (
+        {"api_key": "sk-one"},
+        {"api_key": "sk-two"},
+        {"api_key_file": str(tmp_path / "key")},
+        {},
+    )
     upstreams = [{"model": "same", **key} for key in keys]
     found = Models(GatewaySettings.model_validate({"models": {"m": {"upstreams": upstreams}}})).route("m")
     assert found

@@ -80,7 +80,7 @@ async def test_a_server_that_is_no_plane_is_told_from_one(tmp_path: Path) -> Non
         (("flows", "show", "nope"), 2, "no flow 'nope'"),
         (("flows", "apply", "nope.yaml"), 2, "nope.yaml can't be read: No such file"),
         (("flows", "apply", "."), 2, ". can't be read: Is a directory"),
-        (("flows", "render", "process-payment", "--payload", "x"), 2, "not built yet"),
+        (("flows", "render", "process-payment", "--payload", "x"), 2, "x can't be read"),
         (("run", "nope"), 2, "no flow 'nope'"),
         (("run", "process-payment", "--payload", "nope.json"), 2, "nope.json can't be read"),
         (("policy", "explain", "f", "--server", "s", "--tool", "t", "--args", "{"), 2, "--args: That is not JSON"),

@@ -109,12 +109,13 @@ async def test_a_payload_that_is_no_json_is_named_with_its_file(desk: Desk) -> N
     assert by_pipe == (2, "- is not UTF-8.")
 
 
-async def test_of_several_flow_files_the_wrong_one_is_named_and_those_before_it_are_told(desk: Desk) -> None:
+async def test_of_several_flow_files_the_wrong_one_is_named_and_none_is_saved(desk: Desk) -> None:
     (desk.admin.folder / "good.yaml").write_text(FLOW.replace("process-payment", "good"))
     (desk.admin.folder / "slash.yaml").write_text(FLOW.replace("process-payment", "a/b"))
     done = await desk.admin.run("flows", "apply", "good.yaml", "slash.yaml")
-    assert (done.code, done.out) == (2, "good is now version 1\n")
+    assert (done.code, done.out) == (2, "")
     assert done.err.startswith("Error: slash.yaml: ")
+    assert (await desk.admin.run("flows", "show", "good")).code == 2
 
 
 async def test_what_a_role_may_not_is_exit_3(desk: Desk) -> None:

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -12,6 +13,8 @@ from tests.postgres import Cluster, cluster
 
 LONG = ("journeys", "bench", "browser", "runner")
 """Rooms whose files take minutes with few tests: begun last, one of them would run alone at the end."""
+STORM = Path(__file__).parent / "bench" / "test_chaos.py"
+"""It takes both cores, so it is not begun together with agents that wait on a clock."""
 FIXTURES = {"postgres_cluster": "postgres", "browser": "browser"}  # a fixture that implies its marker
 
 CHROMIUM_FLAGS = [
@@ -31,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in FIXTURES:
                 item.add_marker(FIXTURES[fixture])
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    slow = {item.path for item in items if item.get_closest_marker("slow")} - {STORM}
     items.sort(key=lambda item: (item.path not in slow, item.path.parent.name not in LONG))
 
 

@@ -16,7 +16,13 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode, checks
-from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
+from schemathesis.config import (
+    ChecksConfig,
+    GenerationConfig,
+    ProjectConfig,
+    ProjectsConfig,
+    SchemathesisConfig,
+)
 from schemathesis.specs.openapi import checks as conformance
 
 from control.identity.principals import Role
@@ -83,12 +89,17 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             yield Served(url=url, token=token, names=names)
 
 
+REFUSED = ["400", "401", "403", "404", "405", "409", "413", "415", "422"]
+"""What may answer a request that is wrong; too long is wrong too."""
+
+
 def schema() -> Any:
-    config = SchemathesisConfig(
-        projects=ProjectsConfig(
-            default=ProjectConfig(generation=GenerationConfig(deterministic=True, with_security_parameters=False))
-        )
+    generation = GenerationConfig(deterministic=True, with_security_parameters=False)
+    project = ProjectConfig(
+        generation=generation,
+        checks=ChecksConfig.from_dict({"negative_data_rejection": {"expected-statuses": REFUSED}}),
     )
+    config = SchemathesisConfig(projects=ProjectsConfig(default=project))
     document = openapi.document([operation for room in ROOMS for operation in room.operations], ORIGIN)
     return schemathesis.openapi.from_dict(document, config=config)
 

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -80,10 +81,18 @@ COMPONENTS = {
 
 def need(name: str) -> None:
     part = COMPONENTS[name]
-    reason = part.missing()
-    if reason is None:
-        return
-    message = f"{name} is missing: {reason} ({part.install})"
+    if reason := part.missing():
+        absent(f"{name} is missing: {reason} ({part.install})")
+
+
+def need_program(name: str) -> None:
+    """The same for a program that only a case of a test runs."""
+    if reason := on_path(name):
+        absent(reason)
+
+
+def absent(message: str) -> NoReturn:
+    """Skip the test, or fail it where everything has been installed."""
     if os.environ.get("CI") == "true":
         pytest.fail(message, pytrace=False)
     pytest.skip(message)

@@ -55,7 +55,7 @@ class Status(StrEnum):
 
 
 def too_many(tx: Tx, principal: Principal) -> str | None:
-    """Why this session may ask nothing more for now. Its row is held, so that parallel calls count each other."""
+    """Why this session may ask nothing more at present. Its row is held, so that parallel calls count each other."""
     mine = approvals.c.session_id == principal.session_id
     count = sa.select(sa.func.count()).select_from(approvals)
     if tx.execute(count.where(mine, approvals.c.status == Status.PENDING)).scalar_one() >= MOST_OPEN:

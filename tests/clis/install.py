@@ -11,7 +11,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-import pytest
+from tests.components import absent
 
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "preloop" / "clis"
@@ -28,7 +28,7 @@ def binary(name: str) -> Path:
     """The program of one CLI; where its maker has none for this machine, the test is skipped."""
     found = folder(HERE) / BINARIES[name]
     if not found.exists():
-        pytest.skip(f"{name} has no program for this machine")
+        absent(f"{name} has no program for this machine")
     return found
 
 

@@ -36,9 +36,12 @@ async def test_whoever_reads_goes_on_behind_it() -> None:
 async def test_one_that_was_broken_off_before_never_waits() -> None:
     reading = Reading()
     reading.cancel()
+    said = list[str]()
     with reading:
         await asyncio.Event().wait()
+        said.append("waited")
     await asyncio.sleep(0)
+    assert said == []
 
 
 async def test_a_task_that_is_cancelled_as_well_ends() -> None:
@@ -57,3 +60,6 @@ async def test_breaking_off_what_is_over_touches_nobody() -> None:
         pass
     reading.cancel()
     await asyncio.sleep(0)
+    me = asyncio.current_task()
+    assert me
+    assert me.cancelling() == 0

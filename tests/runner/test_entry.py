@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from runner.agents.script import ENTRY_SCRIPT, AgentPlan, Brief, assemble
+from tests.components import need_program
 from tests.runner.doors import TOKEN, TokenDoor, token_door
 
 SHELLS = {"sh": ["sh"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
@@ -20,8 +21,7 @@ SHELLS = {"sh": ["sh"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"
 @pytest.fixture(params=SHELLS)
 def shell(request: pytest.FixtureRequest) -> list[str]:
     command = SHELLS[request.param]
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"no {command[0]} here")
+    need_program(command[0])
     return command
 
 
@@ -153,8 +153,7 @@ def test_a_control_plane_that_comes_back_is_waited_for(tmp_path: Path, door: Tok
 def test_an_exchange_whose_answer_was_lost_is_repeated_by_the_same_key_and_no_other_has_it(
     tool: str, tmp_path: Path, door: TokenDoor
 ) -> None:
-    if tool != "python3" and shutil.which(tool) is None:
-        pytest.skip(f"no {tool} here")
+    need_program(tool)
     env = lay_out(tmp_path, door, agent("env"))
     env["PATH"] = str(only(tmp_path / "bin", tool, "env"))
     door.statuses = [503, 200]
@@ -167,8 +166,7 @@ def test_an_exchange_whose_answer_was_lost_is_repeated_by_the_same_key_and_no_ot
 
 @pytest.mark.parametrize("tool", ["curl", "node", "python3"])
 def test_any_of_three_tools_can_exchange_the_token(tool: str, tmp_path: Path, door: TokenDoor) -> None:
-    if tool != "python3" and shutil.which(tool) is None:
-        pytest.skip(f"no {tool} here")
+    need_program(tool)
     env = lay_out(tmp_path, door, agent("echo $PRELOOP_API_TOKEN"))
     env["PATH"] = str(only(tmp_path / "bin", tool))
     assert run(["sh"], tmp_path, env) == (0, ["PRELOOP_AGENT_EXEC_START", TOKEN, "PRELOOP_AGENT_EXEC_END 0"])

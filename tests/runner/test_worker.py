@@ -83,7 +83,8 @@ async def test_a_worker_that_was_shut_out_before_the_start_starts_nothing(statio
 async def test_an_event_is_claimed_by_its_wake_up(station: Station) -> None:
     with anyio.fail_after(30):
         await station.worker().adopted.wait()
-        await station.running(await station.house.start())
+        row = await station.running(await station.house.start())
+    assert row.claimed_at
 
 
 async def test_the_end_of_one_claims_the_next(station: Station) -> None:

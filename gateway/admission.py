@@ -16,7 +16,7 @@ from gateway.intent import intent_of
 from gateway.models import Models
 from gateway.refusals import Limited
 from gateway.upstream import Route, Target
-from gateway.wires.neutral import unsupported
+from gateway.wires.fields import unsupported
 from kit.clock import Clock
 from kit.errors import Fault, Missing, Refused
 from kit.limits import Pace

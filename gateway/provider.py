@@ -22,6 +22,7 @@ from gateway.dialects.params import GEMINI, Conversation, options, via
 from gateway.dialects.reasons import reason
 from gateway.keys import Keys
 from gateway.upstream import Target, UpstreamFailed
+from gateway.wires.fields import unsupported
 from gateway.wires.messages_blocks import REDACTED
 from gateway.wires.neutral import (
     CallArguments,
@@ -34,7 +35,6 @@ from gateway.wires.neutral import (
     Stop,
     StopReason,
     Text,
-    unsupported,
 )
 from gateway.wires.seals import seal
 from kit.clock import Clock

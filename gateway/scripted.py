@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from gateway.dialects.reasons import reason
 from gateway.play import Lines, Script, Turn, lines
 from gateway.upstream import Target, UpstreamFailed
-from gateway.wires.neutral import CallArguments, CallBegun, Counted, Delta, Reasoning, Request, Stop, Text, unsupported
+from gateway.wires.fields import unsupported
+from gateway.wires.neutral import CallArguments, CallBegun, Counted, Delta, Reasoning, Request, Stop, Text
 from kit.errors import Invalid
 from kit.ids import new_id
 from ledger.prices import Usage

@@ -10,8 +10,9 @@ from gateway.dialects.counting import Counting, estimate
 from gateway.dialects.dialect import Dialect
 from gateway.keys import Keys
 from gateway.models import DIALECTS, Models
+from gateway.post import Post
 from gateway.provider import transformed
-from gateway.speaking import Passing, Post, Reading, Telling, Voice
+from gateway.speaking import Passing, Reading, Telling, Voice
 from gateway.upstream import Target, UpstreamFailed
 from gateway.wires.chat_messages import ANNOTATIONS
 from gateway.wires.neutral import Face, Json, Request, Thought, Wire

@@ -11,19 +11,8 @@ from itertools import groupby
 from gateway.wires.chat import KEPT_HERE
 from gateway.wires.chat_thoughts import own
 from gateway.wires.documents import PDF, Document
-from gateway.wires.neutral import (
-    Call,
-    Image,
-    Json,
-    Message,
-    Part,
-    Request,
-    Result,
-    Said,
-    Thought,
-    Tool,
-    unsupported,
-)
+from gateway.wires.fields import unsupported
+from gateway.wires.neutral import Call, Image, Json, Message, Part, Request, Result, Said, Thought, Tool
 from gateway.wires.seals import maker, unseal
 
 _TOTAL = re.compile(r"(?:.*/)?(?:o[1-9]|gpt-(?:[5-9]|[1-9]\d))", re.ASCII)

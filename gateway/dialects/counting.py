@@ -13,23 +13,11 @@ from gateway.dialects.dialect import Dialect
 from gateway.dialects.events import decoded
 from gateway.wires import gemini, messages
 from gateway.wires.documents import Document
+from gateway.wires.fields import only
 from gateway.wires.gemini_face import GEMINI as GEMINI_WIRE
 from gateway.wires.gemini_spelling import fields, inner
 from gateway.wires.messages_face import MESSAGES as MESSAGES_WIRE
-from gateway.wires.neutral import (
-    Address,
-    Call,
-    Image,
-    Json,
-    Part,
-    Request,
-    Result,
-    Said,
-    Thought,
-    Wire,
-    compact,
-    only,
-)
+from gateway.wires.neutral import Address, Call, Image, Json, Part, Request, Result, Said, Thought, Wire, compact
 from kit.errors import Invalid
 
 BYTES_PER_TOKEN = 3

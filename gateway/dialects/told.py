@@ -1,6 +1,6 @@
 """What a provider's JSON says, whatever its shape: what is not of the expected kind counts as not said.
 
-Pure. Clients' JSON is read strictly instead (`wires/neutral`); providers' answers are theirs to shape.
+Pure. Clients' JSON is read strictly instead (`wires/fields`); providers' answers are theirs to shape.
 """
 
 from typing import Any

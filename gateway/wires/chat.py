@@ -7,20 +7,8 @@ answers.
 
 from gateway.wires.chat_face import ChatFace
 from gateway.wires.chat_messages import message
-from gateway.wires.neutral import (
-    HERE,
-    Address,
-    Json,
-    Request,
-    Tool,
-    Wire,
-    objects,
-    only,
-    positive,
-    required,
-    typed,
-    unsupported,
-)
+from gateway.wires.fields import objects, only, positive, required, typed, unsupported
+from gateway.wires.neutral import HERE, Address, Json, Request, Tool, Wire
 from gateway.wires.openai import (
     chosen,
     error,

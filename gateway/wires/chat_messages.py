@@ -8,21 +8,8 @@ from collections.abc import Callable
 
 from gateway.wires.chat_thoughts import THOUGHTS, thoughts
 from gateway.wires.documents import Document
-from gateway.wires.neutral import (
-    Call,
-    Image,
-    Json,
-    Message,
-    Part,
-    Result,
-    Said,
-    compact,
-    objects,
-    only,
-    required,
-    typed,
-    unsupported,
-)
+from gateway.wires.fields import objects, only, required, typed, unsupported
+from gateway.wires.neutral import Call, Image, Json, Message, Part, Result, Said, compact
 from gateway.wires.openai import ROLES, document, image, mark, text_parts, texts
 from gateway.wires.seals import maker, seal
 from kit.errors import Invalid

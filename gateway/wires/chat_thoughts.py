@@ -7,7 +7,8 @@ is signed and not sealed by us is of the provider that is spoken to in this dial
 
 from collections.abc import Mapping
 
-from gateway.wires.neutral import Json, Thought, objects, only, required, typed, unsupported
+from gateway.wires.fields import objects, only, required, typed, unsupported
+from gateway.wires.neutral import Json, Thought
 from gateway.wires.openai import mark, texts
 from gateway.wires.seals import maker, seal, unseal
 

@@ -6,7 +6,8 @@ Pure. Only a provider that speaks it answers it, so there is no face of ours.
 from typing import NoReturn
 
 from gateway.wires import openai
-from gateway.wires.neutral import HERE, Address, Json, Request, Wire, only, positive, required, typed, unsupported
+from gateway.wires.fields import only, positive, required, typed, unsupported
+from gateway.wires.neutral import HERE, Address, Json, Request, Wire
 from kit.errors import Invalid
 
 FIELDS = frozenset({"model", "input", "dimensions", "encoding_format", "user"})

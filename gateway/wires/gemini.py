@@ -7,22 +7,11 @@ money, 400, 403 and 404 for what asking again can't change (measured; it asks te
 
 import re
 
+from gateway.wires.fields import objects, positive, typed, unsupported, words
 from gateway.wires.gemini_parts import Conversation
 from gateway.wires.gemini_spelling import fields, inner, json_schema
 from gateway.wires.gemini_tools import choice_of, tools_of
-from gateway.wires.neutral import (
-    HERE,
-    Address,
-    Json,
-    Request,
-    compact,
-    objects,
-    positive,
-    said,
-    typed,
-    unsupported,
-    words,
-)
+from gateway.wires.neutral import HERE, Address, Json, Request, compact, said
 from gateway.wires.openai import UNNAMED, pictures
 from kit.errors import Fault, Invalid, Missing, Refused
 

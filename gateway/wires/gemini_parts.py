@@ -14,22 +14,9 @@ from msgspec.structs import replace
 
 from gateway.wires import seals
 from gateway.wires.documents import PDF, Document
+from gateway.wires.fields import objects, required, typed, unsupported
 from gateway.wires.gemini_spelling import fields, inner, needed
-from gateway.wires.neutral import (
-    Call,
-    Image,
-    Json,
-    Message,
-    Part,
-    Result,
-    Said,
-    Thought,
-    compact,
-    objects,
-    required,
-    typed,
-    unsupported,
-)
+from gateway.wires.neutral import Call, Image, Json, Message, Part, Result, Said, Thought, compact
 from gateway.wires.openai import base64_of
 from kit.errors import Invalid
 

@@ -7,7 +7,8 @@ there twice could mean two things. An OpenAPI schema keeps its spelling in `body
 import re
 from typing import Any
 
-from gateway.wires.neutral import Json, only, required, typed
+from gateway.wires.fields import only, required, typed
+from gateway.wires.neutral import Json
 from kit.errors import Invalid
 
 _SNAKE = re.compile(r"_+([a-z0-9])", re.ASCII)

@@ -5,8 +5,9 @@ Pure. What runs there is only named here, with the few settings that reach nothi
 
 from collections.abc import Mapping
 
+from gateway.wires.fields import objects, required, typed, unsupported, words
 from gateway.wires.gemini_spelling import fields, inner, json_schema
-from gateway.wires.neutral import Json, Tool, objects, required, typed, unsupported, words
+from gateway.wires.neutral import Json, Tool
 from kit.errors import Invalid
 
 _DECLARED = frozenset({

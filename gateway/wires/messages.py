@@ -7,23 +7,9 @@ as failed authentication, and asks eleven times after a 401 without `x-should-re
 
 import re
 
+from gateway.wires.fields import objects, only, positive, required, typed, unsupported, words
 from gateway.wires.messages_blocks import marker, turns
-from gateway.wires.neutral import (
-    HERE,
-    Address,
-    Json,
-    Request,
-    Tool,
-    compact,
-    objects,
-    only,
-    positive,
-    required,
-    said,
-    typed,
-    unsupported,
-    words,
-)
+from gateway.wires.neutral import HERE, Address, Json, Request, Tool, compact, said
 from gateway.wires.openai import UNNAMED, pictures
 from kit.errors import Fault, Invalid, Missing, Refused
 

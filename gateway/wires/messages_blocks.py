@@ -12,22 +12,8 @@ from msgspec.structs import replace
 
 from gateway.wires import seals
 from gateway.wires.documents import PDF, Document
-from gateway.wires.neutral import (
-    Call,
-    Image,
-    Json,
-    Message,
-    Part,
-    Result,
-    Said,
-    Thought,
-    compact,
-    objects,
-    only,
-    required,
-    typed,
-    unsupported,
-)
+from gateway.wires.fields import objects, only, required, typed, unsupported
+from gateway.wires.neutral import Call, Image, Json, Message, Part, Result, Said, Thought, compact
 from gateway.wires.openai import base64_of
 from kit.errors import Invalid
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec import field as of_struct
 
 from gateway.wires.documents import Document
-from kit.errors import Fault, Invalid
+from kit.errors import Fault
 from ledger.prices import Usage
 
 Json = dict[str, Any]
@@ -227,62 +227,6 @@ class Wire:
     face: Callable[[Request, str, int], Face]  # request, attempt id, seconds since 1970
     refusal: Callable[[Fault], tuple[int, bytes]]
     keep_alive: bytes = b": keep-alive\n\n"
-
-
-def only(body: Json, allowed: frozenset[str], where: str = "here") -> None:
-    """Refuse a field that is not on the list, by its name. One that is null was not sent: it is taken out of `body`."""
-    if body.keys() <= allowed:
-        return
-    for name in [name for name in body if name not in allowed]:
-        if body[name] is not None:
-            raise Invalid("field_not_allowed", f"The field `{name}` is not allowed {where}.", "Leave it out.")
-        del body[name]
-
-
-def typed(body: Json, name: str, *kinds: type) -> Any:  # noqa: ANN401 - a JSON value of one of `kinds`
-    """A field's value, or None when absent; of another type than `kinds` it is refused by name."""
-    value = body.get(name)
-    if value is not None and type(value) not in kinds:  # exactly: JSON's true is no 1
-        raise Invalid("field_invalid", f"The field `{name}` has the wrong type.")
-    return value
-
-
-def required(body: Json, name: str, *kinds: type) -> Any:  # noqa: ANN401 - a JSON value of one of `kinds`
-    value = typed(body, name, *kinds)
-    if value is None:
-        raise Invalid("field_missing", f"The field `{name}` is missing.")
-    return value
-
-
-def objects(body: Json, name: str) -> list[Json]:
-    """A field that is a list of objects; absent is empty."""
-    value: list[object] = typed(body, name, list) or []
-    if not all(isinstance(item, dict) for item in value):
-        raise Invalid("field_invalid", f"The field `{name}` is not a list of objects.")
-    return [item for item in value if isinstance(item, dict)]
-
-
-def words(body: Json, name: str) -> list[str]:
-    """A field that is a list of texts; absent is empty."""
-    value: list[str] = typed(body, name, list) or []
-    if not all(isinstance(item, str) for item in value):
-        raise Invalid("field_invalid", f"The field `{name}` is not a list of texts.")
-    return value
-
-
-def unsupported(what: str) -> Invalid:
-    return Invalid("not_supported_yet", f"{what} is not supported yet.", "Leave it out.")
-
-
-def positive(body: Json, *names: str) -> int | None:
-    """The first of some fields that was sent, a whole number above zero."""
-    for name in names:
-        value: int | None = typed(body, name, int)
-        if value is not None:
-            if value < 1:
-                raise Invalid("field_invalid", f"The field `{name}` must be at least 1.")
-            return value
-    return None
 
 
 def sse(payload: object, event: str | None = None) -> bytes:

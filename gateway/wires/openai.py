@@ -8,19 +8,8 @@ import re
 from collections.abc import Iterable
 
 from gateway.wires.documents import PDF, Document
-from gateway.wires.neutral import (
-    Image,
-    Json,
-    Message,
-    Result,
-    Said,
-    compact,
-    only,
-    required,
-    said,
-    typed,
-    unsupported,
-)
+from gateway.wires.fields import only, required, typed, unsupported
+from gateway.wires.neutral import Image, Json, Message, Result, Said, compact, said
 from kit.errors import Fault, Invalid, Missing, Refused
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}

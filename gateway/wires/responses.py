@@ -5,20 +5,8 @@ lose our text (measured). Neighbours: `responses_items` reads the conversation, 
 """
 
 from gateway.wires import openai
-from gateway.wires.neutral import (
-    HERE,
-    Address,
-    Json,
-    Message,
-    Request,
-    compact,
-    objects,
-    only,
-    positive,
-    required,
-    typed,
-    unsupported,
-)
+from gateway.wires.fields import objects, only, positive, required, typed, unsupported
+from gateway.wires.neutral import HERE, Address, Json, Message, Request, compact
 from gateway.wires.openai import format_of, pictures, sampling, standard_tier, text_parts, texts
 from gateway.wires.responses_items import Conversation
 from gateway.wires.responses_tools import choice_of, distinct, tools_of

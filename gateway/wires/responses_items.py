@@ -8,24 +8,8 @@ from collections.abc import Callable
 from itertools import groupby
 
 from gateway.wires.documents import Document
-from gateway.wires.neutral import (
-    Call,
-    Image,
-    Json,
-    Message,
-    Part,
-    Result,
-    Said,
-    Thought,
-    Tool,
-    compact,
-    objects,
-    only,
-    required,
-    typed,
-    unsupported,
-    words,
-)
+from gateway.wires.fields import objects, only, required, typed, unsupported, words
+from gateway.wires.neutral import Call, Image, Json, Message, Part, Result, Said, Thought, Tool, compact
 from gateway.wires.openai import ROLES, document, image, text_parts, texts
 from gateway.wires.responses_tools import flat, tools_of
 from gateway.wires.seals import maker, seal

@@ -8,7 +8,8 @@ import re
 from collections.abc import Mapping
 
 from gateway.wires.chat import CUSTOM
-from gateway.wires.neutral import Json, Tool, objects, only, required, typed, unsupported
+from gateway.wires.fields import objects, only, required, typed, unsupported
+from gateway.wires.neutral import Json, Tool
 from gateway.wires.openai import chosen, grammar, texts
 from kit.errors import Invalid
 

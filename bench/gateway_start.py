@@ -5,22 +5,20 @@ the start that compiles it costs is said beside it.
 """
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from bench import load, model_gateways, processes
+from bench.figures import Within, say
 from bench.load import Server
 from bench.model_answers import PROOFS, QUESTIONS
 from bench.model_gateways import CHAT
 
-Say = Callable[[str, object], None]
-Within = Callable[[str, float, float], None]
 LOADED = ("tiktoken", "tokenizers", "litellm")
 """Its dependencies' native libraries are mapped into a process that imported it."""
 
 
-def start(folder: Path, to: Server, say: Say, at_most: Within) -> None:
+def start(folder: Path, to: Server, at_most: Within) -> None:
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     env["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
     with model_gateways.preloop(folder, to, "compiling", env) as server:

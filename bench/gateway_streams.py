@@ -7,7 +7,6 @@ import json
 import socket
 import statistics
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
@@ -16,12 +15,11 @@ from urllib.parse import urlsplit
 import uvloop
 
 from bench import gateway_house, paced_server, processes
+from bench.figures import Within, say
 from bench.gateway_house import PRICES
 from bench.model_answers import ask
 from bench.model_gateways import CHAT, KEY, WORTH_NANO
 
-Say = Callable[[str, object], None]
-Within = Callable[[str, float, float], None]
 STREAMS, STALLED = 500, 20
 SPREAD_S = 1.0
 """Over which the streams begin."""
@@ -29,7 +27,7 @@ STALLED_S = 3.0
 """When whatever a stalled client may hold is full."""
 
 
-def hold(folder: Path, say: Say, at_most: Within, *, short: bool) -> None:
+def hold(folder: Path, at_most: Within, *, short: bool) -> None:
     with ExitStack() as stack:
         command = [processes.PYTHON, "-m", "bench.paced_server"]
         upstream = processes.told(stack.enter_context(processes.running(command)), r"http://\S+")

@@ -3,7 +3,6 @@
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import aiohttp
 import anyio
 
 from bench import mcp_calls, mcp_gateways, processes
+from bench.figures import say
 from bench.mcp_gateways import LEGACY, MODERN, Gateway, Plane
 
 LIMITS = {MODERN: 80.0, LEGACY: 140.0}
@@ -24,7 +24,7 @@ EACH = 10
 OPEN_S = 120.0
 
 
-async def hold(wire: str, say: Callable[[str, object], None], count: int) -> bool:
+async def hold(wire: str, count: int) -> bool:
     """Two waves of so many calls on one wire."""
     limit = LIMITS[wire] * count / 1000
     with ExitStack() as stack:

@@ -9,13 +9,12 @@ from time import perf_counter
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from bench.queue_drain import FLOW, FLOWS, Say, enqueue, limit
+from bench.figures import Judged
+from bench.queue_house import FLOWS, enqueue, open_house
 from control.executions import queue
 from control.executions.states import Cause
 from control.tables import accounts, executions
-from kit.bus import Bus
 from kit.db import Tx
-from preloop.database import open_database
 from tests.control.house import House
 
 NAMES = ("young", "old")
@@ -25,13 +24,9 @@ WORST = 1.5
 _AGO = {True: "CAST(:born AS timestamptz) - i * interval '1 second'", False: "datetime(:born, '-' || i || ' seconds')"}
 
 
-async def open_house(folder: Path, url: str | None, finished: int) -> House:
+async def aged(folder: Path, url: str | None, finished: int) -> House:
     """A house with so much behind it, and 10,000 executions that wait."""
-    bus = Bus()
-    house = await House.build(await open_database(folder, url, bus), bus, folder)
-    await house.db.write(lambda tx: tx.execute(sa.update(accounts).values(slots=SLOTS)))
-    for number in range(FLOWS):
-        await house.apply(FLOW.format(number=number, limit=limit(number)))
+    house = await open_house(folder, url, SLOTS)
     over = [await house.start(f"flow-{number}") for number in range(FLOWS)]
     for id_ in over:
         await house.end(id_, Cause.AGENT_ERROR)
@@ -75,10 +70,12 @@ async def one(house: House) -> float:
     return took * 1000
 
 
-async def compared(folder: Path, urls: Sequence[str] | None, finished: tuple[int, int], claims: int, say: Say) -> None:
+async def compared(
+    folder: Path, urls: Sequence[str] | None, finished: tuple[int, int], claims: int, say: Judged
+) -> None:
     """Claims in turn on a young and on an old database; every slot but one is taken."""
     pairs = zip(NAMES, urls or (None, None), finished, strict=True)
-    houses = [await open_house(folder / name, url, count) for name, url, count in pairs]
+    houses = [await aged(folder / name, url, count) for name, url, count in pairs]
     for house in houses:
         for _ in range(SLOTS - 1):
             await house.db.write(lambda tx: queue.claim(tx, "others"))

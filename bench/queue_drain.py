@@ -5,8 +5,7 @@ first, all of them, then the second's: the order in which a plain line would be 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -16,14 +15,13 @@ import sqlalchemy as sa
 from anyio.abc import TaskGroup
 from sqlalchemy.engine import Row
 
+from bench.figures import Judged
 from bench.memory_engine import START, MemoryEngine, Running
+from bench.queue_house import FLOWS, enqueue, limit, open_house
 from control.identity import sessions
-from control.tables import accounts, events, executions
+from control.tables import events, executions
 from kit.blobs import Blobs
-from kit.bus import Bus
 from kit.db import Tx
-from kit.ids import new_id
-from preloop.database import open_database
 from runner.agents.script import EXECUTION_LABEL
 from runner.run import Parts
 from runner.settings import RunnerSettings
@@ -31,22 +29,8 @@ from runner.worker import Worker
 from tests.control.house import House
 from tests.waiting import until
 
-FLOWS, LIMITS = 20, (1, 5, 20)
 SLOTS, PARALLEL = 30, 20
 WORKS_S = 0.5
-FLOW = """
-version: 1
-name: flow-{number}
-agent: {{runtime: scripted, model: default}}
-triggers: [{{type: manual}}]
-prompt: Count.
-limits: {{concurrency: {limit}}}
-"""
-Say = Callable[[str, object, bool], None]
-
-
-def limit(number: int) -> int:
-    return LIMITS[number % len(LIMITS)]
 
 
 def backlog(count: int) -> list[int]:
@@ -54,19 +38,6 @@ def backlog(count: int) -> list[int]:
     weights = [1 if limit(number) == 1 else 3 for number in range(FLOWS)]
     parts = [count * weight // sum(weights) for weight in weights]
     return [*parts[:-1], count - sum(parts[:-1])]
-
-
-async def enqueue(house: House, name: str, count: int, offset: int) -> None:
-    """Copies of one that was really started, each a moment after the one before."""
-    like = (await house.row(await house.start(name)))._asdict()
-    born = like["created_at"] - timedelta(hours=1) + timedelta(seconds=offset)
-    rows = [like | {"id": new_id("exe"), "created_at": born + timedelta(milliseconds=n)} for n in range(count)]
-
-    def unit(tx: Tx) -> None:
-        tx.execute(sa.delete(executions).where(executions.c.id == like["id"]))
-        tx.execute(sa.insert(executions), rows)
-
-    await house.db.write(unit)
 
 
 def worker(house: House, tasks: TaskGroup, folder: Path, name: str) -> MemoryEngine:
@@ -103,14 +74,11 @@ def worker(house: House, tasks: TaskGroup, folder: Path, name: str) -> MemoryEng
     return engine
 
 
-async def drained(folder: Path, url: str | None, count: int, say: Say) -> None:
+async def drained(folder: Path, url: str | None, count: int, say: Judged) -> None:
     """Fill, drain, and say what the record has."""
-    bus = Bus()
-    db = await open_database(folder, url, bus)
-    house = await House.build(db, bus, folder)
-    await db.write(lambda tx: tx.execute(sa.update(accounts).values(slots=SLOTS)))
+    house = await open_house(folder, url, SLOTS)
+    db = house.db
     for number, size in enumerate(backlog(count)):
-        await house.apply(FLOW.format(number=number, limit=limit(number)))
         await enqueue(house, f"flow-{number}", size, number * 60)
     open_ = sa.select(sa.func.count()).where(executions.c.ended_at.is_(None))
     began = perf_counter()
@@ -133,7 +101,7 @@ async def drained(folder: Path, url: str | None, count: int, say: Say) -> None:
     await db.close()
 
 
-def judge(rows: Sequence[Row[Any]], told: Sequence[Row[Any]], count: int, say: Say) -> None:
+def judge(rows: Sequence[Row[Any]], told: Sequence[Row[Any]], count: int, say: Judged) -> None:
     good = sum(row.state == "SUCCEEDED" and row.epoch == 1 for row in rows)
     say(f"succeeded_of_{count}", good, good == count == len(rows))
     once = Counter((row.type, row.stream) for row in told)

@@ -9,14 +9,10 @@ import random
 from collections import Counter, defaultdict
 from pathlib import Path
 
-import sqlalchemy as sa
-
-from bench.queue_drain import FLOW, FLOWS, Say, enqueue, limit
+from bench.figures import Judged
+from bench.queue_house import FLOWS, enqueue, limit, open_house
 from control.executions import queue
 from control.executions.states import Cause
-from control.tables import accounts
-from kit.bus import Bus
-from preloop.database import open_database
 from tests.control.house import House
 
 SLOTS = 60
@@ -55,13 +51,10 @@ class Bench:
         await self._house.end(id_, Cause.AGENT_ERROR)
 
 
-async def shared(folder: Path, url: str | None, ends: int, say: Say) -> None:
+async def shared(folder: Path, url: str | None, ends: int, say: Judged) -> None:
     """Fill the slots, then let so many executions end, one after the other."""
-    bus = Bus()
-    house = await House.build(await open_database(folder, url, bus), bus, folder)
-    await house.db.write(lambda tx: tx.execute(sa.update(accounts).values(slots=SLOTS)))
+    house = await open_house(folder, url, SLOTS)
     for number in range(FLOWS):
-        await house.apply(FLOW.format(number=number, limit=limit(number)))
         await enqueue(house, f"flow-{number}", ends * 5 // SLOTS + 50, number * 60)
     bench = Bench(house)
     filled = await bench.fill()

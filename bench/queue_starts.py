@@ -4,7 +4,7 @@ from datetime import datetime
 from pathlib import Path
 from statistics import median, quantiles
 
-from bench.queue_drain import Say
+from bench.figures import Judged
 from tests.journeys.plane import plane
 
 LIMIT_S = 5.0
@@ -12,7 +12,7 @@ CLAIM_LIMIT_S = 0.1
 """By the median: a tenth of what a poll would take."""
 
 
-async def started(folder: Path, url: str | None, count: int, say: Say) -> None:
+async def started(folder: Path, url: str | None, count: int, say: Judged) -> None:
     """One execution after the other; each is cancelled when its agent has begun, so that the next has a slot."""
     claimed, begun = [], []
     async with plane(folder, database=url) as (running, _):

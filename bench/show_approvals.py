@@ -18,13 +18,13 @@ import anyio
 import httpx
 import sqlalchemy as sa
 
+from bench.figures import Sum, postgres
 from control import events
 from control.approvals.standing import Scope
 from control.executions.states import Cause
 from control.identity.principals import Principal
 from control.tables import approvals, tool_calls, votes
 from kit import observe
-from tests.components import postgres_programs
 from tests.control.house import ACCOUNT
 from tests.postgres import cluster
 from tests.web.world import World, open_world
@@ -33,18 +33,6 @@ ROUNDS, SHORT_ROUNDS = 500, 40
 SENDERS = 20
 SESSIONS, CALLS = 10, 10
 LOOKS = 100
-
-
-class Sum:
-    """What was shown so far, for one database."""
-
-    def __init__(self, database: str) -> None:
-        self.database = database
-        self.held = True
-
-    def say(self, name: str, value: object, holds: bool) -> None:
-        self.held &= holds
-        print(f"{self.database}_{name}: {value}{'' if holds else '  DOES NOT HOLD'}", flush=True)
 
 
 @asynccontextmanager
@@ -199,12 +187,10 @@ def main() -> int:
     short = "--short" in sys.argv[1:]
     rounds = SHORT_ROUNDS if short else ROUNDS
     observe.configure("error")
-    programs = postgres_programs()
-    if programs is None:
-        print("PostgreSQL's server programs are missing: apt-get install postgresql", file=sys.stderr)
+    if (programs := postgres()) is None:
         return 2
-    with cluster(programs) as postgres:
-        url = postgres.make_database("approvals")
+    with cluster(programs) as server:
+        url = server.make_database("approvals")
         held = [anyio.run(shown, "sqlite", None, rounds), anyio.run(shown, "postgresql", url, rounds)]
     return 0 if all(held) else 1
 

@@ -22,8 +22,8 @@ from bench import chaos_truth, chaos_twins
 from bench.chaos_house import open_chaos
 from bench.chaos_storm import Storm
 from bench.chaos_truth import Truth
+from bench.figures import postgres, say
 from kit import observe
-from tests.components import postgres_programs
 from tests.postgres import cluster
 
 TIMES = 50
@@ -69,8 +69,8 @@ async def shown(name: str, database: tuple[str, str] | None, size: Size, seed: i
     told |= {"executions_of_them": made, "executions_named": named, "not_accepted": odd}
     holds &= (named, made, odd) == (size.deliveries, size.deliveries, [])
     for key, value in told.items():
-        print(f"{name}_{key}: {value if value or value == 0 else 'none'}", flush=True)
-    print(f"{name}: {'holds' if holds else 'DOES NOT HOLD'}", flush=True)
+        say(f"{name}_{key}", value if value or value == 0 else "none")
+    say(name, "holds" if holds else "DOES NOT HOLD")
     return holds
 
 
@@ -81,13 +81,11 @@ def main() -> int:
     print(f"size: {size.kills} kills across {size.executions} executions{', short, SQLite alone' if short else ''}")
     if short:
         return 0 if anyio.run(shown, "sqlite", None, size, seed) else 1
-    programs = postgres_programs()
-    if programs is None:
-        print("PostgreSQL's server programs are missing: apt-get install postgresql", file=sys.stderr)
+    if (programs := postgres()) is None:
         return 2
     held = [anyio.run(shown, "sqlite", None, size, seed)]
-    with cluster(programs) as postgres:
-        both = postgres.make_database("storm"), postgres.make_database("twins")
+    with cluster(programs) as server:
+        both = server.make_database("storm"), server.make_database("twins")
         held.append(anyio.run(shown, "postgresql", both, size, seed))
     return 0 if all(held) else 1
 

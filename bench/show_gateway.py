@@ -19,16 +19,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import gateway_streams, load, model_gateways
+from bench.figures import say
 from bench.gateway_start import start
 from bench.load import Run, Server
 from bench.model_answers import EVENTS, PROOFS, QUESTIONS
 from bench.model_gateways import CHAT
 
 WARM_CONNECTIONS = 4
-
-
-def say(name: str, value: object) -> None:
-    print(f"{name}: {value}", flush=True)
 
 
 class Targets:
@@ -134,8 +131,8 @@ def run(pace: Pace) -> bool:
     with tempfile.TemporaryDirectory() as at, ExitStack() as stack:
         folder = Path(at)
         direct = stack.enter_context(model_gateways.upstream(folder))
-        start(folder, direct, say, targets.at_most)
-        gateway_streams.hold(folder, say, targets.at_most, short=pace is SHORT)
+        start(folder, direct, targets.at_most)
+        gateway_streams.hold(folder, targets.at_most, short=pace is SHORT)
         servers = [direct, stack.enter_context(model_gateways.nginx(folder, direct))]
         for name, strict in (("preloop", False), ("strict", True)):
             servers.append(stack.enter_context(model_gateways.preloop(folder, direct, name, strict=strict)))

@@ -18,6 +18,7 @@ from pathlib import Path
 import anyio
 
 from bench import mcp_calls, mcp_gateways, mcp_waiting, processes
+from bench.figures import say
 from bench.mcp_gateways import LEGACY, Gateway
 
 ROUNDS, SHORT_ROUNDS = 7, 3
@@ -28,10 +29,6 @@ WARM = 30
 AT_ONCE = 4
 MEDIANS, EVERY_PAIR = 20.0, 10.0
 """How many times less CPU a call must cost here: by the medians, and in each pair of neighbouring rounds."""
-
-
-def say(name: str, value: object) -> None:
-    print(f"{name}: {value}", flush=True)
 
 
 async def cost_ms(to: Gateway, calls: int) -> float:
@@ -80,7 +77,7 @@ async def compare(rounds: int, share: int = 1) -> bool:
 async def run(short: bool) -> bool:
     held = await (compare(SHORT_ROUNDS, share=2) if short else compare(ROUNDS))
     waiting = SHORT_WAITING if short else WAITING
-    return all([held, *[await mcp_waiting.hold(wire, say, waiting) for wire in mcp_waiting.LIMITS]])
+    return all([held, *[await mcp_waiting.hold(wire, waiting) for wire in mcp_waiting.LIMITS]])
 
 
 def main() -> int:

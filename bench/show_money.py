@@ -16,14 +16,11 @@ from pathlib import Path
 import anyio
 
 from bench import ledger_truth
+from bench.figures import say
 from tests.gateway import racing
 from tests.gateway.racing import Outcome
 
 CLIENTS = 64
-
-
-def say(name: str, value: object) -> None:
-    print(f"{name}: {value}", flush=True)
 
 
 async def race(rounds: int) -> bool:

@@ -17,8 +17,8 @@ from pathlib import Path
 import anyio
 
 from bench import queue_claims, queue_drain, queue_shares, queue_starts
+from bench.figures import Sum, postgres
 from kit import observe
-from tests.components import postgres_programs
 from tests.postgres import cluster
 
 
@@ -35,18 +35,6 @@ class Size:
 
 WHOLE = Size(drained=10_000, ends=3000, history=(10_000, 1_000_000), claims=1000, starts=40)
 SHORT = Size(drained=100, ends=300, history=(10_000, 100_000), claims=150, starts=5)
-
-
-class Sum:
-    """What was shown so far, for one database."""
-
-    def __init__(self, database: str) -> None:
-        self.database = database
-        self.held = True
-
-    def say(self, name: str, value: object, holds: bool) -> None:
-        self.held &= holds
-        print(f"{self.database}_{name}: {value}{'' if holds else '  DOES NOT HOLD'}", flush=True)
 
 
 async def shown(database: str, make: Callable[[str], str] | None, size: Size) -> bool:
@@ -67,13 +55,11 @@ async def shown(database: str, make: Callable[[str], str] | None, size: Size) ->
 def main() -> int:
     size = SHORT if "--short" in sys.argv[1:] else WHOLE
     observe.configure("error")
-    programs = postgres_programs()
-    if programs is None:
-        print("PostgreSQL's server programs are missing: apt-get install postgresql", file=sys.stderr)
+    if (programs := postgres()) is None:
         return 2
     print("size: " + ", ".join(f"{name} {value}" for name, value in asdict(size).items()), flush=True)
-    with cluster(programs) as postgres:
-        held = [anyio.run(shown, "sqlite", None, size), anyio.run(shown, "postgresql", postgres.make_database, size)]
+    with cluster(programs) as server:
+        held = [anyio.run(shown, "sqlite", None, size), anyio.run(shown, "postgresql", server.make_database, size)]
     return 0 if all(held) else 1
 
 

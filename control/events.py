@@ -17,7 +17,7 @@ from sqlalchemy.engine import Row
 from control import audit
 from control.tables import checkpoints, events, streams
 from kit.clock import rfc3339
-from kit.db import Database, Lane, Tx
+from kit.db import Database, Lane, Tx, pages
 from kit.prepared import Prepared
 
 ACCOUNT = "account"
@@ -141,12 +141,7 @@ async def streams_of(db: Database, account_id: str) -> list[str]:
     """The names of the account's event streams, those too of which only a seal is left."""
     held = sa.select(streams.c.id).where(streams.c.account_id == account_id, streams.c.head != "")
     known = held.union(sa.select(checkpoints.c.stream).where(checkpoints.c.account_id == account_id)).subquery()
-    found: list[str] = []
-    while rows := await db.read(
-        sa.select(known.c.id).where(known.c.id > (found[-1] if found else "")).order_by(known.c.id)
-    ):
-        found += [row.id for row in rows]
-    return found
+    return [row.id async for rows in pages(db, sa.select(known.c.id), known.c.id) for row in rows]
 
 
 async def seal(db: Database, *, most: int = 500) -> int:
@@ -189,9 +184,7 @@ async def heads_of(db: Database, account_id: str) -> Heads:
     """The end of every stream as it stands, to be kept where nobody who writes the database can write."""
     found: Heads = {}
     mine = (streams.c.account_id == account_id) & (streams.c.head != "")
-    while rows := await db.read(
-        sa.select(streams).where(mine, streams.c.id > max(found, default="")).order_by(streams.c.id)
-    ):
+    async for rows in pages(db, sa.select(streams).where(mine), streams.c.id):
         found |= {row.id: {row.last_seq: row.head} for row in rows}
     return found
 
@@ -229,9 +222,7 @@ async def _seals(db: Database, account_id: str, stream: str) -> dict[int, str]:
     """Every checkpoint of a stream: number → hash."""
     found: dict[int, str] = {}
     mine = (checkpoints.c.account_id == account_id) & (checkpoints.c.stream == stream)
-    while rows := await db.read(
-        sa.select(checkpoints).where(mine, checkpoints.c.seq > max(found, default=0)).order_by(checkpoints.c.seq)
-    ):
+    async for rows in pages(db, sa.select(checkpoints).where(mine), checkpoints.c.seq):
         found |= {row.seq: row.hash for row in rows}
     return found
 

@@ -38,18 +38,12 @@ def read_bound(request: Request, size: int, target: Target) -> int:
     read all it can, once more for each use."""
     told = bound(request, size, target)
     more = request.hosted or _documents(request)
-    return max(told, (target.max_input or 0) * (uses(request) + 1)) if more else told
+    return max(told, (target.max_input or 0) * (hosted.most(request) + 1)) if more else told
 
 
 def _documents(request: Request) -> bool:
     """Are there PDFs? Nobody can say how many tokens one is before it was read."""
-    parts = (part for message in request.messages for part in message.parts)
-    return bool(request.media) and any(type(part) is Document for part in parts)
-
-
-def uses(request: Request) -> int:
-    """How often a request may use each of the provider's tools."""
-    return hosted.most(request)
+    return bool(request.media) and any(type(part) is Document for part in request.parts)
 
 
 def unbounded(wire: str, request: Request, target: Target) -> str | None:

@@ -11,7 +11,8 @@ import msgspec
 from msgspec import Struct, field
 
 from control.identity.principals import Principal
-from gateway.bounds import read_bound, read_estimate, unbounded, uses
+from gateway.bounds import read_bound, read_estimate, unbounded
+from gateway.dialects import hosted
 from gateway.upstream import Target
 from gateway.wires.neutral import Request
 from kit.clock import rfc3339
@@ -120,7 +121,7 @@ def intent_of(
         input_bound=read_bound(request, size, target),
         max_output=target.max_output(request) * request.choices,
         hosted={name: target.hosted_nano(name) or 0 for name in request.hosted},
-        hosted_most=uses(request),
+        hosted_most=hosted.most(request),
         unbounded=unbounded(wire, request, target),
         reports_cost=target.reports_cost,
         price=target.price_at(at),

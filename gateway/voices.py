@@ -96,7 +96,7 @@ def kept(request: Request, passed: Json, dialect: str) -> tuple[str, ...]:
     """What of a body that passes through its provider is not told: thoughts of another too. What only a translation
     loses passed."""
     kept = request.body.keys() - passed.keys()
-    thoughts = (part for message in request.messages for part in message.parts if type(part) is Thought)
+    thoughts = (part for part in request.parts if type(part) is Thought)
     own = (dialect,) if dialect in UNSEALED else (None, dialect)
     others: tuple[str, ...] = ("reasoning",) if any(maker(part.seal) not in own for part in thoughts) else ()
     if request.thinking and (passed.get("thinking") or {}).get("type") == "disabled":

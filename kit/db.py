@@ -5,7 +5,7 @@ stores behind `Database` are `kit/db_sqlite` and `kit/db_postgres`; this file is
 types. It knows no table.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
@@ -174,3 +174,15 @@ class Database(Protocol):
 
     async def close(self) -> None:
         """Finish what is queued, then let go."""
+
+
+async def pages(db: Database, asked: sa.Select[Any], *key: sa.ColumnElement[Any]) -> AsyncIterator[Sequence[Row[Any]]]:
+    """All rows of a question, as many at a time as one read may return, in the order of `key`: columns that it asks
+    for and that together are unique."""
+    rows = await db.read(asked.order_by(*key))
+    while rows:
+        yield rows
+        if len(rows) < READ_LIMIT:
+            return
+        last = (rows[-1]._mapping[column] for column in key)
+        rows = await db.read(asked.where(sa.tuple_(*key) > sa.tuple_(*map(sa.literal, last))).order_by(*key))

@@ -20,7 +20,7 @@ from control.approvals.requests import Status
 from control.tables import approvals, tool_calls, votes
 from control.tables import events as stored
 from kit.clock import rfc3339
-from kit.db import READ_LIMIT, Database
+from kit.db import READ_LIMIT, Database, pages
 
 GONE = "its row is gone"
 UNTOLD = "no event tells of it"
@@ -83,10 +83,9 @@ class _Calls:
 
 async def compare(db: Database, account_id: str) -> Compared:
     """All requests of an account with all their events, in both directions."""
-    found, last = Compared(), ""
+    found = Compared()
     mine = approvals.c.account_id == account_id
-    while rows := await db.read(_ROWS.where(mine, approvals.c.id > last).order_by(approvals.c.id).limit(READ_LIMIT)):
-        last = rows[-1].id
+    async for rows in pages(db, _ROWS.where(mine), approvals.c.id):
         await _look(db, account_id, rows, found)
     for _ in range(_LOOKS - 1):
         again = Compared()
@@ -164,11 +163,8 @@ def _digest(text: str) -> str:
 async def _votes(db: Database, account_id: str, ids: Collection[str]) -> dict[str, dict[str, Row[Any]]]:
     """Request → approver → vote."""
     found: dict[str, dict[str, Row[Any]]] = {}
-    order = (votes.c.approval_id, votes.c.approver)
-    its = sa.select(votes).where(votes.c.account_id == account_id, votes.c.approval_id.in_(ids)).order_by(*order)
-    place = ("", "")
-    while rows := await db.read(its.where(sa.tuple_(*order) > sa.tuple_(*map(sa.literal, place))).limit(READ_LIMIT)):
-        place = (rows[-1].approval_id, rows[-1].approver)
+    its = sa.select(votes).where(votes.c.account_id == account_id, votes.c.approval_id.in_(ids))
+    async for rows in pages(db, its, votes.c.approval_id, votes.c.approver):
         for row in rows:
             found.setdefault(row.approval_id, {})[row.approver] = row
     return found
@@ -179,7 +175,7 @@ async def _told(db: Database, account_id: str, streams: Collection[str]) -> tupl
     found: dict[str, _Told] = {}
     calls = _Calls()
     which = stored.c.type.in_((*_TOLD, _SENT, _DELETED)) & stored.c.stream.in_(streams)
-    async for rows in _pages(db, account_id, which):
+    async for rows in _events(db, account_id, which):
         for event in map(events.event_of, rows):
             if event.type == _SENT:
                 calls.sent.add(event.data["call"])
@@ -215,18 +211,14 @@ async def _gone(db: Database, account_id: str) -> list[str]:
     question of when one looks."""
     found: list[str] = []
     mine = approvals.c.account_id == account_id
-    async for rows in _pages(db, account_id, stored.c.type == "approval.asked"):
+    async for rows in _events(db, account_id, stored.c.type == "approval.asked"):
         ids = {events.event_of(row).data["approval"] for row in rows}
         kept = await db.read(sa.select(approvals.c.id).where(mine, approvals.c.id.in_(ids)))
         found += sorted(ids - {row.id for row in kept})
     return found
 
 
-async def _pages(db: Database, account_id: str, which: sa.ColumnElement[bool]) -> AsyncIterator[Sequence[Row[Any]]]:
+def _events(db: Database, account_id: str, which: sa.ColumnElement[bool]) -> AsyncIterator[Sequence[Row[Any]]]:
     """The events of an account that are like this, in the order of the table's key."""
-    order = (stored.c.stream, stored.c.seq)
-    its = sa.select(stored).where(stored.c.account_id == account_id, which).order_by(*order).limit(READ_LIMIT)
-    place: tuple[str, int] = ("", 0)
-    while rows := await db.read(its.where(sa.tuple_(*order) > sa.tuple_(*map(sa.literal, place)))):
-        place = (rows[-1].stream, rows[-1].seq)
-        yield rows
+    its = sa.select(stored).where(stored.c.account_id == account_id, which)
+    return pages(db, its, stored.c.stream, stored.c.seq)

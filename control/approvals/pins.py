@@ -19,7 +19,7 @@ from sqlalchemy.engine import Row
 from control import events
 from control.approvals import endings
 from control.tables import definitions
-from kit.db import Database, Tx
+from kit.db import Database, Tx, pages
 from kit.errors import Conflict, Missing
 
 TOPIC = "tools"
@@ -178,17 +178,12 @@ def names(account_id: str) -> sa.Select[Any]:
 async def current(db: Database, account_id: str, span: tuple[Named, Named] | None = None) -> list[Row[Any]]:
     """All rows but history, by server and tool: the accepted one of a tool, and what is said instead of it. `span` is
     the first and the last tool to read."""
-    found: list[Row[Any]] = []
     order = (definitions.c.server, definitions.c.tool, definitions.c.digest)
     asked = sa.select(definitions).where(_lasting(account_id))
     if span:
         first, last = (sa.tuple_(*map(sa.literal, named)) for named in span)
         asked = asked.where(sa.tuple_(*order[:2]) >= first, sa.tuple_(*order[:2]) <= last)
-    while rows := await db.read(asked.order_by(*order)):
-        found += rows
-        seen = (rows[-1].server, rows[-1].tool, rows[-1].digest)
-        asked = asked.where(sa.tuple_(*order) > sa.tuple_(*map(sa.literal, seen)))
-    return found
+    return [row async for rows in pages(db, asked, *order) for row in rows]
 
 
 def _lasting(account_id: str) -> sa.ColumnElement[bool]:

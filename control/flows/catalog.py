@@ -10,7 +10,7 @@ from control.flows import hook_secrets, timetable
 from control.flows.flow import Flow, loads
 from control.flows.source import Written
 from control.tables import flow_versions, flows
-from kit.db import Database, Tx
+from kit.db import Database, Tx, pages
 from kit.errors import Missing
 from kit.ids import new_id
 from kit.secrets import Sealer
@@ -90,8 +90,6 @@ def versions(account_id: str) -> sa.Select[Any]:
 
 async def started_by(db: Database, account_id: str, kind: str) -> list[tuple[str, Flow]]:
     """Every flow with a trigger of this type, by name."""
-    found: list[tuple[str, Flow]] = []
-    its = newest(account_id).where(flow_versions.c.body.contains(f'"type":"{kind}"')).order_by(flows.c.name)
-    while rows := await db.read(its.where(flows.c.name > (found[-1][0] if found else ""))):
-        found += [(row.name, loads(row.body)) for row in rows]
+    its = newest(account_id).where(flow_versions.c.body.contains(f'"type":"{kind}"'))
+    found = [(row.name, loads(row.body)) async for rows in pages(db, its, flows.c.name) for row in rows]
     return [(name, flow) for name, flow in found if flow.starts_by(kind)]

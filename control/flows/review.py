@@ -16,7 +16,7 @@ from control.flows.quantities import duration
 from control.flows.source import Written
 from control.identity.charter import fits
 from control.tables import accounts, definitions, executions, flows
-from kit.db import Database
+from kit.db import Database, pages
 from kit.errors import Invalid
 
 SAMPLES = 20
@@ -55,13 +55,12 @@ async def samples(db: Database, account_id: str, flow_name: str, most: int) -> l
 
 async def _tools(db: Database, account_id: str) -> dict[str, list[str]]:
     key = (definitions.c.server, definitions.c.tool)
-    asked = sa.select(*key).distinct().order_by(*key)
+    asked = sa.select(*key).distinct()
     asked = asked.where(definitions.c.account_id == account_id, definitions.c.status != "replaced")
     found: dict[str, list[str]] = {}
-    while rows := await db.read(asked):
+    async for rows in pages(db, asked, *key):
         for row in rows:
             found.setdefault(row.server, []).append(row.tool)
-        asked = asked.where(sa.tuple_(*key) > sa.tuple_(*map(sa.literal, rows[-1])))
     return found
 
 

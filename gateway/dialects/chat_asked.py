@@ -30,7 +30,7 @@ def passed(request: Request, model: str, max_output: int) -> Json:
     if request.stream:
         options = request.body.get("stream_options") or {}
         body["stream_options"] = {**options, "include_usage": True}
-    if any(isinstance(part, _SEALED) and maker(part.seal) for message in request.messages for part in message.parts):
+    if any(isinstance(part, _SEALED) and maker(part.seal) for part in request.parts):
         body["messages"] = [_unsealed(message) for message in body["messages"]]
     return body
 
@@ -70,16 +70,15 @@ def lost(request: Request, dialect: str) -> set[str]:
         found.add("thinking")
     if any(tool.cached for tool in request.tools):
         found.add("cache_control")
-    for message in request.messages:
-        for part in message.parts:
-            if isinstance(part, Thought) and unseal(dialect, part.seal) is None:
-                found.add("reasoning")
-            elif isinstance(part, Call) and part.seal and unseal(dialect, part.seal) is None:
-                found.add("signature")
-            elif isinstance(part, Said | Image | Document | Result) and _marked(part):
-                found.add("cache_control")
-            if isinstance(part, Document):
-                found.update(part.beside)
+    for part in request.parts:
+        if isinstance(part, Thought) and unseal(dialect, part.seal) is None:
+            found.add("reasoning")
+        elif isinstance(part, Call) and part.seal and unseal(dialect, part.seal) is None:
+            found.add("signature")
+        elif isinstance(part, Said | Image | Document | Result) and _marked(part):
+            found.add("cache_control")
+        if isinstance(part, Document):
+            found.update(part.beside)
     return found
 
 

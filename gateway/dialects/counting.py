@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from gateway.dialects import gemini as google
 from gateway.dialects import messages as provider
+from gateway.dialects import pictures
 from gateway.dialects.dialect import Dialect
 from gateway.dialects.events import decoded
 from gateway.wires import gemini, messages
@@ -21,7 +22,6 @@ from gateway.wires.neutral import Address, Call, Image, Json, Part, Request, Res
 from kit.errors import Invalid
 
 BYTES_PER_TOKEN = 3
-PICTURE_TOKENS = 1_500
 TURN_TOKENS = 4
 """What a provider puts around a message or a tool."""
 
@@ -52,10 +52,10 @@ class Counting:
 
 def estimate(request: Request) -> int:
     """Tokens that a request probably has."""
-    size = sum(_size(part) for message in request.messages for part in message.parts)
+    size = sum(_size(part) for part in request.parts)
     size += sum(len(compact([tool.name, tool.description, dict(tool.parameters)]).encode()) for tool in request.tools)
     framed = len(request.messages) + len(request.tools)
-    return -(-size // BYTES_PER_TOKEN) + framed * TURN_TOKENS + request.media * PICTURE_TOKENS
+    return -(-size // BYTES_PER_TOKEN) + framed * TURN_TOKENS + request.media * pictures.PROBABLY
 
 
 def _size(part: Part) -> int:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from gateway.dialects.messages import LEAST_THINKING
 from gateway.dialects.params import AGAIN
 from gateway.wires.documents import PDF, Document
-from gateway.wires.neutral import Image, Json, Request, Result
+from gateway.wires.neutral import Call, Image, Json, Request, Result
 from gateway.wires.openai import UNNAMED
 from kit.errors import Invalid
 
@@ -120,7 +120,7 @@ def _described(holder: Json, request: Request) -> set[str]:
 
 def _looked(body: Json, request: Request) -> set[str]:
     """How closely pictures are to be looked at: said of each from Gemini 3 on, of all together before."""
-    parts = [part for message in request.messages for part in message.parts]
+    parts = [*request.parts]
     parts += [inner for result in _results(request) for inner in result.parts]
     wanted = {part.detail for part in parts if isinstance(part, Image)} - {None, "auto"}
     if not wanted:
@@ -189,13 +189,12 @@ def _forgotten(body: Json) -> set[str]:
 
 def _arrived(request: Request, **made: list[Json]) -> None:
     """Every call, result, picture and PDF of the conversation is in the body."""
-    parts = [part for message in request.messages for part in message.parts]
     inner = [part for result in _results(request) for part in result.parts]
     expected = {
-        "calls": sum(len(message.calls) for message in request.messages),
-        "results": len(list(_results(request))),
+        "calls": sum(isinstance(part, Call) for part in request.parts),
+        "results": len(_results(request)),
         "documents": len(_documents(request)),
-        "images": sum(isinstance(part, Image) for part in [*parts, *inner]),
+        "images": sum(isinstance(part, Image) for part in [*request.parts, *inner]),
     }
     lost = [name for name, count in expected.items() if len(made[name]) != count]
     if lost:
@@ -203,11 +202,11 @@ def _arrived(request: Request, **made: list[Json]) -> None:
 
 
 def _documents(request: Request) -> list[Document]:
-    return [part for message in request.messages for part in message.parts if isinstance(part, Document)]
+    return [part for part in request.parts if isinstance(part, Document)]
 
 
 def _results(request: Request) -> list[Result]:
-    return [part for message in request.messages for part in message.parts if isinstance(part, Result)]
+    return [part for part in request.parts if isinstance(part, Result)]
 
 
 def _blocks(body: Json) -> dict[str, list[Json]]:

@@ -29,7 +29,7 @@ def passed(request: Request, model: str, max_output: int) -> Json:
 def asked(request: Request, model: str, max_output: int) -> tuple[Json, tuple[str, ...]]:
     """A request of another wire for a provider of this dialect, and what it can't carry."""
     translatable(request)
-    thinks = request.effort is not None or any(_ours(part) for message in request.messages for part in message.parts)
+    thinks = request.effort is not None or any(map(_ours, request.parts))
     body: Json = {
         "model": model,
         "input": [item for message in request.messages for item in _items(message)],

@@ -5,8 +5,9 @@ is carried that is not named in these values: that is what keeps smuggled fields
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
@@ -145,6 +146,11 @@ class Request:
     media_bytes: int = 0
     dropped: tuple[str, ...] = ()
     body: Json = field(default_factory=dict, compare=False)
+
+    @property
+    def parts(self) -> Iterator[Part]:
+        """Of all turns, in order; what is in a Result stays there."""
+        return chain.from_iterable([message.parts for message in self.messages])
 
     def tool(self, flat: str) -> Tool:
         """The tool of a flat name; one that was not offered stands for itself."""

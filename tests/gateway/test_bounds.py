@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from gateway.bounds import TOOLS_TOKENS, bound, read_bound, read_estimate, unbounded, uses
-from gateway.dialects.hosted import MOST_USES
+from gateway.bounds import TOOLS_TOKENS, bound, read_bound, read_estimate, unbounded
+from gateway.dialects.hosted import MOST_USES, most
 from gateway.settings import Upstream
 from gateway.upstream import Target
 from gateway.wires.neutral import Request, Tool
@@ -97,7 +97,7 @@ def test_the_cost_that_a_provider_reports_is_believed_of_openrouter_and_where_th
 def test_tools_at_the_provider_may_read_all_that_the_model_can_once_more_for_each_use() -> None:
     search = Request(**PLAIN, hosted=("web_search",))
     few = Request(**PLAIN, hosted=("web_search",), hosted_most=2)
-    assert (uses(Request(**PLAIN)), uses(search), uses(few)) == (0, MOST_USES, 2)
+    assert (most(Request(**PLAIN)), most(search), most(few)) == (0, MOST_USES, 2)
     target = _target(max_input_tokens=9_000)
     assert read_bound(Request(**PLAIN), 500, target) == 500
     assert read_bound(search, 500, target) == 9_000 * (MOST_USES + 1)

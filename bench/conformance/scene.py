@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -75,9 +76,11 @@ async def scene(folder: Path) -> AsyncIterator[Scene]:
     """All of it, up inside of this context."""
     port = free_port()
     words = ["-m", "mcp_everything_server", "--port", str(port), "--log-level", "ERROR"]
-    everything = await anyio.open_process([sys.executable, *words], cwd=parts.everything(), stdout=None, stderr=None)
-    fixtures = await anyio.open_process([sys.executable, str(FIXTURES), str(other := free_port())], stdout=None)
     async with AsyncExitStack() as stack:
+        said = stack.enter_context((folder / "servers.log").open("wb"))
+        start = partial(anyio.open_process, stdout=said, stderr=said)
+        everything = await start([sys.executable, *words], cwd=parts.everything())
+        fixtures = await start([sys.executable, str(FIXTURES), str(other := free_port())])
         for process in (everything, fixtures):
             stack.push_async_callback(process.aclose)  # killed before, by the next line: here it is waited for
             stack.callback(process.kill)

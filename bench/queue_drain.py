@@ -23,7 +23,7 @@ from control.tables import events, executions
 from kit.blobs import Blobs
 from kit.db import Tx
 from runner.agents.script import EXECUTION_LABEL
-from runner.run import Parts
+from runner.parts import Parts
 from runner.settings import RunnerSettings
 from runner.worker import Worker
 from tests.control.house import House

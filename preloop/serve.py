@@ -30,7 +30,7 @@ from preloop.sending import Sender
 from preloop.settings import Settings
 from runner import images
 from runner.docker import DockerEngine
-from runner.run import Parts
+from runner.parts import Parts
 from runner.worker import Worker, attend
 
 LOCAL = "local command line"

@@ -4,65 +4,34 @@ It drives an `Engine` and writes through the domain; it knows no agent CLI (`run
 Every write is fenced by the epoch of the claim.
 """
 
-import json
-from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
-from control.executions import lifecycle, logs, queue, storage
+from control.executions import lifecycle, logs, queue
 from control.executions.diagnosis import judge
-from control.executions.lifecycle import Lifecycle
 from control.executions.states import FINAL, Cause, Stored
 from control.executions.verdict import Verdict
 from control.flows import catalog
 from control.flows.flow import Flow
-from control.identity import sessions as runtime
 from control.tables import executions
-from kit import tokens
-from kit.blobs import Blobs
-from kit.bus import Bus
-from kit.db import Database, Tx
+from kit.db import Tx
 from kit.errors import Fault
 from kit.observe import log
 from runner import watch
-from runner.agents import adapters
-from runner.agents.script import Brief, Limits, assemble
-from runner.engine import Engine, Exit, Job
+from runner.cleanup import clean
+from runner.engine import Exit
 from runner.evidence import awaited, gather, note
 from runner.follow import Follower
-from runner.settings import RunnerSettings
+from runner.parts import Parts
+from runner.placing import job_name, place
 
 AFTER_END_S = 30.0
 """How long a container may live after its agent ended, beside the flow's own sleep."""
 DECLINED_S = 5.0
 """How long an agent may still talk after its run was ended by a person's no."""
-RAW_LIMIT = 64 << 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What runs are made with; one per worker."""
-
-    db: Database
-    bus: Bus
-    blobs: Blobs
-    lifecycle: Lifecycle
-    engine: Engine
-    engine_id: str
-    instance: str
-    mcp_url: str
-    """The containers' listener of role `mcp` as an agent reaches it, without a path."""
-    gateway_url: str
-    """The same of role `gateway`."""
-    settings: RunnerSettings
-
-
-def job_name(instance: str, execution_id: str) -> str:
-    """Deterministic, so that a second start of the same execution meets the first."""
-    return f"preloop-{instance}-{execution_id}".replace("_", "-")
 
 
 class Run:
@@ -85,7 +54,7 @@ class Run:
         """To the end of the execution and its container, or until somebody else holds the lease."""
         flow = await self._parts.db.write(lambda tx: catalog.version(tx, self._row.flow_id, self._row.flow_version))
         try:
-            if self._row.job is None and not await self._place(flow):
+            if self._row.job is None and not await place(self._parts, self._row, flow, self._handle):
                 return
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._hold, tasks.cancel_scope)
@@ -108,55 +77,6 @@ class Run:
         log.warning("run failed", execution=self._row.id, code=fault.code, error=fault.message)
         cause = Cause.INTERNAL_ERROR if self._phase.started else Cause.SETUP_FAILED
         await self._end(Verdict(cause=cause, message=fault.message, hint=fault.hint))
-
-    # start --------------------------------------------------------------------------------------------------------
-
-    async def _place(self, flow: Flow) -> bool:
-        """Session, bootstrap secret and the job's name are committed before anything is created."""
-        secret, hash_ = tokens.mint("plb")
-        if not await self._parts.db.write(lambda tx: self._record_place(tx, flow, hash_)):
-            return False
-        job = self._job(flow, secret)
-        await self._parts.engine.prepare(job)
-        await self._parts.engine.start(job)
-        return True
-
-    def _record_place(self, tx: Tx, flow: Flow, bootstrap_hash: str) -> bool:
-        mine = (executions.c.id == self._row.id) & (executions.c.epoch == self._row.epoch)
-        mine &= (executions.c.state == Stored.RUNNING) & executions.c.job.is_(None)
-        place = {"engine": self._parts.engine_id, "job": self._handle}
-        if not tx.changed(sa.update(executions).where(mine).values(place)):
-            return False
-        session_id = runtime.open_session(
-            tx,
-            self._row.account_id,
-            kind="execution",
-            principal=f"flow:{flow.name}",
-            charter=replace(flow.charter(), budget_of=self._row.budget_of),
-            alive_until=tx.now() + queue.LEASE + queue.UNADOPTED,
-            execution_id=self._row.id,
-            bootstrap_hash=bootstrap_hash,
-        )
-        tx.execute(sa.update(executions).where(executions.c.id == self._row.id).values(session_id=session_id))
-        return True
-
-    def _job(self, flow: Flow, secret: str) -> Job:
-        brief = Brief(
-            execution_id=self._row.id,
-            model=flow.agent.model,
-            prompt=self._row.prompt,
-            payload_json=json.dumps(json.loads(self._row.trigger_event)["payload"], ensure_ascii=False),
-            mcp_url=f"{self._parts.mcp_url}/mcp/v1",
-            gateway_url=self._parts.gateway_url,
-            control_url=self._parts.mcp_url,
-            init=flow.init,
-            post_exec_sleep_s=flow.post_exec_sleep,
-        )
-        plan = adapters.plan(flow.agent.runtime, self._parts.engine.name, brief)
-        given = flow.resources
-        room = Limits(memory_bytes=given.memory, cpus=given.cpus, pids=given.pids)
-        instance = self._parts.instance
-        return assemble(plan, brief, name=self._handle, instance=instance, bootstrap_token=secret, limits=room)
 
     # follow -------------------------------------------------------------------------------------------------------
 
@@ -245,53 +165,3 @@ class Run:
         if ended:
             note(tx, row, verdict)
         return ended
-
-
-async def clean(parts: Parts, row: Row[Any], handle: str, *, whole: bool = False) -> None:
-    """Keep the whole output as a file, then let the engine forget the job. May run twice. Lines that nobody stored,
-    because a worker died after the end, are stored now; `whole`: there are none."""
-    await parts.engine.stop(handle, grace_s=0)
-    size = 0
-    if row.logs_deleted_at is None:
-        flow = await parts.db.write(lambda tx: catalog.version(tx, row.flow_id, row.flow_version))
-        size = await _keep_raw(parts, row, handle, min(RAW_LIMIT, flow.limits.log_bytes))
-        if not whole:
-            await _store_rest(parts, row, handle, flow)
-    await parts.engine.remove(handle)
-
-    def cleaned(tx: Tx) -> None:
-        final = (executions.c.id == row.id) & executions.c.state.in_(FINAL) & executions.c.cleaned_at.is_(None)
-        if tx.changed(sa.update(executions).where(final).values(cleaned_at=tx.now())):
-            logs.weigh(tx, row.account_id, row.id, size)
-        tx.wake(lifecycle.stop_topic(row.id))
-
-    await parts.db.write(cleaned)
-
-
-async def _keep_raw(parts: Parts, row: Row[Any], handle: str, most: int) -> int:
-    """The output as it came, up to so many bytes, into a file, while the plan has room; its size."""
-    if await parts.db.write(lambda tx: storage.full(tx, row.account_id)) is not None:
-        return 0
-    raw = bytearray()
-    async for line in parts.engine.logs(handle, after=""):
-        raw += f"{line.at} {line.text}\n".encode()
-        if len(raw) > most:
-            break
-    return await parts.blobs.put(logs.file_of(row.id), bytes(raw[:most])) if raw else 0
-
-
-async def _store_rest(parts: Parts, row: Row[Any], handle: str, flow: Flow) -> None:
-    after = await parts.db.write(lambda tx: logs.cursor(tx, row.id))
-    phase = watch.Phase(started=row.agent_started_at is not None)
-
-    def sort(text: str) -> tuple[str, str] | None:
-        nonlocal phase
-        phase, marker = watch.read(phase, text)
-        return None if marker else (phase.source, watch.level(text))
-
-    with Follower(parts.db, row, sort, most=flow.limits.log_bytes) as follower:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(follower.write)
-            async for line in parts.engine.logs(handle, after=after):
-                await follower.put(line)
-            follower.close()

@@ -21,7 +21,9 @@ from kit.db import READ_LIMIT, Database
 from kit.errors import Fault
 from kit.ids import new_id
 from kit.observe import log
-from runner.run import Parts, Run, clean
+from runner.cleanup import clean
+from runner.parts import Parts
+from runner.run import Run
 
 REAP_S = 60.0
 POLL_S = 1.0

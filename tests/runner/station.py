@@ -19,7 +19,9 @@ from kit.blobs import Blobs
 from kit.bus import Bus
 from kit.db import Database
 from preloop.database import open_database
-from runner.run import Parts, Run, job_name
+from runner.parts import Parts
+from runner.placing import job_name
+from runner.run import Run
 from runner.settings import RunnerSettings
 from runner.worker import Worker
 from tests.control.house import ACCOUNT, House

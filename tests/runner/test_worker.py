@@ -16,7 +16,7 @@ from kit.bus import Bus
 from kit.db import Tx
 from preloop.database import open_database
 from runner.engine import Job
-from runner.run import job_name
+from runner.placing import job_name
 from runner.worker import Worker
 from tests.control.house import ACCOUNT
 from tests.runner.station import Station, open_station

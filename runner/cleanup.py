@@ -1,0 +1,69 @@
+"""After the verdict: what the engine still holds of a run is kept, then forgotten."""
+
+from typing import Any
+
+import anyio
+import sqlalchemy as sa
+from sqlalchemy.engine import Row
+
+from control.executions import lifecycle, logs, storage
+from control.executions.states import FINAL
+from control.flows import catalog
+from control.flows.flow import Flow
+from control.tables import executions
+from kit.db import Tx
+from runner import watch
+from runner.follow import Follower
+from runner.parts import Parts
+
+RAW_LIMIT = 64 << 20
+
+
+async def clean(parts: Parts, row: Row[Any], handle: str, *, whole: bool = False) -> None:
+    """Keep the whole output as a file, then let the engine forget the job. May run twice. Lines that nobody stored,
+    because a worker died after the end, are stored now; `whole`: there are none."""
+    await parts.engine.stop(handle, grace_s=0)
+    size = 0
+    if row.logs_deleted_at is None:
+        flow = await parts.db.write(lambda tx: catalog.version(tx, row.flow_id, row.flow_version))
+        size = await _keep_raw(parts, row, handle, min(RAW_LIMIT, flow.limits.log_bytes))
+        if not whole:
+            await _store_rest(parts, row, handle, flow)
+    await parts.engine.remove(handle)
+
+    def cleaned(tx: Tx) -> None:
+        final = (executions.c.id == row.id) & executions.c.state.in_(FINAL) & executions.c.cleaned_at.is_(None)
+        if tx.changed(sa.update(executions).where(final).values(cleaned_at=tx.now())):
+            logs.weigh(tx, row.account_id, row.id, size)
+        tx.wake(lifecycle.stop_topic(row.id))
+
+    await parts.db.write(cleaned)
+
+
+async def _keep_raw(parts: Parts, row: Row[Any], handle: str, most: int) -> int:
+    """The output as it came, up to so many bytes, into a file, while the plan has room; its size."""
+    if await parts.db.write(lambda tx: storage.full(tx, row.account_id)) is not None:
+        return 0
+    raw = bytearray()
+    async for line in parts.engine.logs(handle, after=""):
+        raw += f"{line.at} {line.text}\n".encode()
+        if len(raw) > most:
+            break
+    return await parts.blobs.put(logs.file_of(row.id), bytes(raw[:most])) if raw else 0
+
+
+async def _store_rest(parts: Parts, row: Row[Any], handle: str, flow: Flow) -> None:
+    after = await parts.db.write(lambda tx: logs.cursor(tx, row.id))
+    phase = watch.Phase(started=row.agent_started_at is not None)
+
+    def sort(text: str) -> tuple[str, str] | None:
+        nonlocal phase
+        phase, marker = watch.read(phase, text)
+        return None if marker else (phase.source, watch.level(text))
+
+    with Follower(parts.db, row, sort, most=flow.limits.log_bytes) as follower:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(follower.write)
+            async for line in parts.engine.logs(handle, after=after):
+                await follower.put(line)
+            follower.close()

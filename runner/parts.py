@@ -1,0 +1,28 @@
+"""What runs are made with; one set per worker."""
+
+from dataclasses import dataclass
+
+from control.executions.lifecycle import Lifecycle
+from kit.blobs import Blobs
+from kit.bus import Bus
+from kit.db import Database
+from runner.engine import Engine
+from runner.settings import RunnerSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The rooms, the engine, and where agents reach the plane."""
+
+    db: Database
+    bus: Bus
+    blobs: Blobs
+    lifecycle: Lifecycle
+    engine: Engine
+    engine_id: str
+    instance: str
+    mcp_url: str
+    """The containers' listener of role `mcp` as an agent reaches it, without a path."""
+    gateway_url: str
+    """The same of role `gateway`."""
+    settings: RunnerSettings

@@ -1,0 +1,73 @@
+"""The start of a run: its session, its bootstrap secret and its job's name are committed, then the engine begins."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Row
+
+from control.executions import queue
+from control.executions.states import Stored
+from control.flows.flow import Flow
+from control.identity import sessions as runtime
+from control.tables import executions
+from kit import tokens
+from kit.db import Tx
+from runner.agents import adapters
+from runner.agents.script import Brief, Limits, assemble
+from runner.engine import Job
+from runner.parts import Parts
+
+
+def job_name(instance: str, execution_id: str) -> str:
+    """Deterministic, so that a second start of the same execution meets the first."""
+    return f"preloop-{instance}-{execution_id}".replace("_", "-")
+
+
+async def place(parts: Parts, row: Row[Any], flow: Flow, handle: str) -> bool:
+    """Start the agent of a claimed execution; False when the claim is somebody else's by now."""
+    secret, hash_ = tokens.mint("plb")
+    if not await parts.db.write(lambda tx: _record(tx, parts, row, flow, handle, hash_)):
+        return False
+    job = _job(parts, row, flow, handle, secret)
+    await parts.engine.prepare(job)
+    await parts.engine.start(job)
+    return True
+
+
+def _record(tx: Tx, parts: Parts, row: Row[Any], flow: Flow, handle: str, bootstrap_hash: str) -> bool:
+    mine = (executions.c.id == row.id) & (executions.c.epoch == row.epoch)
+    mine &= (executions.c.state == Stored.RUNNING) & executions.c.job.is_(None)
+    if not tx.changed(sa.update(executions).where(mine).values(engine=parts.engine_id, job=handle)):
+        return False
+    session_id = runtime.open_session(
+        tx,
+        row.account_id,
+        kind="execution",
+        principal=f"flow:{flow.name}",
+        charter=replace(flow.charter(), budget_of=row.budget_of),
+        alive_until=tx.now() + queue.LEASE + queue.UNADOPTED,
+        execution_id=row.id,
+        bootstrap_hash=bootstrap_hash,
+    )
+    tx.execute(sa.update(executions).where(executions.c.id == row.id).values(session_id=session_id))
+    return True
+
+
+def _job(parts: Parts, row: Row[Any], flow: Flow, handle: str, secret: str) -> Job:
+    brief = Brief(
+        execution_id=row.id,
+        model=flow.agent.model,
+        prompt=row.prompt,
+        payload_json=json.dumps(json.loads(row.trigger_event)["payload"], ensure_ascii=False),
+        mcp_url=f"{parts.mcp_url}/mcp/v1",
+        gateway_url=parts.gateway_url,
+        control_url=parts.mcp_url,
+        init=flow.init,
+        post_exec_sleep_s=flow.post_exec_sleep,
+    )
+    plan = adapters.plan(flow.agent.runtime, parts.engine.name, brief)
+    given = flow.resources
+    room = Limits(memory_bytes=given.memory, cpus=given.cpus, pids=given.pids)
+    return assemble(plan, brief, name=handle, instance=parts.instance, bootstrap_token=secret, limits=room)

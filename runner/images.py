@@ -42,14 +42,17 @@ async def build(
 ) -> str:
     """Make `preloop/NAME`, and what it stands on unless `base` names an image for that; returns its id.
 
-    With a `base`, `base` itself is made by its ordinary Dockerfile (network and a package mirror needed).
+    An agent is of no use without the relay, so that is made beside it. With a `base`, `base` itself is made by its ordinary Dockerfile (network and a package mirror needed).
     """
     if name not in RECIPES:
         raise Missing("image_unknown", f"There is no image {name!r}.", f"There are: {', '.join(RECIPES)}.")
     door = DockerDoor(url)
     await door.open()
     try:
-        return await _build(door, name, base, report, cache)
+        built = await _build(door, name, base, report, cache)
+        if name not in ("base", "relay") and base is None:
+            await _build(door, "relay", None, report, cache)
+        return built
     finally:
         await door.close()
 

@@ -1,6 +1,7 @@
 """What goes into each of our images, taken from this machine: no image registry is asked.
 
     base      busybox, bash and git, node, CA certificates, the user `agent`
+    relay     base + images/relay/relay.js, what stands between agents and plane; made beside each of the following
     scripted  base + this interpreter, its standard library, what `mcp` and `openai` need, images/scripted/agent.py
     codex     base + the two programs of the npm package that is pinned in images/codex
 
@@ -202,12 +203,19 @@ def _missing(part: str, install: str) -> Unsuitable:
     return Unsuitable("image_parts_missing", f"Building this image needs {part}, which is not here.", install)
 
 
+def relay(_cache: Path) -> Rootfs:
+    root = Rootfs()
+    root.file(IMAGES / "relay" / "relay.js", "/opt/relay/relay.js")
+    return root
+
+
 def _told(program: Path, *words: str) -> str:
     return subprocess.run([program, *words], capture_output=True, text=True, check=True).stdout
 
 
 RECIPES = {
     "base": Recipe(on=None, gather=base),
+    "relay": Recipe(on="base", gather=relay),
     "scripted": Recipe(on="base", gather=scripted),
     "codex": Recipe(on="base", gather=codex),
 }

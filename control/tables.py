@@ -112,6 +112,17 @@ signing_keys = sa.Table(  # the public halves; every role reads them, one file o
     _time("created_at", required=True),
 )
 
+repeats = sa.Table(  # requests that were made with an Idempotency-Key, kept for a day
+    "repeats",
+    metadata,
+    _account(),
+    sa.Column("key", sa.String(64), primary_key=True),  # of the asker, the address and the key, hashed
+    sa.Column("body", sa.String(64), nullable=False),  # of what was sent, hashed
+    sa.Column("answer", sa.Text),  # NULL while it is made, and where it holds what is shown once
+    _time("at", required=True),
+    sa.Index("ix_repeats_at", "at"),
+)
+
 sessions = sa.Table(  # runtime sessions: what tokens, tool calls, approvals and ledger entries hang on
     "sessions",
     metadata,
@@ -125,6 +136,7 @@ sessions = sa.Table(  # runtime sessions: what tokens, tool calls, approvals and
     _time("bootstrap_used_at"),
     _text("bootstrap_key", length=64),  # of whoever used it, hashed
     _time("created_at", required=True),
+    _time("opened_at"),  # an enrolled agent's at its first use
     _time("alive_until", required=True),
     _time("revoked_at"),
     _time("tools_listed_at"),

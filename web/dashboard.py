@@ -27,7 +27,7 @@ async def get_dashboard(request: Request, person: Person) -> shapes.Dashboard:
     now, db = given.clock.now(), given.db
     zone = (await db.read(sa.select(accounts.c.time_zone).where(accounts.c.id == account_id)))[0].time_zone
     spent = costs.of(await reports.between(db, account_id, *periods.day(now, zone)))
-    alive = (sessions.c.alive_until > now) & sessions.c.revoked_at.is_(None)
+    alive = (sessions.c.alive_until > now) & sessions.c.revoked_at.is_(None) & sessions.c.opened_at.is_not(None)
     since = now - timedelta(days=1)
     asked = (tool_calls.c.account_id == account_id) & (tool_calls.c.asked_at > since)
     asked &= tool_calls.c.id > ids.earliest("tcl", since)  # the index of all tables

@@ -107,6 +107,7 @@ operations = [
         answers=HookSecret,
         role=Role.OPERATOR,
         status=201,
+        secret=True,
     ),
     Operation(
         method="GET",
@@ -126,6 +127,7 @@ operations = [
         answers=HookSecret,
         role=Role.ADMIN,
         status=201,
+        secret=True,
     ),
 ]
 routes: list[Route] = []

@@ -1,5 +1,6 @@
 """One list of operations makes both the REST routes and /api/openapi.json, so that neither can lie about the other."""
 
+import hashlib
 import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from control.identity import repeats
 from control.identity.principals import Person, Role
-from kit.errors import Invalid
-from web import auth, shapes
+from kit.errors import Fault, Invalid
+from web import auth, inputs, shapes
+from web.parts import parts
 
 Answer = BaseModel | Response
 REF = "#/components/schemas/{model}"
@@ -32,6 +35,7 @@ REFUSALS = {
     503: "A part that is needed does not answer",
 }
 """What each status of a problem means (RFC 9457)."""
+MADE = 201
 ALWAYS = (400, 401, 403, 413, 421, 422, 500)
 """What any operation may answer."""
 _COUNT = {"type": "integer", "minimum": 0, "maximum": 10**12 - 1}
@@ -47,7 +51,8 @@ QUERY: dict[str, dict[str, Any]] = {
 HEADERS = {
     "If-Match": 'The version it must have, as "3", or *.',
     "If-None-Match": "* where there must be none yet.",
-    "Idempotency-Key": "The same key again gives the first answer's execution.",
+    "Idempotency-Key": "The same key again, within a day, makes nothing more: it gives the first answer, or 409 where "
+    "that held a secret.",
 }
 
 
@@ -66,6 +71,8 @@ class Operation:
     status: int = 200
     creates: bool = False
     """Then what was not there before is answered with 201."""
+    secret: bool = False
+    """It answers what is shown once: a repetition with the same `Idempotency-Key` is refused, not answered again."""
     files: tuple[str, ...] = ()
     """Media types that it answers in too, for whoever accepts them rather than JSON."""
     query: Sequence[str] = ()
@@ -86,12 +93,36 @@ def _endpoint(op: Operation) -> Callable[[Request], Awaitable[Response]]:
         if unknown := sorted(set(request.query_params) - set(op.query)):
             known = ", ".join(op.query) or "none"
             raise Invalid("query_unknown", f"{op.path} knows no {unknown[0][:40]!r}.", f"It takes: {known}.")
-        answer = await op.run(request, someone)
+        answer = await (_once if op.status == MADE else _text)(op, request, someone)
         if isinstance(answer, Response):
             return answer
-        return Response(answer.model_dump_json(), op.status, media_type="application/json")
+        return Response(answer, op.status, media_type="application/json")
 
     return endpoint
+
+
+async def _text(op: Operation, request: Request, person: Person) -> str | Response:
+    answer = await op.run(request, person)
+    return answer if isinstance(answer, Response) else answer.model_dump_json()
+
+
+async def _once(op: Operation, request: Request, person: Person) -> str | Response:
+    """What makes something makes it once for an `Idempotency-Key`; a refusal leaves the key free."""
+    key, db = inputs.once(request, person.user_id), parts(request).db
+    if key is None:
+        return await _text(op, request, person)
+    hashed, body = key.removeprefix("key:"), hashlib.sha256(await request.body()).hexdigest()
+    known = await db.write(lambda tx: repeats.claim(tx, person.account_id, hashed, body))
+    if known is not None:
+        return known
+    try:
+        answer = await _text(op, request, person)
+    except Fault:
+        await db.write(lambda tx: repeats.release(tx, hashed))
+        raise
+    if isinstance(answer, str) and not op.secret:
+        await db.write(lambda tx: repeats.keep(tx, hashed, answer))
+    return answer
 
 
 def document(operations: Sequence[Operation], url: str) -> dict[str, Any]:
@@ -137,7 +168,7 @@ def _parameters(op: Operation) -> Iterator[dict[str, Any]]:
         yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
     for name in op.query:
         yield {"name": name, "in": "query", "required": False, "schema": QUERY.get(name, {"type": "string"})}
-    for name in op.headers:
+    for name in (*op.headers, *(["Idempotency-Key"] if op.status == MADE else [])):
         known = {"type": "string", "description": HEADERS[name]}
         yield {"name": name, "in": "header", "required": False, "schema": known}
 

@@ -267,8 +267,8 @@ def _approval(row: Row[Any]) -> approval_shapes.Approval:
 
 
 async def sessions_listed(db: Database, account_id: str, page: Page) -> shapes.Listed[shapes.Session]:
-    """Newest first."""
-    asked = sa.select(sessions).where(sessions.c.account_id == account_id)
+    """Newest first; what was enrolled and never used is no session yet, but a token."""
+    asked = sa.select(sessions).where(sessions.c.account_id == account_id, sessions.c.opened_at.is_not(None))
     rows, further = await paging.read(db, asked, page, sessions.c.id, newest_first=True)
     items = [shapes.Session(**_same(row, shapes.Session, without=set())) for row in rows]
     return shapes.Listed(items=items, next=further)

@@ -251,6 +251,8 @@ class Session(BaseModel):
     principal: str
     execution_id: str | None
     created_at: datetime
+    opened_at: datetime | None
+    """None while the token of an enrolled agent was never used."""
     alive_until: datetime
     revoked_at: datetime | None
 

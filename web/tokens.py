@@ -96,6 +96,7 @@ operations = [
         answers=Token,
         role=Role.OPERATOR,
         status=201,
+        secret=True,
         refuses=(404,),
     ),
     Operation(

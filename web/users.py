@@ -74,6 +74,7 @@ operations = [
         answers=Added,
         role=Role.ADMIN,
         status=201,
+        secret=True,
     ),
 ]
 routes: list[Route] = []

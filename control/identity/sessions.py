@@ -53,7 +53,9 @@ def open_session(
     alive_until: datetime,
     execution_id: str | None = None,
     bootstrap_hash: str | None = None,
+    used: bool = True,
 ) -> str:
+    """Its id. One that is not `used` yet opens when its token is seen first."""
     session_id = new_id("ses")
     tx.execute(
         sa.insert(sessions).values(
@@ -68,16 +70,28 @@ def open_session(
             alive_until=alive_until,
         )
     )
-    events.append(tx, account_id, execution_id or session_id, "session.opened", session=session_id, kind=kind)
+    if used:
+        _open(tx, session_id)
     return session_id
+
+
+def _open(tx: Tx, session_id: str) -> None:
+    """It is in use from now on, and its record begins. Twice is once."""
+    mine = (sessions.c.id == session_id) & sessions.c.opened_at.is_(None)
+    if tx.changed(sa.update(sessions).where(mine).values(opened_at=tx.now())):
+        row = tx.execute(sa.select(sessions).where(sessions.c.id == session_id)).one()
+        stream = row.execution_id or session_id
+        events.append(tx, row.account_id, stream, "session.opened", session=session_id, kind=row.kind)
 
 
 def enroll(
     tx: Tx, account_id: str, *, name: str, charter: Charter, until: datetime, owner: str | None = None
 ) -> tuple[str, str]:
-    """A session for somebody's own agent, without any execution: (session id, its token in clear, shown once). `owner`
-    is the user who stands behind it."""
-    session_id = open_session(tx, account_id, kind="enrolled", principal=name, charter=charter, alive_until=until)
+    """A session for somebody's own agent, without any execution: (session id, its token in clear, shown once). It opens
+    at the token's first use. `owner` is the user who stands behind it."""
+    session_id = open_session(
+        tx, account_id, kind="enrolled", principal=name, charter=charter, alive_until=until, used=False
+    )
     clear, hash_ = mechanics.mint("ple")
     row = {"id": new_id("tok"), "account_id": account_id, "kind": "enrolled", "hash": hash_, "session_id": session_id}
     who = {"name": name, "user_id": owner, "created_at": tx.now(), "expires_at": until}
@@ -256,6 +270,8 @@ class Doorkeeper:
         if not rows or rows[0].revoked_at is not None or left_s <= 0:
             raise Unauthorized("session_ended", "This session has ended; its token is worth nothing any more.")
         row = rows[0]
+        if row.opened_at is None:
+            await self._db.write(lambda tx: _open(tx, session_id))
         principal = Principal(
             account_id=row.account_id,
             session_id=row.id,

@@ -17,7 +17,7 @@ def list_newest(limit: Annotated[int, typer.Option(min=1, help="How many.")] = 1
     show.items(
         Client.find().items("sessions", most=limit),
         ("ID", "KIND", "PRINCIPAL", "OPENED", "REVOKED"),
-        lambda s: (s["id"], s["kind"], s["principal"], show.ago(s["created_at"]), show.ago(s["revoked_at"])),
+        lambda s: (s["id"], s["kind"], s["principal"], show.ago(s["opened_at"]), show.ago(s["revoked_at"])),
         empty="None yet.",
         json_wanted=json_,
     )

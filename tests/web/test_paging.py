@@ -118,7 +118,14 @@ async def test_what_comes_and_goes_meanwhile_repeats_and_hides_nothing_else(
 async def test_a_list_longer_than_one_read_is_whole(world: World, http: httpx.AsyncClient) -> None:
     def unit(tx: Tx) -> None:
         now = tx.now()
-        same = {"account_id": ACCOUNT, "kind": "enrolled", "principal": "agent:a", "charter": "{}", "created_at": now}
+        same = {
+            "account_id": ACCOUNT,
+            "kind": "enrolled",
+            "principal": "agent:a",
+            "charter": "{}",
+            "created_at": now,
+            "opened_at": now,
+        }
         tx.execute(sa.insert(sessions), [same | {"id": new_id("ses"), "alive_until": now} for _ in range(601)])
 
     await world.house.db.write(unit)
@@ -146,7 +153,14 @@ async def test_so_is_one_inside_a_run(world: World, http: httpx.AsyncClient, nam
 async def test_a_forged_cursor_shows_nothing_of_another_account(world: World, http: httpx.AsyncClient) -> None:
     def unit(tx: Tx) -> None:
         now = tx.now()
-        other = {"account_id": "other", "kind": "enrolled", "principal": "agent:b", "charter": "{}", "created_at": now}
+        other = {
+            "account_id": "other",
+            "kind": "enrolled",
+            "principal": "agent:b",
+            "charter": "{}",
+            "created_at": now,
+            "opened_at": now,
+        }
         tx.execute(sa.text("insert into accounts (id, name, created_at) values ('other', 'other', :now)"), {"now": now})
         tx.execute(sa.insert(sessions).values(other | {"id": "ses_other", "alive_until": now}))
 

@@ -42,7 +42,8 @@ async def build(
 ) -> str:
     """Make `preloop/NAME`, and what it stands on unless `base` names an image for that; returns its id.
 
-    An agent is of no use without the relay, so that is made beside it. With a `base`, `base` itself is made by its ordinary Dockerfile (network and a package mirror needed).
+    No agent reaches us without the relay, so that is made beside each. With a `base`, `base` itself is made by its
+    ordinary Dockerfile (network and a package mirror needed), and `relay` only when it is what is asked for.
     """
     if name not in RECIPES:
         raise Missing("image_unknown", f"There is no image {name!r}.", f"There are: {', '.join(RECIPES)}.")

@@ -16,8 +16,9 @@ from typing import IO
 import anyio.to_thread
 
 from kit.errors import Missing, Unsuitable
+from runner.clis import IMAGES
 from runner.docker_door import DockerDoor, unless
-from runner.recipes import IMAGES, RECIPES
+from runner.recipes import RECIPES
 from runner.rootfs import Rootfs
 
 SOCKET = "unix:///var/run/docker.sock"

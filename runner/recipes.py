@@ -3,13 +3,12 @@
     base      busybox, bash and git, node, CA certificates, the user `agent`
     relay     base + images/relay/relay.js, what stands between agents and plane; made beside each of the following
     scripted  base + this interpreter, its standard library, what `mcp` and `openai` need, images/scripted/agent.py
-    codex     base + the two programs of the npm package that is pinned in images/codex
+    codex, gemini, opencode, claude: base + what `clis` takes out of the npm packages that images/NAME pins
 
 People who have a registry can build the ordinary Dockerfiles in `images/` instead.
 """
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -17,14 +16,13 @@ import sys
 import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 
-from kit.errors import Unsuitable
+from runner import clis
+from runner.clis import IMAGES, missing, need
 from runner.rootfs import Rootfs
 
-IMAGES = Path(__file__).parents[1] / "images"
 UID = 1000
 
 _CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
@@ -46,8 +44,8 @@ class Recipe:
 
 def base(_cache: Path) -> Rootfs:
     root = Rootfs()
-    busybox = _need("busybox", "apt install busybox-static")
-    node = _need("node", "apt install nodejs")
+    busybox = need("busybox", "apt install busybox-static")
+    node = need("node", "apt install nodejs")
     for applet in _told(busybox, "--list").split():
         root.link(f"/bin/{applet}", "/bin/busybox")
     root.program(busybox, "/bin/busybox")
@@ -94,7 +92,7 @@ def _add_names_and_certificates(root: Rootfs) -> None:
                 root.file(library, str(library))
     bundle = next((path for path in map(Path, _CERTIFICATES) if path.exists()), None)
     if bundle is None:
-        raise _missing("the system's CA certificates", "apt install ca-certificates")
+        raise missing("the system's CA certificates", "apt install ca-certificates")
     root.file(bundle, "/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -154,55 +152,6 @@ def _add_distribution(root: Rootfs, found: metadata.Distribution) -> None:
     root.libraries_of(modules)
 
 
-def codex(cache: Path) -> Rootfs:
-    folder = _npm_ci(IMAGES / "codex", cache)
-    root = Rootfs()
-    for name in ("codex", "rg"):
-        programs = sorted(folder.glob(f"node_modules/@openai/codex-linux-*/vendor/*/*/{name}"))
-        if not programs:
-            raise Unsuitable("image_parts_missing", f"The npm package has no {name} for this machine.")
-        root.program(programs[0], f"/usr/local/bin/{name}")
-    return root
-
-
-def _npm_ci(source: Path, cache: Path) -> Path:
-    """The installed folder; one per lock file, made once. Install scripts do not run."""
-    npm = _need("npm", "apt install npm")
-    lock = (source / "package-lock.json").read_bytes()
-    done = cache / f"{source.name}-{sha256(lock).hexdigest()[:16]}"
-    if done.exists():
-        return done
-    draft = cache / f"{done.name}.{os.getpid()}"
-    draft.mkdir(parents=True)
-    try:
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(source / name, draft / name)
-        ran = subprocess.run(
-            [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-            cwd=draft,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if ran.returncode != 0:
-            raise Unsuitable("npm_failed", f"npm could not install {source.name}.", ran.stderr.strip()[-800:])
-        draft.replace(done)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return done
-
-
-def _need(program: str, install: str) -> Path:
-    found = shutil.which(program)
-    if found is None:
-        raise _missing(program, install)
-    return Path(found)
-
-
-def _missing(part: str, install: str) -> Unsuitable:
-    return Unsuitable("image_parts_missing", f"Building this image needs {part}, which is not here.", install)
-
-
 def relay(_cache: Path) -> Rootfs:
     root = Rootfs()
     root.file(IMAGES / "relay" / "relay.js", "/opt/relay/relay.js")
@@ -217,5 +166,8 @@ RECIPES = {
     "base": Recipe(on=None, gather=base),
     "relay": Recipe(on="base", gather=relay),
     "scripted": Recipe(on="base", gather=scripted),
-    "codex": Recipe(on="base", gather=codex),
+    "codex": Recipe(on="base", gather=clis.gather("codex")),
+    "gemini": Recipe(on="base", gather=clis.gemini),
+    "opencode": Recipe(on="base", gather=clis.gather("opencode")),
+    "claude": Recipe(on="base", gather=clis.gather("claude")),
 }

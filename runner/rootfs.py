@@ -45,8 +45,8 @@ class Rootfs:
     def link(self, path: str, target: str) -> None:
         self._entries[path] = _Entry(kind=tarfile.SYMTYPE, mode=0o777, target=target)
 
-    def text(self, path: str, content: str) -> None:
-        self._entries[path] = _Entry(kind=tarfile.REGTYPE, mode=0o644, content=content.encode())
+    def text(self, path: str, content: str, *, mode: int = 0o644) -> None:
+        self._entries[path] = _Entry(kind=tarfile.REGTYPE, mode=mode, content=content.encode())
 
     def file(self, source: Path, path: str) -> None:
         """Readable for everybody, and executable if it is here."""

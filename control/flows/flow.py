@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from control.flows.quantities import Bytes, Nano, Pause, Seconds, mebibytes, seconds, usually
+from control.flows.reach import GitRepository, Site
 from control.flows.triggers import Trigger
 from control.identity.charter import Charter, Confirm, Gate, Justification, OnDecline, OnToolError, ToolGrant
 
@@ -153,8 +154,10 @@ class Flow(Strict):
     """`report`: the run fails when a tool's last call failed; `fail`: at the first; `ignore`: the agent's verdict."""
     on_undefined: Literal["render", "fail"] = "render"
     """A variable that the event does not have becomes `undefined`, or the event is refused."""
-    egress: tuple[str, ...] | Literal["open"] = ()
-    """Hosts that the container may reach."""
+    egress: tuple[Site, ...] | Literal["open"] = ()
+    """Hosts that it may open connections to, `name` or `name:port`; `open` is every public one."""
+    git: tuple[GitRepository, ...] = ()
+    """Repositories that it may clone and, where that is said, push to; their credentials stay outside."""
     init: tuple[str, ...] = ()
     """Shell lines before the agent; nothing is filled into them."""
     resources: Resources = Field(default_factory=Resources)
@@ -182,6 +185,8 @@ class Flow(Strict):
             budget_nano=self.limits.budget_usd,
             on_decline=self.on_decline,
             on_tool_error=self.on_tool_error,
+            egress=self.egress,
+            git=tuple(repository.grant() for repository in self.git),
         )
 
     def starts_by(self, kind: str) -> bool:
@@ -191,7 +196,6 @@ class Flow(Strict):
 UNSUPPORTED: tuple[tuple[str, Callable[[Flow], bool]], ...] = (
     ("agent.runtime", lambda f: f.agent.runtime not in ("codex", "scripted")),
     ("agent.gateway", lambda f: f.agent.gateway is not True),
-    ("egress", lambda f: bool(f.egress)),
     ("result_schema", lambda f: bool(f.result_schema)),
 )
 """Known keys whose behaviour is not built yet, each with the test that finds them used."""

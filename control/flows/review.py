@@ -69,6 +69,7 @@ class Known:
 
     `rule` refuses an expression that can't be read; rules live above flows, so it is handed in. `nameless` are the
     approvers without an email, by group: under four eyes nobody could tell if one of them is the run's requester.
+    `wildcards` are the hosts with `*.` that a flow may name.
     """
 
     def __init__(
@@ -79,8 +80,11 @@ class Known:
         groups: Sequence[str],
         rule: Callable[[str], None] = lambda expression: None,
         nameless: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        git: Sequence[str] = (),
+        wildcards: Sequence[str] = (),
     ) -> None:
-        self._named = {"model": set(models), "server": set(servers), "group": set(groups)}
+        self._named = {"model": set(models), "server": set(servers), "group": set(groups), "git host": set(git)}
+        self._wildcards = frozenset(wildcards)
         self._rule = rule
         self._nameless = nameless
 
@@ -99,6 +103,7 @@ class Known:
                 self._seen(written, tool.approval, *at, "approval", "four_eyes")
                 self._read(written, tool.approval.when, *at, "approval", "when")
             self._read(written, tool.deny, *at, "deny")
+        self._reach(written)
         try:
             template.slots(flow.prompt)
         except Invalid as error:
@@ -108,6 +113,16 @@ class Known:
         if name not in self._named[kind]:
             said = f"{written.where(*at)}: the {kind} {name!r} is not in preloop.toml."
             raise Invalid("flow_invalid", said, _meant(name, self._named[kind]))
+
+    def _reach(self, written: Written) -> None:
+        """Hosts: whole names; a wildcard is for an admin to allow. Repositories: of hosts that are set up."""
+        for number, site in enumerate(written.flow.egress if written.flow.egress != "open" else ()):
+            name = site.partition(":")[0]
+            if name.startswith("*.") and name not in self._wildcards:
+                said = f"{written.where('egress', number)}: {name!r} is many hosts, and preloop.toml does not allow it."
+                raise Invalid("flow_invalid", said, "Name the hosts, or let an admin add it to [egress] wildcards.")
+        for number, repository in enumerate(written.flow.git):
+            self._one(written, "git host", repository.host, "git", number, "host")
 
     def _seen(self, written: Written, approval: Approval, *at: str | int) -> None:
         groups = (approval.group, approval.escalate or "") if approval.four_eyes else ()

@@ -45,15 +45,25 @@ class ToolGrant:
     deny: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitGrant:
+    """A repository that may be read; `push` is the branch that may be written, or the beginning of it before a `*`."""
+
+    host: str
+    repo: str
+    push: str | None = None
+
+
 def fits(pattern: str, name: str) -> bool:
-    """Does an entry's server or tool speak of this one?"""
+    """Does an entry's server, tool or branch speak of this one?"""
     return name.startswith(pattern[:-1]) if pattern.endswith("*") else pattern == name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charter:
-    """Tools, models and money of one session. An execution that repeats another by itself spends of that one's budget:
-    `budget_of` is the first one of them; without it the execution's, or the session's, is its own."""
+    """Tools, models, money and reach of one session. An execution that repeats another by itself spends of that one's
+    budget: `budget_of` is the first one of them; without it the execution's, or the session's, is its own. `egress` are
+    the hosts, with their port where it is not 443, that it may open connections to; `open` is every public one."""
 
     flow: str | None
     tools: tuple[ToolGrant, ...]
@@ -62,6 +72,8 @@ class Charter:
     budget_of: str | None = None
     on_decline: OnDecline = "fail"
     on_tool_error: OnToolError = "report"
+    egress: tuple[str, ...] | Literal["open"] = ()
+    git: tuple[GitGrant, ...] = ()
 
 
 def dumps(charter: Charter) -> str:
@@ -74,4 +86,8 @@ def loads(text: str) -> Charter:
     for entry in body.pop("tools"):
         gate = entry.pop("approval")
         grants.append(ToolGrant(**entry, approval=Gate(**gate) if gate else None))
-    return Charter(**body | {"tools": tuple(grants), "models": tuple(body["models"])})
+    body |= {"tools": tuple(grants), "models": tuple(body["models"])}
+    if body.get("egress") != "open":
+        body["egress"] = tuple(body.get("egress", ()))
+    body["git"] = tuple(GitGrant(**entry) for entry in body.get("git", ()))
+    return Charter(**body)

@@ -11,6 +11,8 @@ from control.approvals import pins, rules
 from control.flows import catalog, review, source
 from control.flows.review import Known
 from control.identity import accounts
+from control.identity import charter as charters
+from control.identity.charter import GitGrant
 from control.identity.plans import PRESETS
 from control.tables import accounts as stored_accounts
 from control.tables import executions, flows
@@ -19,7 +21,14 @@ from kit.db import Database, Tx
 from kit.errors import Invalid, Missing
 from tests.control.house import ACCOUNT, FLOW, House
 
-KNOWN = Known(models=["default"], servers=["payments", "new"], groups=["finance", "directors"], rule=rules.check)
+KNOWN = Known(
+    models=["default"],
+    servers=["payments", "new"],
+    groups=["finance", "directors"],
+    rule=rules.check,
+    git=["github.com"],
+    wildcards=["*.pypi.org"],
+)
 HEAD = "version: 1\nname: process-payment\nagent: {runtime: scripted}\n"
 
 
@@ -190,3 +199,41 @@ async def test_many_who_apply_at_once_make_a_version_each(house: House) -> None:
     rows = await house.db.read(catalog.versions(ACCOUNT).where(flows.c.name == "busy"))
     assert sorted(row.number for row in rows) == list(range(1, 9))
     assert len({row.body for row in rows}) == 8
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ("egress: ['*.example.com']", "line 5, egress.0: '*.example.com' is many hosts"),
+        ("egress: [pypi.org, '*.org:8443']", "line 5, egress.1: '*.org' is many hosts"),
+        ("egress: [10.0.0.1]", "line 5, egress.0: '10.0.0.1' is not a host's name"),
+        ("egress: ['[::1]:443']", "line 5, egress.0"),
+        ("egress: [0x7f.1]", "line 5, egress.0"),
+        ("egress: [2130706433]", "line 5, egress.0"),
+        ("egress: ['a.org:65536']", "line 5, egress.0"),
+        ("egress: closed", "line 5, egress"),
+        ("git: [{host: git.example.com, repo: o/r}]", "line 5, git.0.host: the git host 'git.example.com' is not in"),
+        ("git: [{repo: o/../r}]", "line 5, git.0.repo: 'o/../r' is not `owner/repo`"),
+        ("git: [{repo: o/r%2Fs}]", "line 5, git.0.repo"),
+        ("git: [{repo: o/r.git}]", "line 5, git.0.repo"),
+        ("git: [{repo: o/r, push: 'a/../b'}]", "line 5, git.0.push: 'a/../b' is not a branch"),
+        ("git: [{repo: o/r, push: 'a*b'}]", "line 5, git.0.push"),
+    ],
+)
+async def test_reach_that_nobody_allowed_is_refused(house: House, keys: str, says: str) -> None:
+    assert says in (await refused(house.db, f"{HEAD}prompt: go\n{keys}\n")).message
+
+
+async def test_hosts_and_repositories_become_part_of_the_charter(house: House) -> None:
+    text = f"{HEAD}prompt: go\negress: [a.org, 'b.org:8443', '*.pypi.org']\ngit: [{{repo: o/r, push: preloop/*}}]\n"
+    assert await reviewed(house.db, text) == []
+    charter = source.read(text).flow.charter()
+    assert charters.loads(charters.dumps(charter)) == charter
+    assert charter.egress == ("a.org", "b.org:8443", "*.pypi.org")
+    assert charter.git == (GitGrant(host="github.com", repo="o/r", push="preloop/*"),)
+
+
+async def test_open_stays_a_word_in_the_charter(house: House) -> None:
+    text = f"{HEAD}prompt: go\negress: open\n"
+    assert await reviewed(house.db, text) == []
+    assert charters.loads(charters.dumps(source.read(text).flow.charter())).egress == "open"

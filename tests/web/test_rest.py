@@ -136,7 +136,7 @@ async def test_flows_are_applied_as_files(http: httpx.AsyncClient) -> None:
         ("process-payment", FLOW.replace("limits:", "limit:"), "flow_invalid", "line 15, limit"),
         ("other", FLOW, "flow_invalid", "process-payment"),
         ("process-payment", FLOW.replace("server: payments", "server: bank"), "flow_invalid", "bank"),
-        ("process-payment", FLOW + "egress: [github.com]\n", "not_supported_yet", "egress"),
+        ("process-payment", FLOW + "egress: [10.0.0.1]\n", "flow_invalid", "egress"),
         ("process-payment", "[", "flow_invalid", "YAML"),
     ],
 )

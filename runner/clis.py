@@ -1,6 +1,6 @@
 """The agents' CLIs as they go into their images: out of npm packages that a lock file in images/ pins by hash.
 
-Install scripts do not run: what they would unpack is taken from where it lies. An agent's program never installs anything.
+Install scripts do not run: what they would unpack is taken from where it lies. No agent installs anything when it runs.
 """
 
 import os

@@ -66,6 +66,8 @@ def _job(parts: Parts, row: Row[Any], flow: Flow, handle: str, secret: str) -> J
         control_url=parts.mcp_url,
         init=flow.init,
         post_exec_sleep_s=flow.post_exec_sleep,
+        image=flow.agent.image,
+        command=flow.agent.command,
     )
     plan = adapters.plan(flow.agent.runtime, parts.engine.name, brief)
     given = flow.resources

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from control.flows.quantities import Bytes, Nano, Pause, Seconds, mebibytes, seconds, usually
 from control.flows.reach import GitRepository, Site
@@ -31,6 +31,18 @@ class Agent(Strict):
     """An alias of preloop.toml's [models]."""
     gateway: bool | Literal["prefer"] = True
     """Do its model calls go through the gateway?"""
+    image: str = Field(default="", max_length=300, pattern=r"^\S*$")
+    """With `runtime: command`, the image that it runs in."""
+    command: tuple[str, ...] = ()
+    """With `runtime: command`, the program and its arguments; no shell reads them. The prompt is its standard input."""
+
+    @model_validator(mode="after")
+    def _brings_its_own(self) -> "Agent":
+        if self.runtime != "command" and (self.image or self.command):
+            raise ValueError("`image` and `command` belong to `runtime: command`; other agents have their own")
+        if self.runtime == "command" and not (self.image and self.command):
+            raise ValueError("`runtime: command` needs an `image` and a `command`")
+        return self
 
 
 class Approval(Strict):
@@ -194,7 +206,6 @@ class Flow(Strict):
 
 
 UNSUPPORTED: tuple[tuple[str, Callable[[Flow], bool]], ...] = (
-    ("agent.runtime", lambda f: f.agent.runtime not in ("codex", "scripted")),
     ("agent.gateway", lambda f: f.agent.gateway is not True),
     ("result_schema", lambda f: bool(f.result_schema)),
 )

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from kit.errors import Invalid
-from runner.agents import codex, scripted
+from runner.agents import claude, codex, command, gemini, opencode, scripted
 from runner.agents.script import AgentPlan, Brief
 
 Adapter = Callable[[Brief], AgentPlan]
@@ -12,6 +12,11 @@ _ADAPTERS: dict[tuple[str, str], Adapter] = {
     ("scripted", "docker"): scripted.in_container,
     ("scripted", "process"): scripted.on_host,
     ("codex", "docker"): codex.in_container,
+    ("gemini", "docker"): gemini.in_container,
+    ("opencode", "docker"): opencode.in_container,
+    ("claude", "docker"): claude.in_container,
+    ("command", "docker"): command.anywhere,
+    ("command", "process"): command.anywhere,
 }
 
 

@@ -6,11 +6,10 @@ slug it does not know keeps it on plain function tools, its own sandbox can't st
 
 import json
 
-from runner.agents.script import AgentPlan, Brief
+from runner.agents.script import CALL_LIMIT_S, RETRIES, AgentPlan, Brief
 
 IMAGE = "preloop/codex"
 _HOME = ".preloop/codex"
-_CALL_TIMEOUT_S = 86_400  # an approval may take a day; progress does not reset Codex's own limit of 300 s
 _CONTEXT_WINDOW = 200_000
 
 
@@ -19,20 +18,15 @@ def in_container(brief: Brief) -> AgentPlan:
         image=IMAGE,
         argv=("codex", "exec", "--json", "--skip-git-repo-check", "-o", ".preloop/last.txt", "-"),
         stdin=brief.prompt,
-        files={f"{_HOME}/config.toml": config(brief), f"{_HOME}/catalog.json": catalog(slug(brief.model))},
+        files={f"{_HOME}/config.toml": config(brief), f"{_HOME}/catalog.json": catalog(brief.slug)},
         paths={"CODEX_HOME": _HOME},
     )
-
-
-def slug(alias: str) -> str:
-    """A model name no prefix of which Codex knows: known ones switch it to tools that only OpenAI's models can use."""
-    return alias if alias.startswith("preloop-") else f"preloop-{alias}"
 
 
 def config(brief: Brief) -> str:
     """config.toml; JSON strings are TOML strings. The catalog's path is relative to this file's folder."""
     return f"""\
-model = {json.dumps(slug(brief.model))}
+model = {json.dumps(brief.slug)}
 model_provider = "preloop"
 model_catalog_json = "catalog.json"
 approval_policy = "never"
@@ -45,8 +39,8 @@ name = "Preloop"
 base_url = {json.dumps(brief.gateway_url + "/openai/v1")}
 env_key = "PRELOOP_API_TOKEN"
 wire_api = "responses"
-request_max_retries = 2
-stream_max_retries = 2
+request_max_retries = {RETRIES}
+stream_max_retries = {RETRIES}
 
 [features]
 plugins = false
@@ -66,7 +60,7 @@ url = {json.dumps(brief.mcp_url)}
 bearer_token_env_var = "PRELOOP_API_TOKEN"
 required = true
 startup_timeout_sec = 60
-tool_timeout_sec = {_CALL_TIMEOUT_S}
+tool_timeout_sec = {CALL_LIMIT_S}
 """
 
 

@@ -16,11 +16,18 @@ ENTRY_SCRIPT = Path(__file__).with_name("entry.sh")
 INSTANCE_LABEL = "preloop.instance"
 EXECUTION_LABEL = "preloop.execution"
 
+CALL_LIMIT_S = 86_400
+"""What a CLI may wait for a tool: an approval can take as long as a run may, and no CLI's own patience is that long."""
+RETRIES = 2
+"""How often a CLI may ask a model again by itself: the gateway has tried what there is."""
+
 _WIRES = {
     "OPENAI_BASE_URL": "/openai/v1",
     "ANTHROPIC_BASE_URL": "/anthropic",
     "GOOGLE_GEMINI_BASE_URL": "/gemini",
 }
+_FOREIGN = "preloop-"
+"""The gateway takes an alias with and without it."""
 _WIRE_KEYS = ("OPENAI_API_KEY", "ANTHROPIC_AUTH_TOKEN", "GEMINI_API_KEY")
 
 
@@ -38,6 +45,14 @@ class Brief:
     control_url: str
     init: tuple[str, ...] = ()
     post_exec_sleep_s: int = 0
+    image: str = ""
+    """Of an agent that brings its own; the adapters of known CLIs have theirs."""
+    command: tuple[str, ...] = ()
+
+    @property
+    def slug(self) -> str:
+        """The model as a CLI is to ask for it: by no name that it knows, since known ones switch habits of theirs."""
+        return self.model if self.model.startswith(_FOREIGN) else f"{_FOREIGN}{self.model}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,7 +79,7 @@ def codex_cli(at: Place) -> Start:
     return Start(
         argv=["node", str(binary("codex")), "exec", "--json", "--skip-git-repo-check", "-"],
         stdin=at.prompt,
-        files={"config.toml": codex.config(brief), "catalog.json": codex.catalog(codex.slug("default"))},
+        files={"config.toml": codex.config(brief), "catalog.json": codex.catalog(brief.slug)},
         env={"CODEX_HOME": str(at.home), "PRELOOP_API_TOKEN": at.token},
         well=lambda events: any(event.get("type") == "turn.completed" for event in events),
     )

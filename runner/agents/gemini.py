@@ -1,0 +1,45 @@
+"""Google's Gemini CLI. Measured with 0.61.0: it waits for its MCP server, and needs a model named by `-m`, else it asks
+a small one first which to take.
+
+Its own search runs at Google, through a tool that the gateway refuses, and what it fetches would pass no door of ours.
+"""
+
+import json
+
+from runner.agents.script import CALL_LIMIT_S, RETRIES, AgentPlan, Brief
+
+IMAGE = "preloop/gemini"
+_SETTINGS = ".preloop/gemini.json"
+
+
+def in_container(brief: Brief) -> AgentPlan:
+    return AgentPlan(
+        image=IMAGE,
+        argv=("gemini", "--output-format", "stream-json", "--yolo", "--skip-trust", "-m", brief.slug),
+        stdin=brief.prompt,
+        files={_SETTINGS: settings(brief)},
+        paths={"GEMINI_CLI_SYSTEM_SETTINGS_PATH": _SETTINGS},
+        env={"GEMINI_CLI_NO_RELAUNCH": "true"},  # the process it would start anew is deaf to TERM
+    )
+
+
+def settings(brief: Brief) -> str:
+    server = {
+        "httpUrl": brief.mcp_url,
+        "headers": {"Authorization": "Bearer $PRELOOP_API_TOKEN"},
+        "trust": True,
+        "timeout": CALL_LIMIT_S * 1000,
+    }
+    wanted = {
+        "security": {"auth": {"selectedType": "gemini-api-key"}, "folderTrust": {"enabled": False}},
+        "general": {
+            "enableAutoUpdate": False,
+            "enableAutoUpdateNotification": False,
+            "maxAttempts": RETRIES + 1,
+        },
+        "privacy": {"usageStatisticsEnabled": False},
+        "telemetry": {"enabled": False},
+        "tools": {"exclude": ["google_web_search", "web_fetch"]},
+        "mcpServers": {"preloop": server},
+    }
+    return json.dumps(wanted, indent=1)

@@ -1,0 +1,52 @@
+"""OpenCode. Measured with 1.18.33: its prompt comes by standard input, as an argument it would be quoted to the model;
+a title of ours spares the call in which it makes one up.
+"""
+
+import json
+
+from runner.agents.script import CALL_LIMIT_S, AgentPlan, Brief
+
+IMAGE = "preloop/opencode"
+_SETTINGS = ".preloop/opencode.json"
+_OFF = ("AUTOUPDATE", "MODELS_FETCH", "LSP_DOWNLOAD", "DEFAULT_PLUGINS")
+_LIMIT = {"context": 200_000, "output": 8192}
+
+
+def in_container(brief: Brief) -> AgentPlan:
+    return AgentPlan(
+        image=IMAGE,
+        argv=("opencode", "run", "--format", "json", "--thinking", "--title", brief.execution_id),
+        stdin=brief.prompt,
+        files={_SETTINGS: settings(brief)},
+        paths={"OPENCODE_CONFIG": _SETTINGS},
+        env={f"OPENCODE_DISABLE_{name}": "1" for name in _OFF},
+    )
+
+
+def settings(brief: Brief) -> str:
+    model = {"name": brief.slug, "tool_call": True, "reasoning": True, "limit": _LIMIT}
+    server = {
+        "type": "remote",
+        "url": brief.mcp_url,
+        "enabled": True,
+        "oauth": False,
+        "timeout": CALL_LIMIT_S * 1000,
+        "headers": {"Authorization": "Bearer {env:PRELOOP_API_TOKEN}"},
+    }
+    provider = {
+        "npm": "@ai-sdk/openai-compatible",
+        "name": "Preloop",
+        "options": {"baseURL": f"{brief.gateway_url}/openai/v1", "apiKey": "{env:PRELOOP_API_TOKEN}"},
+        "models": {brief.slug: model},
+    }
+    wanted = {
+        "autoupdate": False,
+        "share": "disabled",
+        "permission": "allow",
+        "enabled_providers": ["preloop"],
+        "model": f"preloop/{brief.slug}",
+        "small_model": f"preloop/{brief.slug}",
+        "provider": {"preloop": provider},
+        "mcp": {"preloop": server},
+    }
+    return json.dumps(wanted, indent=1)

@@ -35,3 +35,8 @@ ready() {
     fi
     .venv/bin/python scripts/install.py "$1"
 }
+
+keep_bytecode() { # for whoever starts hundreds of processes: each compiles what it imports unless somebody kept it
+    unset PYTHONDONTWRITEBYTECODE
+    export PYTHONPYCACHEPREFIX="$PWD/.venv/bytecode"
+}

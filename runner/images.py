@@ -53,7 +53,7 @@ async def build(
     try:
         built = await _build(door, name, base, report, cache)
         if name not in ("base", "relay") and base is None:
-            await _build(door, "relay", None, report, cache)
+            await _build(door, "relay", tag("base"), report, cache)
         return built
     finally:
         await door.close()

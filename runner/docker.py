@@ -1,12 +1,12 @@
 """The engine that holds each job in a hardened container of a Docker Engine.
 
-A job is one container and one volume, both called as the job and labelled as it; the handle is that name. Nothing is
-removed by the engine itself: its exit code and log stay until `remove`. What a container may do is `docker_box`, where
-it may go is `docker_network`.
+A job is one container, one volume and one network, all called as the job and labelled as it; the handle is that name.
+Nothing is removed by the engine itself: its exit code and log stay until `remove`. What a container may do is
+`docker_box`, where it may go is `docker_network`, and to the control plane through `relay`.
 """
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import aclosing
 from ipaddress import IPv4Network
 from typing import Any
@@ -15,11 +15,14 @@ import aiohttp
 import anyio
 from aiodocker import DockerError
 
-from kit.errors import Conflict
-from runner import docker_box, docker_network, docker_probe
+from kit.errors import Conflict, Fault
+from kit.observe import log
+from kit.together import together
+from runner import docker_box, docker_network, docker_outer, docker_probe
 from runner.docker_door import ASK_TIMEOUT_S, DockerDoor, image_missing, unless
 from runner.docker_logs import LogReader
 from runner.engine import Exit, Found, Job, LogLine
+from runner.relay import Relay
 
 _STARTS_AT_ONCE = 4  # an engine starts 4–6 containers a second however many ask
 _SILENCE_S = 30.0  # after so long without a word, the engine is asked whether the job still runs
@@ -36,15 +39,19 @@ class DockerEngine:
         self,
         url: str = "unix:///var/run/docker.sock",
         *,
-        subnet: IPv4Network = docker_network.SUBNET,
+        subnet: IPv4Network = docker_outer.SUBNET,
         network: str = "preloop",
+        agents: IPv4Network = docker_network.AGENTS,
         log_max_bytes: int = 64 << 20,
         runtime: str | None = None,
         forsaken_s: float = 10.0,
     ) -> None:
-        """`forsaken_s` is how long whoever made a container may take to start it."""
+        """`network` and `subnet` are of the relays, jobs get theirs out of `agents`. `forsaken_s` is how long whoever
+        made a container may take to start it."""
         self._door = DockerDoor(url)
-        self.network = docker_network.Network(name=network, subnet=subnet)
+        self.outer = docker_outer.Outer(name=network, subnet=subnet)
+        self._agents = agents
+        self._relay: Relay | None = None
         self._log_max_bytes = log_max_bytes
         self._runtime = runtime
         self._forsaken_s = forsaken_s
@@ -58,30 +65,46 @@ class DockerEngine:
         await self.close()
 
     async def open(self) -> None:
-        """The network is made here, as the plane binds to its gateway. Raises `Unsuitable` where it can't work."""
+        """Makes the relays' network, as the plane binds to its gateway. Raises `Unsuitable` where it can't work."""
         await self._door.open()
         self._starts = anyio.Semaphore(_STARTS_AT_ONCE)
+        self._networks = anyio.Lock()
         try:
             async with self._door.asking("tell its size"):
                 self._cpus = float((await self._door.ask.system.info())["NCPU"])
-            await docker_network.ensure(self._door, self.network)
+            await docker_outer.ensure(self._door, self.outer)
         except BaseException:
             await self._door.close()
             raise
 
     async def close(self) -> None:
-        """Jobs run on."""
-        await self._door.close()
+        """Jobs run on, and so does the relay while there are any."""
+        with anyio.CancelScope(shield=True):
+            try:
+                if self._relay:
+                    await self._relay.sweep(last=True)
+            except Fault as fault:
+                log.warning("could not remove the relay", error=fault.message)
+            finally:
+                await self._door.close()
+
+    async def lead(self, instance: str, ports: Collection[int]) -> None:
+        """What is started from now on reaches these ports of the plane, at the host `preloop`; before, none. Raises
+        `Missing` as long as there is no image of the relay, and looks for it again at each start."""
+        self._relay = Relay(self._door, self.outer, instance=instance, ports=ports, agents=self._agents)
+        await docker_outer.ensure(self._door, self.outer)
+        await self._relay.stand()
+        await self._relay.sweep()
 
     async def prepare(self, job: Job) -> None:
-        await docker_network.ensure(self._door, self.network)
         await self._door.make_volume(job.name, job.labels)
 
     async def start(self, job: Job) -> str:
         async with self._starts:
+            new, _ = await together(lambda: self._create(job), lambda: self._connect(job.name, job.labels))
             # One that has ended is adopted as it is: to start it again would be a second run.
-            if await self._create(job) or await self._is_forsaken(job.name):
-                await self._door.start_with(job.name, docker_box.WORK, docker_box.archive(job.files))
+            if new or await self._is_forsaken(job):
+                await self._door.start(job.name)
         return job.name
 
     async def logs(self, handle: str, *, after: str) -> AsyncIterator[LogLine]:
@@ -120,25 +143,42 @@ class DockerEngine:
         async with self._door.asking(f"remove {handle}"):
             await _until_free(lambda: self._door.ask.containers.container(handle).delete(force=True, v=True))
             await _until_free(lambda: self._door.drop_volume(handle))
+        await docker_network.drop(self._door, handle, *(await self._relay.names() if self._relay else ()))
 
     async def jobs(self, instance: str) -> tuple[Found, ...]:
-        """Every job with the label `preloop.instance` = `instance`: containers, and volumes that never got one."""
-        containers, volumes = await self._door.labelled(f"preloop.instance={instance}")
-        found = {held["Name"]: Found(name=held["Name"], labels=held["Labels"], running=False) for held in volumes}
-        for held in containers:
+        """Every job with the label `preloop.instance` = `instance`: containers, and volumes and networks alone."""
+        label = f"preloop.instance={instance}"
+        left = await self._door.left_over(label)
+        found = {held["Name"]: Found(name=held["Name"], labels=held["Labels"], running=False) for held in left}
+        for held in await self._door.containers(label):
             name = held["Names"][0].removeprefix("/")
             found[name] = Found(name=name, labels=held["Labels"], running=held["State"] not in _ENDED)
         return tuple(found[name] for name in sorted(found))
 
     async def probe(self, image: str, url: str) -> None:
-        """Raises `Unsuitable` unless a container of `image` reaches `url` on the plane, which must be listening."""
-        await docker_probe.probe(self._door, self.network, image, url)
+        """Raises `Unsuitable` unless a container of `image` reaches `url` on the plane, which must be listening, and
+        not the plane's own address."""
+        name = docker_probe.name()
+        try:
+            await self._connect(name, {})
+            body = docker_probe.body(image, url, self.outer.gateway, docker_network.host_config(name), self._runtime)
+            await docker_probe.run(self._door, name, body, url, self.outer)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await docker_network.drop(self._door, name)
+
+    async def _connect(self, name: str, labels: Mapping[str, str]) -> None:
+        """A network of this name, with the relay on it."""
+        async with self._networks:  # an engine makes one at a time, and two of one name when it is asked at once
+            address = await docker_network.ensure(self._door, name, labels, self._agents)
+        if self._relay:
+            await self._relay.join(name, address)
 
     async def _create(self, job: Job) -> bool:
-        """Whether the container is new; False when there was one of that name and these labels."""
+        """Whether the container is new, its files in it; False when there was one of that name and these labels."""
         body = docker_box.container(
             job,
-            self.network.host_config(),
+            docker_network.host_config(job.name),
             cpus=self._cpus,
             log_max_bytes=self._log_max_bytes,
             runtime=self._runtime,
@@ -146,6 +186,7 @@ class DockerEngine:
         async with self._door.asking(f"create {job.name}"):
             while True:
                 if await self._create_new(job.name, body):
+                    await self._fill(job)
                     return True
                 if held := await unless(404, self._door.ask.containers.container(job.name).show()):
                     break
@@ -165,14 +206,19 @@ class DockerEngine:
             return False
         return True
 
-    async def _is_forsaken(self, name: str) -> bool:
-        """Created by somebody who never came to start it. To start it while they do could run it twice."""
+    async def _fill(self, job: Job) -> None:
+        await self._door.fill(job.name, docker_box.WORK, docker_box.archive(job.files))
+
+    async def _is_forsaken(self, job: Job) -> bool:
+        """Created by somebody who never came to start it; its files are in it now. To start it while they do could run
+        it twice."""
         with anyio.move_on_after(self._forsaken_s):
             while True:
-                state = await self._state(name)
+                state = await self._state(job.name)
                 if state is None or state["Status"] != "created":
                     return False
                 await anyio.sleep(_BREATH_S)
+        await self._fill(job)
         return True
 
     async def _state(self, handle: str) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ import aiodocker
 import aiohttp
 import anyio
 from aiodocker import DockerError
+from aiodocker.networks import DockerNetwork
 from aiodocker.volumes import DockerVolume
 
 from kit.errors import Fault, Missing, Unavailable, Unsuitable
@@ -31,6 +32,8 @@ class DockerDoor:
         self.url = url
         self._ask: aiodocker.Docker | None = None
         self._stream: aiodocker.Docker | None = None
+        self.api = (0, 0)
+        """The version that the engine speaks, once open."""
 
     @property
     def ask(self) -> aiodocker.Docker:
@@ -47,8 +50,9 @@ class DockerDoor:
         self._ask, self._stream = _client(self.url), _client(self.url)
         try:
             async with self.asking("tell its version", _OPEN_TIMEOUT_S):
-                await self.ask.version()
+                version = await self.ask.version()
                 await self.stream.version()
+            self.api = _numbers(version["ApiVersion"])
         except Fault as fault:
             await self.close()
             raise Unsuitable("docker_unreachable", *_why_unreachable(self.url, fault.message)) from fault
@@ -81,20 +85,45 @@ class DockerDoor:
     async def drop_volume(self, name: str) -> None:
         await DockerVolume(self.ask, name).delete()  # type: ignore[no-untyped-call]
 
-    async def start_with(self, name: str, folder: str, archive: bytes) -> None:
-        """Files before the start: a running container with a read-only root takes none."""
+    async def fill(self, name: str, folder: str, archive: bytes) -> None:
+        """Before the start: a running container with a read-only root takes no files."""
         container = self.ask.containers.container(name)
-        async with self.asking(f"start {name}"):
+        async with self.asking(f"give {name} its files"):
             await container.put_archive(folder, archive)  # type: ignore[no-untyped-call]
-            await container.start()
 
-    async def labelled(self, label: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Containers and volumes with this label, as the engine lists them."""
-        filters = {"label": [label]}
+    async def start(self, name: str) -> None:
+        async with self.asking(f"start {name}"):
+            await self.ask.containers.container(name).start()
+
+    async def containers(self, label: str) -> list[dict[str, Any]]:
+        """Those with this label, as the engine lists them, running or not."""
         async with self.asking("list containers"):
-            containers = await self.ask.containers.list(all=True, filters=filters)
-            volumes = await self.ask.volumes.list(filters=filters)  # type: ignore[no-untyped-call]
-        return [held._container for held in containers], volumes["Volumes"] or []
+            return [held._container for held in await self.ask.containers.list(all=True, filters={"label": [label]})]
+
+    async def left_over(self, label: str) -> list[dict[str, Any]]:
+        """Volumes and networks with this label, as the engine lists them."""
+        async with self.asking("list volumes and networks"):
+            volumes = await self.ask.volumes.list(filters={"label": [label]})  # type: ignore[no-untyped-call]
+            networks = await self.ask.networks.list(filters={"label": [label]})
+        return [*(volumes["Volumes"] or []), *networks]
+
+    async def network(self, name: str) -> dict[str, Any] | None:
+        return await unless(404, DockerNetwork(self.ask, name).show())  # type: ignore[no-untyped-call]
+
+    async def drop_network(self, name: str) -> None:
+        await DockerNetwork(self.ask, name).delete()  # type: ignore[no-untyped-call]
+
+    async def join(self, network: str, endpoint: Mapping[str, Any]) -> None:
+        await DockerNetwork(self.ask, network).connect(dict(endpoint))  # type: ignore[no-untyped-call]
+
+    async def leave(self, network: str, container: str) -> None:
+        """Also one that was never on it, or is no more."""
+        left = DockerNetwork(self.ask, network).disconnect({"Container": container, "Force": True})  # type: ignore[no-untyped-call]
+        try:
+            await unless(404, left)
+        except DockerError as exc:
+            if "is not connected to" not in exc.message:
+                raise
 
     @asynccontextmanager
     async def asking(self, what: str, timeout_s: float = ASK_TIMEOUT_S) -> AsyncIterator[None]:
@@ -142,6 +171,11 @@ def _client(url: str) -> aiodocker.Docker:
         # With a connector of the caller's, aiodocker wants a host to build addresses with, not the socket.
         return aiodocker.Docker("unix://localhost", aiohttp.UnixConnector(url.removeprefix("unix://"), limit=0))
     return aiodocker.Docker(url, aiohttp.TCPConnector(limit=0))
+
+
+def _numbers(version: str) -> tuple[int, int]:
+    major, _, minor = version.partition(".")
+    return int(major), int(minor)
 
 
 def _why_unreachable(url: str, detail: str) -> tuple[str, str]:

@@ -1,6 +1,7 @@
-"""Can a container reach the control plane? Asked at start, so that a firewall is one clear error and not failing runs.
+"""Can a container reach the control plane, and only through the relay? Asked at start, so that a firewall, or an engine
+that makes other networks than it was asked for, is one clear error and not failing runs, or agents that are loose.
 
-The container is hardened as every other and lives for one TCP connect.
+The container is hardened as every other and lives for a few TCP connects.
 """
 
 import secrets
@@ -13,56 +14,92 @@ from aiodocker import DockerError
 from kit.errors import Unsuitable
 from runner import docker_box
 from runner.docker_door import DockerDoor, image_missing, unless
-from runner.docker_network import Network
+from runner.docker_outer import Outer
 
 _TIMEOUT_S = 60.0
 _NO_TOOL = 127
+_OPEN = 3
 
 _CONNECT = """
-if command -v node >/dev/null; then
-    exec node -e 'const s = require("net").connect(+process.argv[2], process.argv[1]); s.setTimeout(5000)
-s.on("connect", () => process.exit(0)).on("error", e => { console.log(e.message); process.exit(1) })
-s.on("timeout", () => { console.log("no answer in 5 s"); process.exit(1) })' "$1" "$2"
-elif command -v python3 >/dev/null; then
-    exec python3 -c 'import socket, sys
-try: socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)
-except OSError as exc: sys.exit(str(exc))' "$1" "$2"
-elif command -v curl >/dev/null; then
-    curl -q -sS -m 5 -o /dev/null "http://$1:$2/"
-    case $? in 7 | 28) exit 1 ;; *) exit 0 ;; esac
-fi
-exit 127
+reach() { # HOST PORT SECONDS: says why not
+    if command -v node >/dev/null; then
+        node -e 'const [host, port, s] = process.argv.slice(1)
+const socket = require("net").connect(port, host)
+socket.setTimeout(s * 1000)
+socket.on("connect", () => process.exit(0)).on("error", e => { console.log(e.message); process.exit(1) })
+socket.on("timeout", () => { console.log(`no answer in ${s} s`); process.exit(1) })' "$@"
+    elif command -v python3 >/dev/null; then
+        python3 -c 'import socket, sys
+try: socket.create_connection((sys.argv[1], int(sys.argv[2])), float(sys.argv[3]))
+except OSError as exc: sys.exit(str(exc))' "$@"
+    elif command -v curl >/dev/null; then
+        curl -q -sS -m "$3" -o /dev/null "http://$1:$2/"
+        case $? in 7 | 28) return 1 ;; *) return 0 ;; esac
+    else
+        exit 127
+    fi
+}
+tries=0
+until reach "$1" "$2" 5; do # the relay may be just starting
+    tries=$((tries + 1))
+    [ "$tries" -lt 20 ] || exit 1
+    sleep 0.25
+done
+reach "$3" "$2" 0.5 >/dev/null 2>&1 && exit 3
+exit 0
 """
 
 
-async def probe(door: DockerDoor, network: Network, image: str, url: str) -> None:
-    """Raises `Unsuitable('container_network_unreachable')` unless a connect from inside succeeds."""
+def name() -> str:
+    """Of a container, and of its network."""
+    return f"preloop-probe-{secrets.token_hex(4)}"
+
+
+def body(image: str, url: str, plane: str, network: dict[str, Any], runtime: str | None) -> dict[str, Any]:
+    """A create request. `plane` is the address that the relay dials, and that nobody else may reach."""
     address = urlsplit(url)
-    host, port = address.hostname or "", str(address.port or 80)
-    name = f"preloop-probe-{secrets.token_hex(4)}"
-    body = {
+    return {
         "Image": image,
-        "Entrypoint": ["sh", "-c", _CONNECT, "probe", host, port],
+        "Entrypoint": ["sh", "-c", _CONNECT, "probe", address.hostname or "", str(address.port or 80), plane],
         "Cmd": [],
         "User": f"{docker_box.UID}:{docker_box.UID}",
-        "HostConfig": {**docker_box.hardening(), **network.host_config(), "PidsLimit": 64, "Memory": 256 << 20},
+        "HostConfig": {
+            **docker_box.hardening(),
+            **network,
+            **({"Runtime": runtime} if runtime else {}),
+            "PidsLimit": 64,
+            "Memory": 256 << 20,
+        },
     }
+
+
+async def run(door: DockerDoor, name: str, body: dict[str, Any], url: str, outer: Outer) -> None:
+    """Raises `Unsuitable('container_network_unreachable')` or `('container_network_open')`."""
     code, said = await _run(door, name, body)
     if code == _NO_TOOL:
         raise Unsuitable(
-            "image_unsuitable", f"The image {image} has neither node nor python3 nor curl.", "Build on preloop/base."
+            "image_unsuitable",
+            f"The image {body['Image']} has neither node nor python3 nor curl.",
+            "Build on preloop/base.",
+        )
+    if code == _OPEN:
+        raise Unsuitable(
+            "container_network_open",
+            f"A container reaches this machine at {outer.gateway}, past the relay: its networks don't isolate.",
+            "Docker Engine from 20.10 on knows `internal` and `inhibit_ipv4`; `docker version` tells what this is.",
         )
     if code != 0:
+        port = urlsplit(url).port
         raise Unsuitable(
             "container_network_unreachable",
             f"A container can't reach the control plane at {url}: {said or f'exit code {code}'}.",
-            f"A firewall of this machine may drop what comes from containers. Allow TCP from {network.subnet} "
-            f"to {network.gateway} port {port}; with ufw: ufw allow from {network.subnet} to any port {port} proto tcp",
+            f"A firewall of this machine may drop what comes from the relay. Allow TCP from {outer.subnet} to "
+            f"{outer.gateway} port {port}; with ufw: ufw allow from {outer.subnet} to any port {port} proto tcp",
         )
 
 
 async def _run(door: DockerDoor, name: str, body: dict[str, Any]) -> tuple[int, str]:
-    """Exit code and output."""
+    """Exit code and the last line of the output."""
     container = door.ask.containers.container(name)
     try:
         async with door.asking("run a probe container", _TIMEOUT_S):
@@ -75,7 +112,7 @@ async def _run(door: DockerDoor, name: str, body: dict[str, Any]) -> tuple[int, 
             await container.start()
             ended = await container.wait()
             said = await container.log(stdout=True, stderr=True)
-        return ended["StatusCode"], "".join(said).strip()
+        return ended["StatusCode"], "".join(said).strip().rpartition("\n")[2]
     finally:
         with anyio.CancelScope(shield=True):
             async with door.asking("remove the probe container"):

@@ -3,7 +3,7 @@
 from ipaddress import IPv4Network
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Origin = Annotated[str, StringConstraints(pattern=r"^(https?://[^/?#\s]+)?$")]
 
@@ -15,10 +15,23 @@ class RunnerSettings(BaseModel):
 
     engine: Literal["auto", "docker", "process"] = "auto"
     docker_socket: str = "unix:///var/run/docker.sock"
+    runtime: str = ""
+    """Of agents' containers, by its name at the engine, like runsc; empty: the engine's own default."""
     network: IPv4Network = IPv4Network("10.231.255.0/24")
+    """Between this machine and the relay."""
+    agent_networks: IPv4Network = IPv4Network("10.231.0.0/17")
+    """What the networks of agents are cut from, a /29 each."""
     parallel: int = Field(default=20, ge=1, le=1000)
     stop_grace_s: float = Field(default=5.0, ge=0, le=300)
     mcp_url: Origin = ""
     """Where agents reach the containers' listener of role `mcp`; empty: in the runner's own process."""
     gateway_url: Origin = ""
     """The same of role `gateway`. In containers this machine is called `preloop`."""
+
+    @model_validator(mode="after")
+    def _networks_fit(self) -> "RunnerSettings":
+        if self.agent_networks.prefixlen > 24:
+            raise ValueError("agent_networks is smaller than a /24, which is room for 32 agents")
+        if self.agent_networks.overlaps(self.network):
+            raise ValueError("agent_networks and network overlap")
+        return self

@@ -148,7 +148,10 @@ async def open_engine(settings: Settings) -> AsyncIterator[Place | str]:
             engine = await stack.enter_async_context(ProcessEngine(root))
             yield Place(engine=engine)
             return
-        docker = DockerEngine(settings.runner.docker_socket, subnet=settings.runner.network)
+        runner = settings.runner
+        docker = DockerEngine(
+            runner.docker_socket, subnet=runner.network, agents=runner.agent_networks, runtime=runner.runtime or None
+        )
         try:
             await stack.enter_async_context(docker)
         except Unsuitable as fault:
@@ -157,4 +160,4 @@ async def open_engine(settings: Settings) -> AsyncIterator[Place | str]:
             log.warning("no engine", why=fault.message)
             yield f"no engine: {fault.message}"
             return
-        yield Place(engine=docker, gateway=docker.network.gateway)
+        yield Place(engine=docker, gateway=docker.outer.gateway)

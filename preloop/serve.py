@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import anyio
 from anyio.abc import TaskGroup
@@ -18,7 +19,7 @@ from control.approvals.notices import Notice
 from control.executions import queue
 from control.identity import accounts
 from kit.db import Tx
-from kit.errors import Invalid
+from kit.errors import Invalid, Missing
 from kit.tokens import write_private
 from preloop.channels import asker, open_channels, open_ends, way
 from preloop.chores import Chores
@@ -28,8 +29,9 @@ from preloop.listen import bind, listening, opened, port_of, spare_collector
 from preloop.roles import ALL, Role
 from preloop.sending import Sender
 from preloop.settings import Settings
-from runner import images
+from runner import relay
 from runner.docker import DockerEngine
+from runner.docker_network import PLANE_HOST
 from runner.parts import Parts
 from runner.worker import Worker, attend
 
@@ -75,7 +77,7 @@ async def plane(
         stack.callback(doors.drain)
         mcp_url, gateway_url = _addresses(settings, place, port_of(inner))
         if Role.RUNNER in roles:
-            await _probe(settings, place, mcp_url, say)
+            await _probe(house.instance, place, (mcp_url, gateway_url), say)
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(tasks.cancel_scope.cancel)
         _start_work(tasks, house, place, mcp_url, gateway_url)
@@ -132,16 +134,17 @@ def _placed(settings: Settings, people: socket.socket, inner: socket.socket) -> 
     return settings.model_copy(update={"server": server})
 
 
-async def _probe(settings: Settings, place: Place | str, url: str, say: Say) -> None:
-    """Can a container reach us? Asked once, at the start, from a container of the first agent image there is."""
+async def _probe(instance: str, place: Place | str, urls: tuple[str, str], say: Say) -> None:
+    """Start the relay. Does a container reach us through it, and only through it? Asked once, at the start."""
     if isinstance(place, str):
         say(f"There is {place} Executions stay PENDING until Docker answers; then start Preloop again.")
     elif isinstance(place.engine, DockerEngine):
-        built = await images.images_list(url=settings.runner.docker_socket)
-        if built:
-            await place.engine.probe(built[0].id, url)
-        else:
-            say("No agent image is built yet: `preloop images build scripted`.")
+        addresses = [address for url in urls if (address := urlsplit(url)).hostname == PLANE_HOST]
+        try:
+            await place.engine.lead(instance, {address.port or 80 for address in addresses})
+            await place.engine.probe(relay.IMAGE, urls[0])
+        except Missing as fault:
+            say(f"No agent can start yet. {fault.message} `preloop images build scripted` makes it, and an agent's.")
 
 
 def _start_work(tasks: TaskGroup, house: House, place: Place | str, mcp_url: str, gateway_url: str) -> None:

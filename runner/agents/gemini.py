@@ -9,7 +9,7 @@ import json
 from runner.agents.script import CALL_LIMIT_S, RETRIES, AgentPlan, Brief
 
 IMAGE = "preloop/gemini"
-_SETTINGS = ".preloop/gemini.json"
+_HOME = ".preloop/gemini"
 
 
 def in_container(brief: Brief) -> AgentPlan:
@@ -17,8 +17,8 @@ def in_container(brief: Brief) -> AgentPlan:
         image=IMAGE,
         argv=("gemini", "--output-format", "stream-json", "--yolo", "--skip-trust", "-m", brief.slug),
         stdin=brief.prompt,
-        files={_SETTINGS: settings(brief)},
-        paths={"GEMINI_CLI_SYSTEM_SETTINGS_PATH": _SETTINGS},
+        files={f"{_HOME}/.gemini/settings.json": settings(brief)},
+        paths={"GEMINI_CLI_HOME": _HOME},
         env={"GEMINI_CLI_NO_RELAUNCH": "true"},  # the process it would start anew is deaf to TERM
     )
 
@@ -39,7 +39,7 @@ def settings(brief: Brief) -> str:
         },
         "privacy": {"usageStatisticsEnabled": False},
         "telemetry": {"enabled": False},
-        "tools": {"exclude": ["google_web_search", "web_fetch"]},
+        "tools": {"exclude": ["google_web_search", "web_fetch"], "useRipgrep": False},
         "mcpServers": {"preloop": server},
     }
     return json.dumps(wanted, indent=1)

@@ -5,14 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from runner import images
+from runner import clis, images
 from tests.journeys.plane import Plane, plane
 
 
 @pytest.fixture(scope="session")
 async def agent_images(anyio_backend: str) -> None:
-    """The images of the agents that journeys start; unchanged inputs build nothing."""
-    for name in ("scripted", "codex"):
+    """The scripted agent's; unchanged inputs build nothing."""
+    await images.build("scripted")
+
+
+@pytest.fixture(scope="session")
+async def cli_images(anyio_backend: str) -> None:
+    """Those of the agent CLIs."""
+    for name in clis.PROGRAMS:
         await images.build(name)
 
 

@@ -22,7 +22,6 @@ IMAGE = "preloop/relay"
 LABEL = "preloop.relay"
 """Its value is the instance; the job label is not on it, so no relay is ever taken for a job."""
 _MEMORY = 256 << 20
-_FILES = 65536
 _PIDS = 64
 
 
@@ -114,7 +113,7 @@ class Relay:
                 "Memory": _MEMORY,
                 "MemorySwap": _MEMORY,
                 "PidsLimit": _PIDS,
-                "Ulimits": [{"Name": "nofile", "Soft": _FILES, "Hard": _FILES}],
+                "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],  # of open files as many as the engine may give
                 "LogConfig": {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "2"}},
             },
         }

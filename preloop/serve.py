@@ -20,12 +20,14 @@ from control.executions import queue
 from control.identity import accounts
 from kit.db import Tx
 from kit.errors import Invalid, Missing
+from kit.redaction import Redactor
 from kit.tokens import write_private
 from preloop.channels import asker, open_channels, open_ends, way
 from preloop.chores import Chores
 from preloop.doors import open_doors
 from preloop.house import Console, House, Place, Say, open_engine, open_house
-from preloop.listen import bind, listening, opened, port_of, spare_collector
+from preloop.known_secrets import known_secrets
+from preloop.listen import Served, bind, listening, opened, port_of, spare_collector
 from preloop.roles import ALL, Role
 from preloop.sending import Sender
 from preloop.settings import Settings
@@ -73,7 +75,8 @@ async def plane(
         if isinstance(place, Place) and place.gateway:
             sockets.append(bind(place.gateway, port_of(inner)))
         doors = await stack.enter_async_context(open_doors(house, place))
-        await stack.enter_async_context(listening((doors.people, [people]), (doors.containers, sockets)))
+        inside = Served(app=doors.containers, sockets=sockets, take=doors.take)
+        await stack.enter_async_context(listening(Served(app=doors.people, sockets=[people]), inside))
         stack.callback(doors.drain)
         mcp_url, gateway_url = _addresses(settings, place, port_of(inner))
         if Role.RUNNER in roles:
@@ -193,6 +196,7 @@ def _start_worker(tasks: TaskGroup, house: House, place: Place | str, mcp_url: s
         mcp_url=mcp_url,
         gateway_url=gateway_url,
         settings=house.settings.runner,
+        redactor=Redactor(known_secrets(house.settings)),
     )
     worker = Worker(parts)
     tasks.start_soon(worker.work)

@@ -45,7 +45,7 @@ async def _keep_raw(parts: Parts, row: Row[Any], handle: str, most: int) -> int:
     if await parts.db.write(lambda tx: storage.full(tx, row.account_id)) is not None:
         return 0
     raw = bytearray()
-    async for line in parts.engine.logs(handle, after=""):
+    async for line in parts.output(handle, after=""):
         raw += f"{line.at} {line.text}\n".encode()
         if len(raw) > most:
             break
@@ -64,6 +64,6 @@ async def _store_rest(parts: Parts, row: Row[Any], handle: str, flow: Flow) -> N
     with Follower(parts.db, row, sort, most=flow.limits.log_bytes) as follower:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follower.write)
-            async for line in parts.engine.logs(handle, after=after):
+            async for line in parts.output(handle, after=after):
                 await follower.put(line)
             follower.close()

@@ -1,12 +1,15 @@
 """What runs are made with; one set per worker."""
 
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 
 from control.executions.lifecycle import Lifecycle
 from kit.blobs import Blobs
 from kit.bus import Bus
 from kit.db import Database
-from runner.engine import Engine
+from kit.redaction import Redactor
+from runner.engine import Engine, LogLine
+from runner.redacted import redacted
 from runner.settings import RunnerSettings
 
 
@@ -26,3 +29,9 @@ class Parts:
     gateway_url: str
     """The same of role `gateway`."""
     settings: RunnerSettings
+    redactor: Redactor = field(default_factory=Redactor)
+    """Knows what no stored line may hold."""
+
+    def output(self, handle: str, *, after: str) -> AsyncIterator[LogLine]:
+        """What a job says, as it may be stored; see `Engine.logs`."""
+        return redacted(self.engine.logs(handle, after=after), self.redactor)

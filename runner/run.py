@@ -92,7 +92,7 @@ class Run:
     async def _follow(self, follower: Follower, after: str) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follower.write)
-            async for line in self._parts.engine.logs(self._handle, after=after):
+            async for line in self._parts.output(self._handle, after=after):
                 before = self._phase
                 self._phase, _ = watch.read(before, line.text)
                 if self._phase.started and not before.started:

@@ -7,18 +7,15 @@ wherever in the encoded text it stands. One that the server encodes otherwise is
 
 import json
 import re
-from base64 import b64encode, urlsafe_b64encode
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 
+from kit import redaction
 from kit.masking import MASK
 
-SHORTEST = 8
-"""Characters: what is shorter would be found in harmless text too."""
 DEPTH = 5
 """Texts that are looked at: the bytes as they came, and each time what the escapes in the one before stand for."""
-SCHEMES = ("basic", "bearer", "token")
 _MARK = MASK.encode()
 _ESCAPES = re.compile(rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\[\"\\/bfnrt])")
 _LETTERS = str.maketrans("\b\f\n\r\t", "bfnrt", "\\")
@@ -28,7 +25,7 @@ class Veil:
     """Over the answers of one tool server."""
 
     def __init__(self, values: Iterable[str]) -> None:
-        secrets = {part for value in values for part in _parts(value) if len(part) >= SHORTEST}
+        secrets = {part for value in values for part in redaction.parts(value)}
         spelt = sorted({each for secret in secrets for each in _spellings(secret)}, key=len)[::-1]
         self._spelt = [each.encode() for each in spelt]
         self._bare = [each.translate(_LETTERS).encode() for each in spelt]
@@ -123,21 +120,5 @@ def _rewritten(said: bytes) -> bytes:
         return said
 
 
-def _parts(value: str) -> tuple[str, ...]:
-    """What of a value is worth hiding: the whole, and what follows its first word, unless that only says the scheme."""
-    first, _, rest = value.partition(" ")
-    return (rest,) if first.lower() in SCHEMES and len(rest) >= SHORTEST else (value, rest)
-
-
 def _spellings(secret: str) -> set[str]:
-    plain = secret.encode()
-    return {secret, plain.hex(), plain.hex().upper(), *_encoded(plain)}
-
-
-def _encoded(secret: bytes) -> set[str]:
-    """In both alphabets of base64, after 0, 1 or 2 bytes of something else: the characters that are its own alone."""
-    found = set()
-    for before in range(3):
-        own = slice(-(-before * 8 // 6), (before + len(secret)) * 8 // 6)
-        found |= {encode(bytes(before) + secret)[own].decode() for encode in (b64encode, urlsafe_b64encode)}
-    return found
+    return {secret, *redaction.hexadecimal(secret), *redaction.encoded(secret)}

@@ -1,0 +1,32 @@
+"""An engine's output without secrets, before anything of it is stored."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import replace
+
+from kit.redaction import Redactor
+from runner.engine import LogLine
+from runner.lines import CONTINUED, LIMIT
+
+_LONG = LIMIT // 4
+"""Characters from which a line may be the first piece of a longer one: a character has four bytes at most."""
+
+
+async def redacted(lines: AsyncIterator[LogLine], redactor: Redactor) -> AsyncGenerator[LogLine]:
+    """The same lines with masks in them. A line that may go on waits for the one behind it, as a secret may stand on
+    the edge; who reads on from the cursor between the two sees what is left of it."""
+    waiting: LogLine | None = None
+    async for line in lines:
+        if waiting is None:
+            waiting = line
+        elif line.text.startswith(CONTINUED):
+            before, after = redactor.pieces(waiting.text, line.text.removeprefix(CONTINUED))
+            yield replace(waiting, text=before)
+            waiting = replace(line, text=CONTINUED + after)
+        else:
+            yield replace(waiting, text=redactor.text(waiting.text))
+            waiting = line
+        if len(waiting.text) < _LONG:
+            yield replace(waiting, text=redactor.text(waiting.text))
+            waiting = None
+    if waiting is not None:
+        yield replace(waiting, text=redactor.text(waiting.text))

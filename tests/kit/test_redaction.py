@@ -1,0 +1,78 @@
+"""Nothing of a secret is left in text, however it was written and wherever the text was cut."""
+
+import base64
+import secrets
+import time
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kit import tokens
+from kit.masking import MASK
+from kit.redaction import OPAQUE, Redactor
+
+KEYS = st.text(st.characters(min_codepoint=33, max_codepoint=0x24F), min_size=12, max_size=60)
+AROUND = st.text(st.sampled_from(' "=:,;\n'), max_size=4)
+HANG_S = 20
+
+
+def runtime_token() -> str:
+    signer = tokens.Signer(Ed25519PrivateKey.generate())
+    return signer.sign(subject="ses_1", audience="a", expires_at=datetime.now(UTC) + timedelta(hours=1))
+
+
+OURS = [runtime_token(), *(prefix + secrets.token_urlsafe(32) for prefix in OPAQUE)]
+
+
+@given(key=KEYS, before=AROUND, after=AROUND)
+def test_a_known_value_is_found_plain_and_percent_encoded(key: str, before: str, after: str) -> None:
+    redactor = Redactor([key])
+    for form in (key, quote(key, safe="")):
+        assert redactor.text(f"{before}{form}{after}") == f"{before}{MASK}{after}"
+
+
+@given(key=KEYS, before=st.binary(max_size=5), after=st.binary(max_size=5))
+def test_a_known_value_is_found_in_base64_wherever_it_begins(key: str, before: bytes, after: bytes) -> None:
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        assert Redactor([key]).text(f"x {encode(before + key.encode() + after).decode()} y") == f"x {MASK} y"
+
+
+@pytest.mark.parametrize("token", OURS, ids=["runtime", *OPAQUE])
+@pytest.mark.parametrize("lead", range(4))
+def test_tokens_of_ours_are_found_by_how_they_begin(token: str, lead: int) -> None:
+    coded = base64.b64encode(b"\n" * lead + token.encode() + b"\n").decode()
+    told = Redactor().text(f"TOKEN={token}\n{coded}.")
+    assert told.startswith(f"TOKEN={MASK}\n")
+    assert token not in told
+    assert len(told) < len(f"TOKEN={MASK}\n{MASK}.") + 6  # what stood before it may stay
+    assert Redactor().text(coded) != coded
+
+
+@given(key=KEYS, before=st.text(st.sampled_from("ab "), max_size=900), cut=st.integers(0, 59))
+def test_a_value_across_the_edge_of_two_pieces_is_gone_from_both(key: str, before: str, cut: int) -> None:
+    at = cut % len(key)
+    first, second = Redactor([key]).pieces(before + key[:at], key[at:] + " tail")
+    assert first + second == f"{before}{MASK} tail"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["plb_short", "a word like secret", "ple_", "webhook whsec_x", "eyJhbGciOiJIUzI1NiJ9.e30.x", "cGxiX3Nob3J0", ""],
+)
+def test_other_text_stays_as_it_is(text: str) -> None:
+    assert Redactor(["another value", "short"]).text(text) == text
+
+
+def test_a_short_value_is_no_secret() -> None:
+    assert Redactor(["yes"]).text("yes, yes") == "yes, yes"
+
+
+@pytest.mark.parametrize("unit", ["A", "plb_ ", "plb_", "cGxi", "eyJhbGciOiJFZERTQSIs", "eyJhbGciOiJFZERTQSIs."])
+def test_long_lines_of_beginnings_cost_no_more_than_their_length(unit: str) -> None:
+    began = time.monotonic()
+    Redactor(["some key of ours"]).text(unit * (64 * 1024 // len(unit)))
+    assert time.monotonic() - began < HANG_S

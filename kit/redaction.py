@@ -1,7 +1,7 @@
 """Secrets in running text, found by their value or by how those of ours begin, and replaced before the text is stored.
 
 Each is found plain, percent-encoded, in hexadecimal digits and in base64, wherever it stands in what was encoded. Text
-that comes in pieces is looked at across their edges. Pure. Neighbour: `masking`, which knows the looks of others' secrets.
+that comes in pieces is looked at across their edges. Pure. Neighbour: `masking`, which knows how others' secrets look.
 """
 
 import re

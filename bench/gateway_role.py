@@ -19,7 +19,7 @@ from kit import asgi, observe
 from kit.bus import Bus
 from preloop.cli import run_async
 from preloop.database import open_database
-from preloop.listen import bind, listening, port_of, spare_collector
+from preloop.listen import Served, bind, listening, port_of, spare_collector
 
 
 async def serve(folder: Path) -> None:
@@ -30,7 +30,8 @@ async def serve(folder: Path) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM) as signals:
         async with open_gateway(db=db, bus=bus, settings=settings, folder=folder / "journal") as gateway:
             app = gateway.app(Doorkeeper(db, bus, Listener.CONTAINERS))
-            async with listening((asgi.Faults(asgi.Hosts(app, allowed=["127.0.0.1"])), [socket])):
+            served = Served(app=asgi.Faults(asgi.Hosts(app, allowed=["127.0.0.1"])), sockets=[socket])
+            async with listening(served):
                 spare_collector()
                 print(f"listens on http://127.0.0.1:{port_of(socket)}", flush=True)
                 async for _ in signals:

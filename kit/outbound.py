@@ -44,22 +44,23 @@ async def resolved(host: str, port: int) -> Sequence[str]:
 
 
 class Outbound:
-    """One HTTP client for messages that leave the house. `setting` is where `private_hosts` come from; without `ours`
+    """One HTTP client for messages that leave the house. `hint` is for whoever meant a private host; without `ours`
     this machine is no public host either, whatever addresses it has."""
 
     def __init__(
         self,
         *,
         private_hosts: Collection[str] = (),
-        setting: str = "notify.private_hosts",
+        hint: str = "Name the host in notify.private_hosts if that is meant.",
         ours: bool = True,
         resolve: Resolve = resolved,
     ) -> None:
         self._private = frozenset(private_hosts)
-        self._setting = setting
+        self._hint = hint
         self._ours = ours
         self._resolve = resolve
-        self._client = httpx.AsyncClient(follow_redirects=False, timeout=LIMIT_S, trust_env=False)
+        alone = httpx.Limits(max_keepalive_connections=0)  # one that is kept is known by its address, not by its name
+        self._client = httpx.AsyncClient(follow_redirects=False, timeout=LIMIT_S, trust_env=False, limits=alone)
 
     async def post(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> Answer:
         """POST once. Any status is an Answer; a refused or unreachable address is a Fault."""
@@ -145,12 +146,11 @@ class Outbound:
         if not addresses:
             raise Unavailable("outbound_failed", f"{host} has no address.")
         for address in () if host in self._private else addresses:
-            hint = f"Name the host in {self._setting} if that is meant."
             if not public(address):
                 said = f"{host} is at {address}, which is not a public address."
-                raise Refused("address_private", said, hint)
+                raise Refused("address_private", said, self._hint)
             if not self._ours and _own(address):
-                raise Refused("address_private", f"{host} is at {address}, which is this machine.", hint)
+                raise Refused("address_private", f"{host} is at {address}, which is this machine.", self._hint)
         return addresses
 
     async def close(self) -> None:

@@ -1,6 +1,7 @@
 """The doors on their two listeners. People get pages, REST, hooks and enrolled agents; containers get four things
 only. A process of some roles has their doors; at every other address there is nothing."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,10 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from access import token as access
+from access.allowance import Allowance
+from access.egress import Egress, open_egress
+from access.git import Git, open_git
+from access.parts import Parts
 from control.identity.caps import Caps
 from control.identity.sessions import Doorkeeper, Listener
 from gateway.app import GatewayApp
@@ -31,23 +36,34 @@ MCP = "/mcp/v1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doors:
-    """Two ASGI applications, and how to tell waiting clients that we stop."""
+    """Two ASGI applications, who takes tunnels, and how to tell waiting clients that we stop."""
 
     people: ASGIApp
     containers: ASGIApp
     endpoint: McpEndpoint | None
+    egress: Egress | None
+
+    def take(self, transport: asyncio.Transport, early: bytes) -> None:
+        """A container's connection that begins with CONNECT."""
+        if self.egress is None:
+            transport.abort()
+        else:
+            self.egress.take(transport, early)
 
     def drain(self) -> None:
         if self.endpoint is not None:
             self.endpoint.drain()
+        if self.egress is not None:
+            self.egress.drain()
 
 
 class Front:
-    """The first look at a path: model wires and MCP have doors of their own, everything else goes to `rest`."""
+    """The first look at a path: model wires, MCP and git have doors of their own, everything else goes to `rest`."""
 
-    def __init__(self, gateway: GatewayApp | None, mcp: ASGIApp | None, rest: ASGIApp) -> None:
+    def __init__(self, gateway: GatewayApp | None, mcp: ASGIApp | None, git: Git | None, rest: ASGIApp) -> None:
         self._gateway = gateway
         self._mcp = mcp
+        self._git = git
         self._rest = rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,6 +72,8 @@ class Front:
             await self._gateway(scope, receive, send)
         elif called and self._mcp is not None and scope["path"] == MCP:
             await self._mcp(scope, receive, send)
+        elif called and self._git is not None and self._git.serves(scope["path"]):
+            await self._git(scope, receive, send)
         else:
             await self._rest(scope, receive, send)
 
@@ -76,16 +94,33 @@ async def open_doors(house: House, place: Place | str) -> AsyncIterator[Doors]:
             Listener.CONTAINERS: _inner(house),
         }
 
+        egress, git = await stack.enter_async_context(_access(house)) if Role.MCP in house.roles else (None, None)
+
         def front(listener: Listener) -> ASGIApp:
             hosts = [f"{name}{port}" for name in names[listener] for port in ("", ":*")]
             wires = gateway.app(Doorkeeper(house.db, house.bus, listener), caps) if gateway else None
             mcp = endpoint.app(listener, hosts=hosts, caps=caps) if endpoint else None
-            return asgi.Faults(asgi.Hosts(Front(wires, mcp, rest[listener]), allowed=names[listener]))
+            inner = git if listener is Listener.CONTAINERS else None
+            return asgi.Faults(asgi.Hosts(Front(wires, mcp, inner, rest[listener]), allowed=names[listener]))
 
         people, containers = front(Listener.PEOPLE), front(Listener.CONTAINERS)
         if endpoint is not None:
             await stack.enter_async_context(endpoint.run())
-        yield Doors(people=people, containers=containers, endpoint=endpoint)
+        yield Doors(people=people, containers=containers, endpoint=endpoint, egress=egress)
+
+
+@asynccontextmanager
+async def _access(house: House) -> AsyncIterator[tuple[Egress, Git]]:
+    """Egress and git: each session has one allowance for both."""
+    settings = house.settings
+    parts = Parts(
+        db=house.db,
+        bus=house.bus,
+        doorkeeper=Doorkeeper(house.db, house.bus, Listener.CONTAINERS),
+        allowance=Allowance(settings.egress),
+    )
+    async with open_egress(parts, settings.egress) as egress, open_git(parts, settings.opened_git()) as git:
+        yield egress, git
 
 
 def _gateway(house: House) -> AbstractAsyncContextManager[Gateway]:

@@ -5,8 +5,10 @@ import contextlib
 import errno
 import gc
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import anyio
@@ -108,6 +110,65 @@ class _Protocol(HttpToolsProtocol):
         super().handle_websocket_upgrade()
 
 
+Take = Callable[[asyncio.Transport, bytes], None]
+"""Whoever serves connections that begin with `TUNNEL`, and is given those bytes with them."""
+TUNNEL = b"CONNECT "
+HEAD_S = 30.0
+"""How long a container may take to say what it wants."""
+
+
+class _Guarded(_Protocol):
+    """The same for whom we trust less: a head that does not come is not waited for, and a connection that begins with
+    CONNECT is no request of ours. Only one that begins so: behind a request nothing is taken for it."""
+
+    def __init__(self, *args: Any, take: Take, **named: Any) -> None:  # noqa: ANN401 - what uvicorn gives
+        super().__init__(*args, **named)
+        self._take = take
+        self._early: bytes | None = b""
+        self._late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._hurry()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._came()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._early is None:
+            super().data_received(data)
+            return
+        early = self._early + data
+        if len(early) < len(TUNNEL) and TUNNEL.startswith(early):
+            self._early = early
+            return
+        self._early = None
+        if early.startswith(TUNNEL):
+            self._came()
+            self.connections.discard(self)
+            self._take(cast(Joined, self.transport).plain, early)
+        else:
+            super().data_received(early)
+
+    def on_message_begin(self) -> None:
+        self._hurry()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._came()
+        super().on_headers_complete()
+
+    def _hurry(self) -> None:
+        self._came()
+        self._late = self.loop.call_later(HEAD_S, self.transport.close)
+
+    def _came(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+
 class _Server(uvicorn.Server):
     """A server that leaves signals to us and says when it listens."""
 
@@ -124,10 +185,19 @@ class _Server(uvicorn.Server):
         yield
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """An application and its sockets. Where `take` is given it is the one of containers."""
+
+    app: ASGIApp
+    sockets: list[socket.socket]
+    take: Take | None = None
+
+
 @asynccontextmanager
-async def listening(*listeners: tuple[ASGIApp, list[socket.socket]]) -> AsyncIterator[None]:
+async def listening(*listeners: Served) -> AsyncIterator[None]:
     """Serve each application on its sockets inside of this context."""
-    servers = [(_Server(_config(app)), sockets) for app, sockets in listeners]
+    servers = [(_Server(_config(one.app, one.take)), one.sockets) for one in listeners]
     async with anyio.create_task_group() as tasks:
         for server, sockets in servers:
             tasks.start_soon(server.serve, sockets)
@@ -148,10 +218,10 @@ def spare_collector() -> None:
     gc.set_threshold(5_000, 10, 5)
 
 
-def _config(app: ASGIApp) -> uvicorn.Config:
+def _config(app: ASGIApp, take: Take | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=_Protocol,
+        http=_Protocol if take is None else cast(type[asyncio.Protocol], partial(_Guarded, take=take)),
         log_config=None,
         access_log=False,
         lifespan="off",

@@ -26,9 +26,11 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from access.settings import EgressSettings, GitHost
 from control.approvals import rules
 from control.approvals.directory import Approver, Directory
 from control.flows.quantities import mebibytes, seconds
+from control.flows.reach import HostName
 from control.identity.caps import Share
 from control.identity.plans import PRESETS, Plan
 from control.retention.rules import LONGEST, Rules
@@ -134,6 +136,8 @@ class Settings(BaseSettings):
     retention: RetentionSettings = RetentionSettings()
     notify: NotifySettings = NotifySettings()
     runner: RunnerSettings = RunnerSettings()
+    egress: EgressSettings = EgressSettings()
+    git: dict[HostName, GitHost] = {}
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Settings":
@@ -182,6 +186,15 @@ class Settings(BaseSettings):
             for name, server in self.servers.items()
         }
 
+    def opened_git(self) -> dict[HostName, GitHost]:
+        """The git hosts with the tokens of their variables. Invalid where one is not set."""
+        return {
+            name: host.model_copy(update={"token": SecretStr(_set(f"git.{name}.token_env", host.token_env))})
+            if host.token_env
+            else host
+            for name, host in self.git.items()
+        }
+
     def plan_list(self) -> dict[str, Plan]:
         """Every plan by its name: the presets as the file changes them, and the file's own."""
         found = dict(PRESETS)
@@ -197,7 +210,8 @@ class Settings(BaseSettings):
 
         names = {"models": list(self.models), "servers": list(self.servers), "groups": list(self.groups)}
         nameless = {group: [id_ for id_ in its if not self.approvers[id_].email] for group, its in self.groups.items()}
-        return Known(**names, rule=rules.check, nameless=nameless)
+        reach = {"git": list(self.git), "wildcards": self.egress.wildcards}
+        return Known(**names, **reach, rule=rules.check, nameless=nameless)
 
 
 class _Environment(EnvSettingsSource):
@@ -248,10 +262,14 @@ def _filled(where: str, values: Mapping[str, SecretStr]) -> dict[str, SecretStr]
 
 
 def _variable(where: str, named: "re.Match[str]") -> str:
-    if named[1] not in os.environ:
-        text = f"{where} names the variable {named[1]}, which is not set."
+    return _set(where, named[1])
+
+
+def _set(where: str, name: str) -> str:
+    if name not in os.environ:
+        text = f"{where} names the variable {name}, which is not set."
         raise Invalid("settings_invalid", text, "Set it where Preloop starts.")
-    return os.environ[named[1]]
+    return os.environ[name]
 
 
 def load(**flags: Any) -> Settings:  # noqa: ANN401 - whatever the command line was given

@@ -13,7 +13,9 @@ from control.flows.flow import Flow
 from control.tables import executions
 from kit.db import Tx
 from runner import watch
+from runner.agents import adapters
 from runner.follow import Follower
+from runner.narration import Narrator
 from runner.parts import Parts
 
 RAW_LIMIT = 64 << 20
@@ -54,16 +56,13 @@ async def _keep_raw(parts: Parts, row: Row[Any], handle: str, most: int) -> int:
 
 async def _store_rest(parts: Parts, row: Row[Any], handle: str, flow: Flow) -> None:
     after = await parts.db.write(lambda tx: logs.cursor(tx, row.id))
-    phase = watch.Phase(started=row.agent_started_at is not None)
-
-    def sort(text: str) -> tuple[str, str] | None:
-        nonlocal phase
-        phase, marker = watch.read(phase, text)
-        return None if marker else (phase.source, watch.level(text))
-
-    with Follower(parts.db, row, sort, most=flow.limits.log_bytes) as follower:
+    told = Narrator(adapters.read(flow.agent.runtime), watch.Phase(started=row.agent_started_at is not None))
+    with Follower(parts.db, row, most=flow.limits.log_bytes) as follower:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follower.write)
             async for line in parts.output(handle, after=after):
-                await follower.put(line)
+                for entry in told.tell(line):
+                    await follower.put(entry)
+            for entry in told.rest():
+                await follower.put(entry)
             follower.close()

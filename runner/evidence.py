@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from control import events
-from control.executions import logs
-from control.executions.diagnosis import Seen, ToolEnd
+from control.executions import logs, queue
+from control.executions.diagnosis import AgentEnd, Seen, ToolEnd
 from control.executions.model_faults import ModelEnd
 from control.executions.states import Cause
 from control.executions.toolcalls import Status
@@ -21,6 +21,8 @@ from control.tables import executions, sessions, tool_calls
 from kit import masking
 from kit.bus import Bus
 from kit.db import Database, Tx
+from runner.agents import adapters
+from runner.agents.events import Said
 from runner.engine import Exit
 from runner.watch import Phase
 
@@ -31,6 +33,9 @@ LONG_S = 2.0
 RECENT = 20
 _ENDED = ("model.answered", "model.failed", "model.refused")
 TAIL = 40
+WORDS = 2000
+FINISHED = "agent.finished"
+"""The type of the event with a CLI's own word about its end."""
 
 
 async def awaited(db: Database, bus: Bus, row: Row[Any], *, badly: bool) -> None:
@@ -69,6 +74,8 @@ def gather(tx: Tx, execution_id: str, flow: Flow, phase: Phase, exit_: Exit) -> 
         models=_models(tx, row),
         waiting=[call.tool for call in calls if call.status == Status.WAITING],
         on_tool_error=flow.on_tool_error,
+        speaks=adapters.read(flow.agent.runtime) is not None,
+        final=_final(tx, row),
         needs_tools=bool(flow.tools),
         tools_listed=bool(session and session.tools_listed_at),
         model_called=bool(session and session.model_called_at),
@@ -77,6 +84,17 @@ def gather(tx: Tx, execution_id: str, flow: Flow, phase: Phase, exit_: Exit) -> 
         waited=(tx.now() - row.claimed_at).total_seconds() >= row.wall_s,
         tail=[masking.text(line) for line in logs.last(tx, row.account_id, row.id, TAIL, source=_whose(phase))],
     )
+
+
+def finished(tx: Tx, row: Row[Any], final: Said) -> None:
+    """Keep what a CLI said of its own end: who adopts the run does not read that line again."""
+    if queue.held(tx, row.id, row.epoch):
+        events.append(tx, row.account_id, row.id, FINISHED, ok=final.ok, message=final.text[:WORDS])
+
+
+def _final(tx: Tx, row: Row[Any]) -> AgentEnd | None:
+    told = [events.event_of(event).data for event in _told(tx, row, FINISHED)]
+    return AgentEnd(ok=told[-1]["ok"], message=told[-1]["message"]) if told else None
 
 
 def _whose(phase: Phase) -> str:

@@ -5,7 +5,6 @@ for (`control/executions/keeping`). Output is read to its end all the same, so t
 """
 
 import math
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -16,30 +15,26 @@ from sqlalchemy.engine import Row
 from control.executions import keeping, queue
 from control.executions.keeping import Kept, Stored
 from kit.db import Database, Lane, Tx
-from runner.engine import LogLine
+from runner.narration import Entry
 
 SLICE_S = 0.1
 CHUNK_BYTES = 64 * 1024
 LOOK_S = 1.0
 """How often a run whose lines are not kept looks whether the plan has room again."""
 
-Sort = Callable[[str], tuple[str, str] | None]
-"""A line's (source, level), or None when it is a marker and not to be stored."""
-
 
 class Follower:
     """Writes one execution's lines, in order, until told that there are no more. `claim` is its row, with the epoch;
     `most` are the bytes that its flow lets its log have."""
 
-    def __init__(self, db: Database, claim: Row[Any], sort: Sort, *, most: int) -> None:
+    def __init__(self, db: Database, claim: Row[Any], *, most: int) -> None:
         self._db = db
         self._claim = claim
-        self._sort = sort
         self._most = most
         self._look_at = -math.inf
-        self._send: MemoryObjectSendStream[LogLine]
-        self._receive: MemoryObjectReceiveStream[LogLine]
-        self._send, self._receive = anyio.create_memory_object_stream[LogLine](1000)
+        self._send: MemoryObjectSendStream[Entry]
+        self._receive: MemoryObjectReceiveStream[Entry]
+        self._send, self._receive = anyio.create_memory_object_stream[Entry](1000)
 
     def __enter__(self) -> "Follower":
         return self
@@ -48,8 +43,8 @@ class Follower:
         self._send.close()
         self._receive.close()
 
-    async def put(self, line: LogLine) -> None:
-        await self._send.send(line)
+    async def put(self, entry: Entry) -> None:
+        await self._send.send(entry)
 
     def close(self) -> None:
         """No more lines; `write` ends when it has stored what came."""
@@ -60,23 +55,22 @@ class Follower:
             async for first in self._receive:
                 await self._store(await self._slice(first))
 
-    async def _slice(self, first: LogLine) -> list[LogLine]:
-        lines, size = [first], len(first.text)
+    async def _slice(self, first: Entry) -> list[Entry]:
+        entries, size = [first], _size(first)
         with anyio.move_on_after(SLICE_S):
             while size < CHUNK_BYTES:
                 try:
-                    line = await self._receive.receive()
+                    entry = await self._receive.receive()
                 except anyio.EndOfStream:
                     break
-                lines.append(line)
-                size += len(line.text)
-        return lines
+                entries.append(entry)
+                size += _size(entry)
+        return entries
 
-    async def _store(self, lines: list[LogLine]) -> None:
-        told = [(line, self._sort(line.text)) for line in lines]
-        kept = [(line.at, *sorted_, line.text) for line, sorted_ in told if sorted_ is not None]
-        if kept and anyio.current_time() >= self._look_at:
-            found = await self._db.write(lambda tx: self._keep(tx, kept, lines[-1].cursor), lane=Lane.BULK)
+    async def _store(self, entries: list[Entry]) -> None:
+        lines = [line for told, _ in entries for line in told]
+        if lines and anyio.current_time() >= self._look_at:
+            found = await self._db.write(lambda tx: self._keep(tx, lines, entries[-1][1]), lane=Lane.BULK)
             self._look_at = {Kept.FULL: anyio.current_time() + LOOK_S, Kept.CUT: math.inf}.get(found, -math.inf)
 
     def _keep(self, tx: Tx, kept: list[Stored], cursor: str) -> Kept:
@@ -85,3 +79,7 @@ class Follower:
         if not queue.held(tx, claim.id, claim.epoch):
             return Kept.ALL
         return keeping.keep(tx, claim.account_id, claim.id, kept, most=self._most, cursor=cursor)
+
+
+def _size(entry: Entry) -> int:
+    return sum(len(text) for *_, text in entry[0])

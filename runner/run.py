@@ -21,10 +21,12 @@ from kit.db import Tx
 from kit.errors import Fault
 from kit.observe import log
 from runner import watch
+from runner.agents import adapters
 from runner.cleanup import clean
 from runner.engine import Exit
-from runner.evidence import awaited, gather, note
+from runner.evidence import awaited, finished, gather, note
 from runner.follow import Follower
+from runner.narration import Narrator
 from runner.parts import Parts
 from runner.placing import job_name, place
 
@@ -46,7 +48,6 @@ class Run:
         self._agent_over = anyio.Event()
         self._job_over = anyio.Event()
         self._exit = Exit(gone=True)
-        self._written = self._phase
         self._judged = False
         self._lost = False
 
@@ -83,32 +84,38 @@ class Run:
     async def _read(self, flow: Flow) -> None:
         """Store the output until the job has ended; the agent's own end is told by its marker or by the exit."""
         after = await self._parts.db.write(lambda tx: logs.cursor(tx, self._row.id))
-        with Follower(self._parts.db, self._row, self._sort, most=flow.limits.log_bytes) as follower:
-            await self._follow(follower, after)
+        told = Narrator(adapters.read(flow.agent.runtime), self._phase)
+        with Follower(self._parts.db, self._row, most=flow.limits.log_bytes) as follower:
+            await self._follow(follower, told, after)
         self._exit = await self._parts.engine.wait(self._handle)
         self._agent_over.set()
         self._job_over.set()
 
-    async def _follow(self, follower: Follower, after: str) -> None:
+    async def _follow(self, follower: Follower, told: Narrator, after: str) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follower.write)
             async for line in self._parts.output(self._handle, after=after):
-                before = self._phase
-                self._phase, _ = watch.read(before, line.text)
-                if self._phase.started and not before.started:
-                    await self._agent_started()
-                await follower.put(line)
-                if self._phase.ended:
-                    self._agent_over.set()
+                for entry in told.tell(line):
+                    await follower.put(entry)
+                await self._heard(told)
+            for entry in told.rest():
+                await follower.put(entry)
+            await self._heard(told)
             follower.close()
+
+    async def _heard(self, told: Narrator) -> None:
+        """What the output says of the agent's life, written down before anybody judges by it."""
+        before, self._phase = self._phase, told.phase
+        if self._phase.started and not before.started:
+            await self._agent_started()
+        if told.final is not None:
+            final, told.final = told.final, None
+            await self._parts.db.write(lambda tx: finished(tx, self._row, final))
+        if self._phase.ended:
+            self._agent_over.set()
 
     async def _agent_started(self) -> None:
         await self._parts.db.write(lambda tx: self._parts.lifecycle.started(tx, self._row.id, self._row.epoch))
-
-    def _sort(self, text: str) -> tuple[str, str] | None:
-        """Source and level of a line as the writer meets it; the writer keeps a phase of its own."""
-        self._written, marker = watch.read(self._written, text)
-        return None if marker else (self._written.source, watch.level(text))
 
     # hold ---------------------------------------------------------------------------------------------------------
 

@@ -35,9 +35,18 @@ class ToolEnd:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgentEnd:
+    """The last word of an agent's CLI about its work: some exit with 0 when it failed."""
+
+    ok: bool
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """Everything the verdict is made of. `waiting` names tools whose approval was still open, `models` ended in this
-    order, `waited` says that the wall clock was over and not the agent's own time, `tail` are the log's last lines."""
+    order, `waited` says that the wall clock was over and not the agent's own time, `tail` are the log's last lines.
+    `speaks`: its CLI always has a last word, `final`."""
 
     exit_code: int | None
     agent_started: bool
@@ -49,6 +58,8 @@ class Seen:
     models: Sequence[ModelEnd] = ()
     waiting: Sequence[str] = ()
     on_tool_error: str = "report"
+    speaks: bool = False
+    final: AgentEnd | None = None
     needs_tools: bool = False
     tools_listed: bool = False
     model_called: bool = False
@@ -105,11 +116,13 @@ def _agent(seen: Seen) -> Verdict:
     failed = _failed_tool(seen.tools)
     if failed and seen.on_tool_error != "ignore":
         return _tool(failed)
-    return _ended_badly(seen) if seen.exit_code != 0 else _unverified(seen) or Verdict(cause=None)
+    if seen.exit_code != 0 or (seen.final and not seen.final.ok):
+        return _ended_badly(seen)
+    return _unverified(seen) or Verdict(cause=None)
 
 
 def _ended_badly(seen: Seen) -> Verdict:
-    """Nothing that we know of explains it: the agent's own code, and its last words."""
+    """Nothing that we know of explains it: the agent's own code, and its last word."""
     if killer := KILLED.get(seen.exit_code or 0):
         name = signal.Signals(killer).name
         return Verdict(
@@ -117,9 +130,10 @@ def _ended_badly(seen: Seen) -> Verdict:
             message=f"The agent was killed by {name}, and not by us.",
             hint="Something in its container or on its machine ended it; for SIGKILL that is mostly a lack of memory.",
         )
+    said = seen.final.message if seen.final and not seen.final.ok else ""
     return Verdict(
         cause=Cause.AGENT_ERROR,
-        message=f"The agent ended with exit code {seen.exit_code}.",
+        message=f"The agent ended with exit code {seen.exit_code}" + (f" and says: {said}" if said else "."),
         hint=suggestions.for_log(seen.tail),
     )
 
@@ -137,6 +151,12 @@ def _unverified(seen: Seen) -> Verdict | None:
             cause=Cause.AGENT_UNVERIFIED,
             message="The agent ended well but never called its model through the gateway.",
             hint="It was not configured to, or it talks to a model that we don't see.",
+        )
+    if seen.speaks and seen.final is None:
+        return Verdict(
+            cause=Cause.AGENT_UNVERIFIED,
+            message="The agent ended with exit code 0 and never said that it was done.",
+            hint="Its output breaks off before its last event: look at the end of its log.",
         )
     return None
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from kit.errors import Invalid
 from runner.agents import claude, codex, command, gemini, opencode, scripted
+from runner.agents.events import Read
 from runner.agents.script import AgentPlan, Brief
 
 Adapter = Callable[[Brief], AgentPlan]
@@ -18,6 +19,19 @@ _ADAPTERS: dict[tuple[str, str], Adapter] = {
     ("command", "docker"): command.anywhere,
     ("command", "process"): command.anywhere,
 }
+
+
+_READS: dict[str, Read] = {
+    "codex": codex.read,
+    "gemini": gemini.read,
+    "opencode": opencode.read,
+    "claude": claude.read,
+}
+
+
+def read(runtime: str) -> Read | None:
+    """How the output of a CLI that tells events is read; None for an agent whose lines are its own."""
+    return _READS.get(runtime)
 
 
 def adapter(runtime: str, engine: str) -> Adapter:

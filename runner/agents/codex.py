@@ -5,7 +5,9 @@ slug it does not know keeps it on plain function tools, its own sandbox can't st
 """
 
 import json
+from collections.abc import Sequence
 
+from runner.agents.events import Event, Said, blocks, compact, counted
 from runner.agents.script import CALL_LIMIT_S, RETRIES, AgentPlan, Brief
 
 IMAGE = "preloop/codex"
@@ -83,3 +85,52 @@ def catalog(model: str) -> str:
         "experimental_supported_tools": [],
     }
     return json.dumps({"models": [entry]}, indent=1)
+
+
+def read(event: Event) -> Sequence[Said] | None:
+    """`codex exec --json`. An `error` may be a retry; what ends it badly is `turn.failed`."""
+    match event.get("type"):
+        case "thread.started" | "turn.started":
+            return ()
+        case "item.started" | "item.completed" | "item.updated":
+            return _item(event.get("item", {}), over=event["type"] == "item.completed")
+        case "turn.completed":
+            used = event.get("usage", {})
+            told = counted(used.get("input_tokens"), used.get("output_tokens"), used.get("cached_input_tokens"))
+            return (told, Said(kind="final"))
+        case "turn.failed":
+            return (Said(kind="final", ok=False, text=blocks(event.get("error", {}).get("message", ""))),)
+        case "error":
+            return (Said(kind="notice", text=compact(event.get("message", ""))),)
+    return None
+
+
+def _item(item: Event, *, over: bool) -> Sequence[Said] | None:
+    match item.get("type"):
+        case "agent_message" | "reasoning" as kind if over:
+            return (Said(kind="text" if kind == "agent_message" else "reasoning", text=item.get("text", "")),)
+        case "mcp_tool_call":
+            return (_call(item, over=over),)
+        case "command_execution" if over:
+            ok = item.get("exit_code") == 0
+            return (Said(kind="tool_end", tool="shell", ok=ok, text=item.get("aggregated_output", "")),)
+        case "command_execution":
+            return (Said(kind="tool_start", tool="shell", text=item.get("command", "")),)
+        case "error":
+            return (Said(kind="notice", text=item.get("message", "")),)
+        case "file_change" if over:
+            changed = ", ".join(f"{one.get('kind')} {one.get('path')}" for one in item.get("changes", ()))
+            return (Said(kind="tool_end", tool="edit", ok=item.get("status") == "completed", text=changed),)
+        case "agent_message" | "reasoning" | "file_change" | "todo_list":
+            return ()
+    return None
+
+
+def _call(item: Event, *, over: bool) -> Said:
+    tool = str(item.get("tool", ""))
+    if not over:
+        return Said(kind="tool_start", tool=tool, text=compact(item.get("arguments", {})))
+    if error := item.get("error"):
+        return Said(kind="tool_end", tool=tool, ok=False, text=compact(error.get("message", "")))
+    ok = item.get("status") == "completed"
+    return Said(kind="tool_end", tool=tool, ok=ok, text=blocks((item.get("result") or {}).get("content", "")))

@@ -5,7 +5,9 @@ Its own search runs at Google, through a tool that the gateway refuses, and what
 """
 
 import json
+from collections.abc import Sequence
 
+from runner.agents.events import Event, Said, compact, counted
 from runner.agents.script import CALL_LIMIT_S, RETRIES, AgentPlan, Brief
 
 IMAGE = "preloop/gemini"
@@ -43,3 +45,34 @@ def settings(brief: Brief) -> str:
         "mcpServers": {"preloop": server},
     }
     return json.dumps(wanted, indent=1)
+
+
+def read(event: Event) -> Sequence[Said] | None:
+    """`--output-format stream-json`. Its words come in pieces; it tells no thoughts."""
+    match event.get("type"):
+        case "init":
+            return ()
+        case "message" if event.get("role") == "assistant":
+            return (Said(kind="text", text=event.get("content", ""), more=bool(event.get("delta"))),)
+        case "message":
+            return ()  # the prompt
+        case "tool_use":
+            text = compact(event.get("parameters", {}))
+            name, call = str(event.get("tool_name", "")), str(event.get("tool_id", ""))
+            return (Said(kind="tool_start", tool=name, call=call, text=text),)
+        case "tool_result":
+            text = compact(event.get("output") or (event.get("error") or {}).get("message", ""))
+            call = str(event.get("tool_id", ""))
+            return (Said(kind="tool_end", call=call, ok=event.get("status") == "success", text=text),)
+        case "error":
+            return (Said(kind="notice", text=compact(event.get("message", ""))),)
+        case "result":
+            return _result(event)
+    return None
+
+
+def _result(event: Event) -> Sequence[Said]:
+    used = event.get("stats") or {}
+    told = counted(used.get("input_tokens"), used.get("output_tokens"), used.get("cached"))
+    error = (event.get("error") or {}).get("message", "")
+    return (told, Said(kind="final", ok=event.get("status") == "success", text=compact(error)))

@@ -3,7 +3,9 @@ a title of ours spares the call in which it makes one up.
 """
 
 import json
+from collections.abc import Sequence
 
+from runner.agents.events import Event, Said, compact, counted
 from runner.agents.script import CALL_LIMIT_S, AgentPlan, Brief
 
 IMAGE = "preloop/opencode"
@@ -50,3 +52,32 @@ def settings(brief: Brief) -> str:
         "mcp": {"preloop": server},
     }
     return json.dumps(wanted, indent=1)
+
+
+def read(event: Event) -> Sequence[Said] | None:
+    """`--format json`. A tool is told of when it ended; the end is the step whose reason is `stop`."""
+    part = event.get("part") or {}
+    match event.get("type"):
+        case "step_start":
+            return ()
+        case "text" | "reasoning" as kind:
+            return (Said(kind=kind, text=part.get("text", "")),)
+        case "tool_use":
+            return _tool(str(part.get("tool", "")), part.get("state") or {})
+        case "step_finish":
+            used = part.get("tokens") or {}
+            cached = (used.get("cache") or {}).get("read", 0)
+            told = counted(used.get("input", 0) + cached, used.get("output"), cached)
+            return (told, Said(kind="final")) if part.get("reason") == "stop" else (told,)
+        case "error":
+            error = event.get("error") or {}
+            text = compact((error.get("data") or {}).get("message") or error.get("name", ""))
+            return (Said(kind="final", ok=False, text=text),)
+    return None
+
+
+def _tool(name: str, state: Event) -> Sequence[Said]:
+    ok = state.get("status") == "completed"
+    text = compact(state.get("output") if ok else state.get("error", ""))
+    start = Said(kind="tool_start", tool=name, text=compact(state.get("input", {})))
+    return (start, Said(kind="tool_end", tool=name, ok=ok, text=text))

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
+from control import events
 from control.executions import queue
 from control.executions.states import Stored
 from control.flows.flow import Flow
@@ -52,6 +53,8 @@ def _record(tx: Tx, parts: Parts, row: Row[Any], flow: Flow, handle: str, bootst
         bootstrap_hash=bootstrap_hash,
     )
     tx.execute(sa.update(executions).where(executions.c.id == row.id).values(session_id=session_id))
+    if flow.egress == "open":
+        events.append(tx, row.account_id, row.id, "egress.unrestricted", session=session_id)
     return True
 
 
@@ -66,6 +69,8 @@ def _job(parts: Parts, row: Row[Any], flow: Flow, handle: str, secret: str) -> J
         control_url=parts.mcp_url,
         init=flow.init,
         post_exec_sleep_s=flow.post_exec_sleep,
+        egress=bool(flow.egress),
+        git_hosts=tuple(sorted({repository.host for repository in flow.git})),
         image=flow.agent.image,
         command=flow.agent.command,
     )

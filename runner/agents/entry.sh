@@ -6,6 +6,7 @@
 #   stdin   what the agent reads
 #   paths   "NAME path" lines: variables to set to that path in the work folder
 #   keys    names of the variables that receive the runtime token
+#   doors   "egress" and "git HOST" lines: what leads out of here; may be absent
 #   init.sh commands to run first; may be absent
 # Text of a flow is only ever read from these files, never part of this script. POSIX sh: dash, busybox, macOS.
 set -u
@@ -94,6 +95,46 @@ exchange() {
         [ "$tries" -eq 1 ] && printf 'preloop: no answer from the control plane yet (HTTP %s), trying again\n' "${status:-000}"
         sleep 1
     done
+}
+
+# --- the doors that lead out -------------------------------------------------------------------------------------
+# For init and the agent, each opened by the agent's token. Git's settings are variables, so that no file holds it.
+
+git_setting() {
+    export "GIT_CONFIG_KEY_$GIT_CONFIG_COUNT=$1" "GIT_CONFIG_VALUE_$GIT_CONFIG_COUNT=$2"
+    GIT_CONFIG_COUNT=$((GIT_CONFIG_COUNT + 1))
+}
+
+open_egress() {
+    HTTPS_PROXY=${PRELOOP_CONTROL_URL%%://*}://agent:$token@${PRELOOP_CONTROL_URL#*://}
+    NO_PROXY=localhost,127.0.0.1
+    for url in "$PRELOOP_CONTROL_URL" "$PRELOOP_GATEWAY_URL"; do
+        url=${url#*://}
+        NO_PROXY=$NO_PROXY,${url%:*}
+    done
+    https_proxy=$HTTPS_PROXY
+    no_proxy=$NO_PROXY
+    export HTTPS_PROXY https_proxy NO_PROXY no_proxy
+    git_setting http.proxyAuthMethod basic
+}
+
+open_git() {
+    for from in "https://$1/" "ssh://git@$1/" "git@$1:"; do
+        git_setting "url.$PRELOOP_CONTROL_URL/git/$1/.insteadOf" "$from"
+    done
+}
+
+open_doors() {
+    GIT_CONFIG_COUNT=0
+    GIT_TERMINAL_PROMPT=0
+    git_setting "http.$PRELOOP_CONTROL_URL/git/.extraHeader" "Authorization: Bearer $token"
+    while IFS=' ' read -r door host; do
+        case $door in
+            egress) open_egress ;;
+            git) open_git "$host" ;;
+        esac
+    done <"$own/doors"
+    export GIT_CONFIG_COUNT GIT_TERMINAL_PROMPT
 }
 
 # --- output ------------------------------------------------------------------------------------------------------
@@ -187,6 +228,7 @@ unset PRELOOP_BOOTSTRAP_TOKEN once
 while IFS=' ' read -r name path; do
     export "$name=$(pwd)/$path"
 done <"$own/paths"
+[ ! -f "$own/doors" ] || open_doors
 
 if [ -f "$own/init.sh" ]; then
     run /dev/null /dev/null sh -e "$own/init.sh"

@@ -48,6 +48,10 @@ class Brief:
     image: str = ""
     """Of an agent that brings its own; the adapters of known CLIs have theirs."""
     command: tuple[str, ...] = ()
+    egress: bool = False
+    """Does the flow name hosts outside?"""
+    git_hosts: tuple[str, ...] = ()
+    """The hosts of the repositories it names."""
 
     @property
     def slug(self) -> str:
@@ -129,6 +133,10 @@ def _files(plan: AgentPlan, brief: Brief) -> dict[str, str]:
         ".preloop/paths": _lines(f"{name} {path}" for name, path in paths.items()),
         ".preloop/keys": _lines(keys),
     }
+    if brief.egress or brief.git_hosts:
+        files[".preloop/doors"] = _lines(
+            [*(["egress"] if brief.egress else []), *(f"git {h}" for h in brief.git_hosts)]
+        )
     return files | {".preloop/init.sh": _lines(brief.init)} if brief.init else files
 
 

@@ -54,6 +54,10 @@ def _docker() -> str | None:
     return None if asked.returncode == 0 else "no engine answers: " + asked.stderr.strip().splitlines()[-1]
 
 
+def _netns() -> str | None:
+    return on_path("ip") or (None if os.geteuid() == 0 else "only root makes network namespaces")
+
+
 def _codex() -> str | None:
     return on_path("npm") or _docker()
 
@@ -74,6 +78,7 @@ COMPONENTS = {
         ),
         Component(name="node", missing=lambda: on_path("node", "npm"), install="apt install nodejs npm"),
         Component(name="shellcheck", missing=lambda: on_path("shellcheck"), install="apt install shellcheck"),
+        Component(name="netns", missing=_netns, install="run as root, with iproute2"),
         Component(name="codex", missing=functools.cache(_codex), install="apt install docker.io nodejs npm"),
     )
 }

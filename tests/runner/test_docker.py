@@ -95,7 +95,7 @@ async def test_a_container_whose_maker_died_before_the_start_is_started(engine: 
 async def test_another_job_of_that_name_is_not_adopted(engine: DockerEngine, instance: str) -> None:
     made = job(instance, "true")
     await begin(engine, made)
-    with pytest.raises(Conflict, match="Another (container|network) is called"):
+    with pytest.raises(Conflict, match=r"Another (container|network) is called"):
         await engine.start(replace(made, labels={**made.labels, "preloop.execution": "exe_2"}))
 
 

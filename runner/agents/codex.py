@@ -41,7 +41,7 @@ name = "Preloop"
 base_url = {json.dumps(brief.gateway_url + "/openai/v1")}
 env_key = "PRELOOP_API_TOKEN"
 wire_api = "responses"
-request_max_retries = {RETRIES}
+request_max_retries = 0
 stream_max_retries = {RETRIES}
 
 [features]

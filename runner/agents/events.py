@@ -18,8 +18,8 @@ SHOWN = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """`more`: the text goes on in the next event. `ok` is of a tool's end and of the final one. `call` says which tool an
-    end is of, where only the start names it."""
+    """`more`: the text goes on in the next event. `ok` is of a tool's end and of the final one. `call` ties a
+    tool's end to its start, where only that one names the tool."""
 
     kind: Kind
     text: str = ""
@@ -27,6 +27,11 @@ class Said:
     call: str = ""
     ok: bool = True
     more: bool = False
+
+    def __post_init__(self) -> None:
+        texts: tuple[object, ...] = (self.text, self.tool, self.call)
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("not a text")
 
 
 Read = Callable[[Event], Sequence[Said] | None]
@@ -41,6 +46,14 @@ def parse(line: str) -> Event | None:
     except ValueError:
         return None
     return found if isinstance(found, dict) else None
+
+
+def heard(read: Read, event: Event) -> Sequence[Said] | None:
+    """What an event says; None when it has another shape than its maker's: anybody in a container may print."""
+    try:
+        return read(event)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
 
 
 def lines(said: Said) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """Google's Gemini CLI. Measured with 0.61.0: it waits for its MCP server, and needs a model named by `-m`, else it asks
 a small one first which to take.
 
-Its own search runs at Google, through a tool that the gateway refuses, and what it fetches would pass no door of ours.
+Its own search and fetch run at Google, through tools that the gateway refuses.
 """
 
 import json
@@ -12,6 +12,12 @@ from runner.agents.script import CALL_LIMIT_S, RETRIES, AgentPlan, Brief
 
 IMAGE = "preloop/gemini"
 _HOME = ".preloop/gemini"
+_POLICY = """\
+[[rule]]
+toolName = ["google_web_search", "web_fetch"]
+decision = "deny"
+priority = 999
+"""
 
 
 def in_container(brief: Brief) -> AgentPlan:
@@ -19,9 +25,12 @@ def in_container(brief: Brief) -> AgentPlan:
         image=IMAGE,
         argv=("gemini", "--output-format", "stream-json", "--yolo", "--skip-trust", "-m", brief.slug),
         stdin=brief.prompt,
-        files={f"{_HOME}/.gemini/settings.json": settings(brief)},
+        files={f"{_HOME}/.gemini/settings.json": settings(brief), f"{_HOME}/.gemini/policies/preloop.toml": _POLICY},
         paths={"GEMINI_CLI_HOME": _HOME},
-        env={"GEMINI_CLI_NO_RELAUNCH": "true"},  # the process it would start anew is deaf to TERM
+        env={
+            "GEMINI_CLI_NO_RELAUNCH": "true",  # the process it would start anew is deaf to TERM
+            "TERM": "xterm-256color",  # with less it complains
+        },
     )
 
 
@@ -41,7 +50,7 @@ def settings(brief: Brief) -> str:
         },
         "privacy": {"usageStatisticsEnabled": False},
         "telemetry": {"enabled": False},
-        "tools": {"exclude": ["google_web_search", "web_fetch"], "useRipgrep": False},
+        "tools": {"useRipgrep": False},
         "mcpServers": {"preloop": server},
     }
     return json.dumps(wanted, indent=1)

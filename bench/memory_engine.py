@@ -11,6 +11,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from kit.clock import Clock, rfc3339
+from runner import docker_box
 from runner.engine import Exit, Job, LogLine
 
 START, END = "PRELOOP_AGENT_EXEC_START", "PRELOOP_AGENT_EXEC_END {}"
@@ -25,6 +26,8 @@ class Running:
 
     job: Job
     lines: list[LogLine] = field(default_factory=list)
+    left: dict[str, bytes] = field(default_factory=dict)
+    """Files of its work folder, by path."""
     exit: Exit | None = None
     stopped: anyio.Event = field(default_factory=anyio.Event)
     _news: anyio.Event = field(default_factory=anyio.Event)
@@ -106,6 +109,13 @@ class MemoryEngine:
         if running := self.jobs.get(handle):
             running.stopped.set()
             running.end(STOPPED)
+
+    async def archive(self, handle: str, path: str) -> AsyncIterator[bytes]:
+        running = self.jobs.get(handle)
+        left = running.left if running else {}
+        above = len(path) - len(path.rpartition("/")[2])
+        if below := {name[above:]: content for name, content in left.items() if f"{name}/".startswith(f"{path}/")}:
+            yield docker_box.archive(below)
 
     async def remove(self, handle: str) -> None:
         self.asked.append(("remove", handle))

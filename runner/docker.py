@@ -139,6 +139,18 @@ class DockerEngine:
         async with self._door.asking(f"stop {handle}", grace_s + ASK_TIMEOUT_S):
             await unless(404, self._door.stream.containers.container(handle).stop(t=math.ceil(grace_s)))
 
+    async def archive(self, handle: str, path: str) -> AsyncIterator[bytes]:
+        response = await self._door.open_archive(handle, f"{docker_box.WORK}/{path}")
+        if response is None:
+            return
+        async with response:
+            while True:
+                async with self._door.asking(f"give the rest of {path} of {handle}"):
+                    chunk = await response.content.readany()
+                if not chunk:
+                    return
+                yield chunk
+
     async def remove(self, handle: str) -> None:
         async with self._door.asking(f"remove {handle}"):
             await _until_free(lambda: self._door.ask.containers.container(handle).delete(force=True, v=True))

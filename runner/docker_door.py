@@ -77,6 +77,15 @@ class DockerDoor:
             # 409: it is being removed, and its log with it.
             return await unless(404, unless(409, asked))
 
+    async def open_archive(self, name: str, path: str) -> aiohttp.ClientResponse | None:
+        """A tar of one path in a container; None when there is no such path or container. The caller closes it."""
+        # aiodocker's own get_archive() reads all of it into memory.
+        asked = self.stream._do_query(
+            f"containers/{name}/archive", "GET", params={"path": path}, timeout=aiohttp.ClientTimeout()
+        )
+        async with self.asking(f"give {path} of {name}"):
+            return await unless(404, asked)
+
     async def make_volume(self, name: str, labels: Mapping[str, str]) -> None:
         """One that is there stays as it is."""
         async with self.asking(f"make the volume {name}"):

@@ -81,5 +81,9 @@ class Engine(Protocol):
     async def stop(self, handle: str, *, grace_s: float) -> None:
         """TERM, then KILL after the grace. Stopping what has ended is fine."""
 
+    def archive(self, handle: str, path: str) -> AsyncIterator[bytes]:
+        """A tar of one path below the work folder, of a job that runs or has ended; nothing where there is no such path
+        or no such job. May run twice. What an agent wrote is in it, so it is read with distrust (`runner/tar`)."""
+
     async def remove(self, handle: str) -> None:
         """Forget the job, its volume and its files. May run twice."""

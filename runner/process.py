@@ -23,6 +23,7 @@ from kit.errors import Fault, Invalid, Missing, Unavailable
 from runner import keeper
 from runner.engine import Exit, Found, Job, LogLine
 from runner.lines import LineSplitter
+from runner.packing import packed
 
 _POLL_S = 0.02
 _START_TIMEOUT_S = 20.0
@@ -114,6 +115,9 @@ class ProcessEngine:
                 await self._kill(folder, pid)
         except TimeoutError as exc:
             raise Unavailable("engine_unreachable", f"The process of {handle} does not end.") from exc
+
+    def archive(self, handle: str, path: str) -> AsyncIterator[bytes]:
+        return packed(self._folder(handle) / "work", path)
 
     async def remove(self, handle: str) -> None:
         folder = self._folder(handle)

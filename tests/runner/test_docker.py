@@ -14,7 +14,9 @@ import pytest
 from kit.errors import Conflict, Missing, Unavailable, Unsuitable
 from runner.docker import DockerEngine
 from runner.engine import Exit
+from runner.tar import Kind
 from tests.runner.containers import begin, docker, first, job, output
+from tests.runner.test_tar import read
 
 pytestmark = pytest.mark.docker
 
@@ -229,3 +231,28 @@ async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> No
             target.write(chunk)
             await target.drain()
         target.close()
+
+
+async def test_what_a_job_left_is_told_while_it_runs_and_after(engine: DockerEngine, instance: str) -> None:
+    script = "mkdir artifacts; echo one > artifacts/a; ln -s /etc/passwd artifacts/link; "
+    script += "trap 'exit 2' TERM; echo made; sleep 100 & wait"
+    handle = await begin(engine, job(instance, script))
+    await first(engine, handle, "made")
+    expected = [
+        ("artifacts", Kind.FOLDER, b""),
+        ("artifacts/a", Kind.FILE, b"one\n"),
+        ("artifacts/link", Kind.OTHER, b""),
+    ]
+    assert sorted(read(await archived(engine, handle, "artifacts"))) == expected
+    await engine.stop(handle, grace_s=30)
+    assert await engine.wait(handle) == Exit(code=2)
+    assert sorted(read(await archived(engine, handle, "artifacts"))) == expected
+    assert read(await archived(engine, handle, "artifacts/a")) == [("a", Kind.FILE, b"one\n")]
+    assert await archived(engine, handle, "absent") == b""
+    await engine.remove(handle)
+    assert await archived(engine, handle, "artifacts") == b""
+
+
+async def archived(engine: DockerEngine, handle: str, path: str) -> bytes:
+    with anyio.fail_after(30):
+        return b"".join([piece async for piece in engine.archive(handle, path)])

@@ -127,7 +127,10 @@ class Flush:
                 return [kept for happened in batch for kept in await self._write([happened], again=True)]
             log.exception("ledger entry refused", attempt=batch[0].data.get("attempt"), type=batch[0].type)
             return []
-        self._journal.close(*(happened.attempt for happened in batch if happened.attempt))
+        try:
+            self._journal.close(*(happened.attempt for happened in batch if happened.attempt))
+        except OSError:  # an attempt is in the ledger once, whoever finds it in the journal
+            log.exception("journal can't be written")
         return []
 
 

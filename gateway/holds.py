@@ -14,8 +14,9 @@ from gateway.flush import Flush, Happened
 from gateway.intent import Intent, Opened
 from gateway.lender import Lender
 from kit.clock import Clock
-from kit.errors import Refused
+from kit.errors import Refused, Unavailable
 from kit.journal import Journal
+from kit.observe import log
 from ledger import money
 from ledger.budgets import Exhausted
 from ledger.limits import Budget, Limits, Payer
@@ -54,14 +55,14 @@ class Holds:
 
     async def reserve(self, principal: Principal, intent: Intent) -> int | None:
         """Nano-dollars held for an attempt that may begin now, None without a budget; Refused when there is no room, or
-        no price to hold it at."""
+        no price to hold it at, Unavailable when it can't be written down."""
         await self._flush.room()
         against = self._limits.of(_payer(principal, intent), self._clock.now())
         amount = self._amount(intent, against)
         while amount is not None and not self._purse.reserve(intent.id, intent.account_id, against, amount):
             await self._make_room(intent.account_id, against, amount)
         opened = Opened(intent=intent, budgets=against)
-        self._journal.open(intent.id, opened)
+        self._open(opened)
         if self._strict:
             await self._intend(opened)
         return amount
@@ -71,7 +72,10 @@ class Holds:
         entry = happened.entry
         assert entry
         happened = replace(happened, charges=self._purse.settle(entry.id, entry.cost_nano or 0))
-        self._journal.note(entry.id, happened)
+        try:
+            self._journal.note(entry.id, happened)
+        except OSError:  # if we die before the flush, it is settled at what was held for it
+            log.exception("journal can't be written", attempt=entry.id)
         self._flush.put(happened)
 
     async def settled(self) -> None:
@@ -107,6 +111,16 @@ class Holds:
                 reclaimed = True
                 await self._reclaim()
             await anyio.sleep(AGAIN_S)
+
+    def _open(self, opened: Opened) -> None:
+        try:
+            self._journal.open(opened.intent.id, opened)
+        except OSError as error:
+            self._purse.settle(opened.intent.id, 0)
+            log.exception("journal can't be written", attempt=opened.intent.id)
+            raise Unavailable(
+                "journal_unwritable", "The gateway can't write down what it begins.", "Its operator's log says why."
+            ) from error
 
     async def _intend(self, opened: Opened) -> None:
         """Have the intent in the database before the call. One that is not made spends nothing."""

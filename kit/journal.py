@@ -37,15 +37,20 @@ class Journal:
         self._file, self._path, self._size = self._fresh()
 
     def open(self, key: str, record: object) -> None:
-        """Write down that something begins, before it does. A record is a mapping or a dataclass."""
-        self._keep(key, _line({"open": key, "record": record}))
+        """Write down that something begins, before it does. A record is a mapping or a dataclass. OSError: it is not
+        written, and not open."""
+        line = _line({"open": key, "record": record})
+        self._append(line)
+        self._open[key] = [line]
 
     def note(self, key: str, record: object) -> None:
-        """Write down what is now known about it; the last note wins."""
-        self._keep(key, _line({"note": key, "record": record}))
+        """Write down what is now known about it; the last note wins. OSError: it is not written yet."""
+        line = _line({"note": key, "record": record})
+        self._open.setdefault(key, []).append(line)
+        self._append(line)
 
     def close(self, *keys: str) -> None:
-        """These are settled elsewhere, durably."""
+        """These are settled elsewhere, durably. OSError: the file says otherwise, whoever reads it finds them there."""
         known = [key for key in keys if self._open.pop(key, None)]
         if known:
             self._append(_line({"close": known}))
@@ -63,22 +68,32 @@ class Journal:
             self._path.unlink(missing_ok=True)
         os.close(self._file)
 
-    def _keep(self, key: str, line: bytes) -> None:
-        self._open.setdefault(key, []).append(line)
-        self._append(line)
-
     def _append(self, line: bytes) -> None:
-        os.write(self._file, line)
+        """All of a line or nothing of it."""
+        left = memoryview(line)
+        try:
+            while left:
+                left = left[os.write(self._file, left) :]
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._size)
+            raise
         self._size += len(line)
 
     def _rotate(self) -> None:
         """A new file with what is open, then the old one goes. Killed in between, both say the same."""
-        old_file, old_path = self._file, self._path
+        old = (self._file, self._path, self._size)
         self._file, self._path, self._size = self._fresh()
-        for lines in self._open.values():
-            self._append(b"".join(lines))
-        old_path.unlink(missing_ok=True)
-        os.close(old_file)
+        try:
+            for lines in self._open.values():
+                self._append(b"".join(lines))
+        except OSError:
+            old, (self._file, self._path, self._size) = (self._file, self._path, self._size), old
+            raise
+        finally:
+            file, path, _ = old
+            path.unlink(missing_ok=True)
+            os.close(file)
 
     def _fresh(self) -> tuple[int, Path, int]:
         self._part += 1

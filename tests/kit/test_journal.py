@@ -1,12 +1,18 @@
 """What a process was in the middle of survives its SIGKILL, and is found exactly once."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from kit.journal import Journal, remains
+from tests.full_disk import full
 
 VICTIM = """
 import sys, pathlib
@@ -104,3 +110,56 @@ def test_an_end_with_something_open_leaves_it_to_the_next_start(tmp_path: Path) 
     journal.end()
     with remains(tmp_path) as dead:
         assert [left.key for left in dead[0].left] == ["a"]
+
+
+@contextmanager
+def bounded(path: Path, more: int) -> Iterator[None]:
+    """No file of this process gets longer than that one is, and so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + more, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_record_that_found_no_room_was_not_opened(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    with full(tmp_path), pytest.raises(OSError, match="No space"):
+        journal.open("a", {"n": 1})
+    assert not journal.pending
+    journal.open("b", {"n": 2})
+    journal.end()
+    with remains(tmp_path) as dead:
+        assert [left.key for left in dead[0].left] == ["b"]
+
+
+@pytest.mark.parametrize("short", [10, -1])
+def test_a_record_that_was_written_in_part_spoils_none_after_it(tmp_path: Path, short: int) -> None:
+    journal = Journal(tmp_path)
+    journal.open("a", {"n": 1})
+    (path,) = tmp_path.glob("*.journal")
+    record = b'{"open":"b","record":{"n":2}}\n'
+    with bounded(path, short % len(record)), pytest.raises(OSError, match="too large"):
+        journal.open("b", {"n": 2})
+    journal.note("a", {"known": True})
+    journal.end()
+    with remains(tmp_path) as dead:
+        assert [(left.key, left.note) for left in dead[0].left] == [("a", {"known": True})]
+
+
+def test_a_journal_that_cannot_be_replaced_goes_on(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, limit=50)
+    journal.open("long", {"n": 1})
+    journal.open("short", {"n": 2})
+    (path,) = tmp_path.glob("*.journal")
+    with bounded(path, 100):
+        with pytest.raises(OSError, match="too large"):
+            journal.note("long", {"text": "x" * 1_000})
+        with pytest.raises(OSError, match="too large"):
+            journal.close("short")
+    assert list(tmp_path.iterdir()) == [path]
+    journal.note("long", {"known": True})
+    journal.end()
+    with remains(tmp_path) as dead:
+        assert [(left.key, left.note) for left in dead[0].left] == [("long", {"known": True})]

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import structlog
 from starlette.datastructures import Headers as Read
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
@@ -153,6 +154,8 @@ class Faults:
 
         try:
             await self._app(scope, receive, noting)
+        except ClientDisconnect:
+            log.info("the client left before it had said all", path=scope["path"])
         except Exception as error:
             if started or scope["type"] == "lifespan":
                 raise

@@ -34,6 +34,8 @@ def parse(text: str | bytes) -> Any:  # noqa: ANN401 - a JSON value is what it i
         raise Invalid("json_too_deep", f"The JSON is nested more than {MAX_DEPTH} levels deep.", FLATTER) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise Invalid("json_invalid", f"That is not JSON: {error}.", "Check quotes and commas.") from error
+    except ValueError as error:  # Python reads no integer of more than 4300 digits
+        raise Invalid("json_integer_too_large", "An integer is beyond 2^53.", "Send it as a string.") from error
     check(value)
     return value
 
@@ -52,7 +54,9 @@ def check(value: object, depth: int = 0) -> None:
     elif isinstance(value, str) and _ODD.search(value):
         raise Invalid("json_odd_text", "A text holds a NUL or half a character.", "Send whole UTF-8 text without NUL.")
     elif isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_SAFE_INTEGER:
-        raise Invalid("json_integer_too_large", f"The integer {value} is beyond 2^53.", "Send it as a string.")
+        raise Invalid(
+            "json_integer_too_large", f"The integer {str(value)[:20]}… is beyond 2^53.", "Send it as a string."
+        )
     elif isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         raise Invalid("json_not_a_number", "NaN and infinities are not JSON.", "Send null or a number.")
 

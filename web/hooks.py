@@ -21,7 +21,7 @@ from kit.secrets import Sealer
 from web.parts import Parts, parts
 
 MAX_ID = 190
-"""Characters of a delivery id; its column has 200."""
+"""Characters of a delivery id that are kept as they are; its column has 200."""
 VALID = 2
 """Secrets that a delivery is compared with: the one there is and the one before it, or what stands in for them."""
 
@@ -106,15 +106,20 @@ def _holds(secret: str, said: dict[str, str], body: bytes, now: float) -> bool:
 
 def _proven(request: Request, secrets: Sequence[str], body: bytes, now: float) -> str | None:
     """The delivery's id once the sender has shown that it knows a secret, else Unauthorized."""
-    message_id = request.headers.get("webhook-id", "")[:MAX_ID]
+    message_id = request.headers.get("webhook-id", "")
     token = asgi.bearer(request.headers)
     if token is not None and "webhook-signature" not in request.headers:
         if not is_one_of(token, secrets):
             raise Unauthorized("webhook_secret", "The secret is not right.")
-        return message_id or None
+        return _kept(message_id) or None
     if not is_signed(request, secrets, body, now) or not message_id:
         raise Unauthorized("webhook_signature", "The webhook's signature or id is not right.")
-    return message_id
+    return _kept(message_id)
+
+
+def _kept(message_id: str) -> str:
+    """A delivery's id as it is remembered."""
+    return message_id if len(message_id) <= MAX_ID else f"sha256:{canonical.digest(message_id)}"
 
 
 def read(body: bytes) -> object:

@@ -15,7 +15,7 @@ from control.executions.lifecycle import LISTED, QUEUE, WORK
 from control.executions.states import FINAL, Stored
 from control.flows import catalog, template
 from control.flows.flow import Flow
-from control.tables import deliveries, executions
+from control.tables import deliveries, executions, flows
 from control.tables import events as recorded
 from kit import canonical
 from kit.db import Tx
@@ -96,7 +96,9 @@ def _make(
 
 
 def _check_room(tx: Tx, row: Row[Any], trigger: str, most: int) -> None:
-    """Throttled when so many of this trigger wait already. Senders that come at the same moment may be a few more."""
+    """Throttled when so many of this trigger wait already. The flow's row is held, so that senders who come at the same
+    moment are counted one after the other."""
+    tx.execute(sa.select(flows.c.id).where(flows.c.id == row.id).with_for_update())
     waits = (executions.c.state == Stored.PENDING) & (executions.c.trigger_type == trigger)
     mine = (executions.c.account_id == row.account_id) & (executions.c.flow_id == row.id)
     some = sa.select(executions.c.id).where(mine, waits).limit(most).subquery()
@@ -114,7 +116,7 @@ def _prompt(flow: Flow, event: dict[str, Any]) -> dict[str, str]:
     rendered = template.render(flow.prompt, {"trigger_event": event})
     if rendered.unresolved and flow.on_undefined == "fail":
         named = ", ".join(found.name for found in rendered.unresolved)
-        hints = ", ".join(dict.fromkeys(found.hint for found in rendered.unresolved))
+        hints = ", ".join(dict.fromkeys(found.hint for found in rendered.unresolved if found.hint))
         raise Invalid("prompt_undefined", f"The event has no {named}.", f"Here {hints}.")
     return {"prompt": rendered.text, "unresolved": canonical.dumps(list(map(asdict, rendered.unresolved)))}
 

@@ -25,8 +25,9 @@ _FILTER = re.compile(r"\|\s*(json|default|truncate)\b")
 HINT = 'Write {{trigger_event.payload.items[0]["a key"] | default("none") | truncate(2000)}}; {{"{{"}} is two braces.'
 CUT = 2000
 """Characters that `truncate` leaves when it is not told."""
-NEAR, LONG, TOLD = 200, 60, 5
-"""Keys that are looked at for a hint, how long they are at most, and how many are told when none is near."""
+NEAR, LONG, TOLD, HINTED = 50, 60, 5, 5
+"""Keys that are looked at for a hint, how long they are at most, how many are told when none is near, and how many
+variables of one prompt get a hint: looking for what is near takes a millisecond for ten long keys."""
 _MISSING = object()
 
 
@@ -78,8 +79,9 @@ def render(template: str, variables: Mapping[str, Any]) -> Rendered:
     for piece in _pieces(template):
         if isinstance(piece, Slot):
             value = _filled(piece, variables)
-            if value is _MISSING:
-                unresolved.setdefault(piece.spelled, missing(piece, variables))
+            if value is _MISSING and piece.spelled not in unresolved:
+                bare = Unresolved(name=piece.spelled, hint="")
+                unresolved[piece.spelled] = missing(piece, variables) if len(unresolved) < HINTED else bare
             said.append("undefined" if value is _MISSING else _text(value))
         else:
             said.append(piece)

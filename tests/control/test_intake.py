@@ -111,6 +111,23 @@ async def test_a_trigger_s_queue_takes_so_many_and_then_tells_the_sender(house: 
     assert not (await deliver(house.db, "msg_3", most_pending=3)).repeated  # and the refused one was not remembered
 
 
+async def test_senders_who_come_at_the_same_moment_are_counted_one_by_one(house: House, twin: Database) -> None:
+    databases, refused = (house.db, twin), 0
+
+    async def one(number: int) -> None:
+        nonlocal refused
+        try:
+            await deliver(databases[number % 2], f"msg_{number}", most_pending=3)
+        except Throttled:
+            refused += 1
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(30):
+            tasks.start_soon(one, number)
+    waiting = await house.db.read(sa.select(executions.c.id).where(executions.c.state == "PENDING"))
+    assert (len(waiting), refused) == (3, 27)
+
+
 async def test_a_rerun_repeats_the_event_as_it_was(house: House) -> None:
     url = "https://github.com/acme/shop/issues/42"
     about = {"event": "issue", "number": 42}

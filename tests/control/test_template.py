@@ -194,3 +194,9 @@ def test_only_the_first_of_a_sender_s_many_keys_are_looked_at() -> None:
     assert hint == "payload has `key0`, `key1`, `key2`, `key3`, `key4`, …"
     [(_, hint)] = unresolved("{{trigger_event.payload.amount}}", {"amounts": 1} | early)
     assert hint == "payload has `amounts`"
+
+
+def test_a_prompt_of_many_unfilled_variables_looks_for_what_is_near_a_few_times() -> None:
+    prompt = "".join(f"{{{{trigger_event.payload.amount{number}}}}}" for number in range(3 * template.HINTED))
+    found = unresolved(prompt * 2, {"amounts": 1})
+    assert [bool(hint) for _, hint in found] == [True] * template.HINTED + [False] * 2 * template.HINTED

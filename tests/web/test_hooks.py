@@ -15,6 +15,7 @@ from control.identity.principals import Role
 from control.tables import executions, flows
 from kit import webhooks
 from tests.web.world import FLOW, World, compact, open_world
+from web.hooks import MAX_ID
 from web.settings import WebSettings
 
 PAYLOAD = {"amount": 1500, "recipient": "contractor@example.com"}
@@ -58,6 +59,20 @@ async def test_a_delivery_that_comes_again_makes_no_second_execution(world: Worl
     first, again, other = [await send(world, compact(PAYLOAD), message_id=id_) for id_ in ("msg_1", "msg_1", "msg_2")]
     assert first.json() == again.json()
     assert other.json() != first.json()
+
+
+async def test_ids_that_differ_only_far_behind_are_two_deliveries(world: World) -> None:
+    long = "p" * MAX_ID
+    first, other, again = [
+        await send(world, compact(PAYLOAD), message_id=id_) for id_ in (long + "A", long + "B", long + "A")
+    ]
+    assert first.json() == again.json()
+    assert other.json() != first.json()
+
+
+async def test_a_number_of_thousands_of_digits_is_refused_as_wrong(world: World) -> None:
+    answer = await send(world, b'{"a": ' + b"9" * 5000 + b"}")
+    assert (answer.status_code, answer.json()["code"]) == (422, "payload_invalid")
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])

@@ -1,8 +1,9 @@
 """Which upstream is asked next: order and weight, what is out of order, how long to wait before asking again.
 
 `Routing` remembers how each upstream fared; it asks nobody. Its rules: an upstream that failed several times in a row
-is left alone for a while, then one call tries it; one that said when to come back is asked after all that are free;
-whatever broke before the first token may be asked again or elsewhere, within the alias's `retries`.
+is left alone for a while, then one call tries it; one that said when to come back, or whose account is empty, is asked
+after all that are free; whatever broke before the first token may be asked again or elsewhere, within the alias's
+`retries`.
 """
 
 import random
@@ -98,12 +99,13 @@ class Routing:
             return None
         last, others = tried[-1], [target for target in route.targets if target not in tried]
         wait_s = self._wait(fault, len(tried))
+        hopeless = fault.answered in HERE_ONLY or fault.code == "upstream_stalled" or fault.penniless
+        says_when = fault.retry_after_s is not None and not fault.penniless
         chosen = self._choose(self._free(others))
-        if chosen is None and fault.retry_after_s and wait_s is not None and (again := self._again(last, wait_s)):
+        if chosen is None and says_when and wait_s is not None and (again := self._again(last, wait_s)):
             return again
         if chosen := chosen or self._choose(others):
             return Step(target=chosen, move="fallback")
-        hopeless = fault.answered in HERE_ONLY or fault.code == "upstream_stalled"
         return None if wait_s is None or hopeless else self._again(last, wait_s)
 
     def _again(self, target: Target, wait_s: float) -> Step | None:
@@ -123,6 +125,9 @@ class Routing:
         now = self._clock.monotonic()
         health.last_error, health.last_error_at = fault.message, self._clock.now().isoformat(timespec="seconds")
         health.failed += 1
+        if fault.penniless:  # well, and of no use for a while: asked where no other is free
+            health.busy_until = now + target.settings.breaker_s
+            return
         if fault.answered == 429:  # well, but busy
             health.busy_until = now + (fault.retry_after_s or 1)
             return

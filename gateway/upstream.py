@@ -152,7 +152,12 @@ class UpstreamFailed(Fault):
     @property
     def final(self) -> bool:
         """The request itself is at fault: no other upstream would take it."""
-        return self.answered in (400, 413, 422)
+        return self.answered in (400, 413, 422) and not self.penniless
+
+    @property
+    def penniless(self) -> bool:
+        """The account of this key has no money: another key may have, and it is well."""
+        return self.reason == "credits_exhausted"
 
     @staticmethod
     def _status(answered: int | None) -> int:
@@ -165,7 +170,8 @@ class UpstreamFailed(Fault):
 class Provider(Protocol):
     """Answers one request. The stream yields a Stop when the model ended, and raises UpstreamFailed when it did not."""
 
-    async def dropped(self, target: Target, request: Request) -> tuple[str, ...]:
-        """What of a request it is not told; Invalid where that would change what was asked."""
+    async def told(self, target: Target, request: Request) -> tuple[tuple[str, ...], int]:
+        """What of a request it is not told, and how many bytes it is at most; Invalid where what is missing would
+        change what was asked."""
 
     def stream(self, target: Target, request: Request) -> AsyncGenerator[Delta, None]: ...

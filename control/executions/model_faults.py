@@ -12,6 +12,8 @@ from control.executions.verdict import Stage, Verdict
 
 OURS = frozenset({"cancelled", "session_ended", "worker_lost"})
 """Errors that say nothing about the model: its client left, the session was over, the gateway's process died."""
+LEFT_ALONE = "upstream_out_of_order"
+"""Our word for a model that failed too often to be asked right now."""
 NAMES = {
     "openai": "OpenAI",
     "anthropic": "Anthropic",
@@ -91,9 +93,21 @@ class ModelEnd:
 
 
 def broken(calls: Sequence[ModelEnd]) -> ModelEnd | None:
-    """The last of these calls, if it broke: one that was answered after it makes up for it."""
-    last = next((call for call in reversed(calls) if call.error not in OURS), None)
-    return last if last is not None and not last.answered else None
+    """The last of these calls, if it broke: one that was answered after it makes up for it. Where we left an upstream
+    alone, it is what the upstream said before, if it was to this run."""
+    heard = [call for call in reversed(calls) if call.error not in OURS]
+    if not heard or heard[0].answered:
+        return None
+    last = heard[0]
+    return (_before(last.alias, heard) if last.error == LEFT_ALONE else None) or last
+
+
+def _before(alias: str, heard: Sequence[ModelEnd]) -> ModelEnd | None:
+    """The newest failure at the provider of an alias, unless it was made up for; `heard` has the newest first."""
+    for call in heard:
+        if call.alias == alias and (call.answered or call.stage == "upstream"):
+            return None if call.answered else call
+    return None
 
 
 def verdict(call: ModelEnd) -> Verdict:
@@ -122,7 +136,7 @@ def _refused(call: ModelEnd, stage: Stage) -> Verdict:
         "cost_unbounded": "Make the budget soft, or leave out of the request what nobody can bound",
         "rate_limited": f"Raise requests_per_minute or concurrency of [models.{call.alias}], or let fewer agents run",
         "hosted_tool_not_allowed": "List the tool in the flow with `server: provider`",
-        "upstream_out_of_order": f"`preloop models check {call.alias}` says how it is; give it a fallback",
+        LEFT_ALONE: f"`preloop models check {call.alias}` says how it is; give it a fallback",
     }
     hint = hints.get(call.error, f"`preloop models check {call.alias}` says how the model is set up")
     return _verdict(call, stage, cause, call.message, hint)

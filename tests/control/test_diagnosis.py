@@ -203,6 +203,29 @@ def test_what_never_left_the_house_broke_in_routing(error: str, cause: Cause) ->
     assert verdict.hint
 
 
+OUT_OF_ORDER = ModelEnd(
+    answered=False, alias="default", error="upstream_out_of_order", stage="routing", message="Out of order."
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "cause", "stage"),
+    [
+        ([replace(FAILED, reason="credits_exhausted", upstream_status=402)], CREDITS, "upstream"),
+        ([replace(FAILED, reason="failed", upstream_status=500), OUT_OF_ORDER], MODEL, "upstream"),
+        ([replace(FAILED, alias="other")], MODEL, "routing"),  # says nothing of this alias
+        ([FAILED, ANSWERED], MODEL, "routing"),  # was made up for: others of its calls broke
+        ([], MODEL, "routing"),
+    ],
+)
+def test_a_model_that_we_left_alone_is_told_by_what_its_provider_said_to_this_run(
+    before: list[ModelEnd], cause: Cause, stage: str
+) -> None:
+    verdict = judge(replace(WELL, exit_code=1, models=[*before, OUT_OF_ORDER]))
+    assert (verdict.cause, verdict.stage, verdict.model) == (cause, stage, "default")
+    assert verdict.provider == ("openai" if stage == "upstream" else None)
+
+
 def test_a_call_that_was_answered_after_all_is_forgiven() -> None:
     assert judge(replace(WELL, models=[FAILED, ANSWERED])).cause is None
 

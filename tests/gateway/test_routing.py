@@ -115,7 +115,7 @@ async def test_an_upstream_that_wants_us_to_wait_long_is_told_on_to_the_client(t
         assert len(provider.bodies) == 1
 
 
-@pytest.mark.parametrize(("status", "asked"), [(400, 1), (422, 1), (401, 1), (503, 3)])
+@pytest.mark.parametrize(("status", "asked"), [(400, 1), (422, 1), (401, 1), (402, 1), (503, 3)])
 async def test_only_what_may_get_better_is_asked_again(tmp_path: Path, status: int, asked: int) -> None:
     async with (
         raw.serve(raw.refusal(status, "sk-secret is wrong")) as provider,

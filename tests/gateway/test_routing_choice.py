@@ -79,6 +79,20 @@ def test_one_that_says_when_is_waited_for_where_the_other_is_busy_too() -> None:
     assert (step.target.model, step.move, step.wait_s) == ("up-0", "retry", 2.0)
 
 
+@pytest.mark.parametrize("status", [400, 402, 429])
+def test_an_empty_account_is_not_asked_again_another_key_is_and_nothing_is_left_alone(status: int) -> None:
+    routing, found = Routing(Clock(), lambda: 0.0), route((0, 1), (1, 1), retries=9)
+    empty = UpstreamFailed("no money", answered=status, retry_after_s=1, reason="credits_exhausted")
+    for _ in range(20):
+        routing.went(found.targets[0], empty, ended=False)
+    assert not routing.open(found.targets[0])
+    assert routing.first(found).target.model == "up-1"
+    step = routing.next(found, found.targets[:1], empty)
+    assert step
+    assert (step.target.model, step.move) == ("up-1", "fallback")
+    assert routing.next(found, found.targets, empty) is None
+
+
 def test_a_busy_upstream_is_spared_while_its_equal_is_free() -> None:
     routing, found = Routing(Clock(), lambda: 0.0), route((0, 1), (0, 1))
     routing.went(found.targets[0], UpstreamFailed("busy", answered=429, retry_after_s=60), ended=False)

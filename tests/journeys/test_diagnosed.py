@@ -23,6 +23,7 @@ SCRIPTS: dict[str, list[dict[str, Any]]] = {
     ],
     "busy": [{"status": 429}],
     "broke": [{"say": "I think.", "call": [{"tool": "pay", "arguments": PAY}]}, {"status": 402}],
+    "down": [{"status": 500}],
     "dear": [{"say": "One.", "call": [{"tool": "pay", "arguments": PAY}], "usage": USAGE}, {"say": "Two."}],
 }
 PRICES = 'input_usd_per_mtok = "2.50"\noutput_usd_per_mtok = "10.00"\n'
@@ -36,14 +37,12 @@ tools: [{{server: payments, tool: pay}}]
 
 
 def models(folder: Path) -> str:
-    """The scripts as aliases of preloop.toml, each asked once."""
+    """The scripts as aliases of preloop.toml, with the retries that an alias has unless it says otherwise."""
     text = ""
     for name, turns in SCRIPTS.items():
         path = folder / f"{name}.yaml"
         path.write_text(json.dumps({"version": 1, "turns": turns}))
-        text += (
-            f'[models.{name}]\nprovider = "scripted"\nscript = "{path}"\nretries = 0\nmax_output_tokens = 90\n{PRICES}'
-        )
+        text += f'[models.{name}]\nprovider = "scripted"\nscript = "{path}"\nmax_output_tokens = 90\n{PRICES}'
     return text
 
 
@@ -97,6 +96,13 @@ async def test_an_agent_that_prints_what_looks_like_failures_succeeds(running: P
             "Scripted API error: Out of API credits for model 'broke'",
             "Add credits to your Scripted account",
             {"stage": "upstream", "tool": None, "model": "broke", "provider": "scripted"},
+        ),
+        (
+            "down",
+            "model_error",
+            "Scripted API error: Status 500 from model 'down'",
+            "Retry later, or give [models.down] a second upstream to fall back on",
+            {"stage": "upstream", "tool": None, "model": "down", "provider": "scripted"},
         ),
     ],
 )

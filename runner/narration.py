@@ -68,7 +68,7 @@ class Narrator:
     def _tell(self, line: LogLine, text: str) -> Iterator[Entry]:
         self.phase, marker = watch.read(self.phase, text)
         event = events.parse(text) if self._read and self.phase.source == "agent" else None
-        said = self._read(event) if self._read and event is not None else None
+        said = events.heard(self._read, event) if self._read and event is not None else None
         if said is not None and all(one.more for one in said) and said:
             self._words += [one.text for one in said]
             if self._words[-1].endswith("\n"):

@@ -5,22 +5,19 @@ the description, `justification`) goes into a copy at listing time and is taken 
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from jsonschema import Draft202012Validator, SchemaError
 from jsonschema.exceptions import ValidationError
 from jsonschema.protocols import Validator
-from jsonschema.validators import validator_for
 from referencing.exceptions import Unresolvable
 
 from control.identity.charter import Justification, ToolGrant
-from kit import canonical
+from kit import canonical, json_schema, patterns
 from kit.errors import Invalid
-from mcp_server import patterns
-from mcp_server.references import References
+from kit.references import References
 
 JUSTIFICATION = "justification"
 OURS = "preloop_"
@@ -85,19 +82,10 @@ def define(server: str, raw: Mapping[str, Any]) -> Definition:
     text = canonical.dumps(raw)
     if len(text.encode()) > MAX_BYTES:
         raise Invalid("tool_too_large", f"The definition of '{name}' is larger than {MAX_BYTES // 1024} KB.")
-    if far := next(_elsewhere(schema), None):
-        raise Invalid("tool_schema_remote", f"The schema of '{name}' refers to {far}, outside of itself.")
-    kind = validator_for(schema, default=Draft202012Validator)
-    patterns.check(name, _patterns(schema), unevaluated="unevaluatedProperties" in text)
-    try:
-        kind.check_schema(schema)
-    except SchemaError as error:
-        raise Invalid("tool_schema_invalid", f"The schema of '{name}' is not valid: {error.message}") from error
-    references = References(name, schema)
-    references.check()
-    validator = patterns.linear(kind)(schema)
-    mirrors = any(MIRROR in node for node, _ in _objects(schema))
-    justification, taken = JUSTIFICATION, references.arguments()
+    whose = f"'{name}'"
+    validator = json_schema.validator(whose, schema)
+    mirrors = any(MIRROR in node for node in json_schema.objects(schema))
+    justification, taken = JUSTIFICATION, References(whose, schema).properties()
     while justification in taken:
         justification = OURS + justification
     return Definition(
@@ -109,32 +97,6 @@ def define(server: str, raw: Mapping[str, Any]) -> Definition:
         mirrors=mirrors,
         justification=justification,
     )
-
-
-def _patterns(schema: object) -> Iterator[str]:
-    """Every pattern of a schema."""
-    for node, _ in _objects(schema):
-        if isinstance(node.get("pattern"), str):
-            yield node["pattern"]
-        if isinstance(node.get("patternProperties"), dict):
-            yield from node["patternProperties"]
-
-
-def _elsewhere(schema: object) -> Iterator[str]:
-    """References that would have to be fetched; `$id` below the root moves the base, so it counts."""
-    for node, depth in _objects(schema):
-        for key in ("$ref", "$dynamicRef", "$recursiveRef"):
-            if isinstance(node.get(key), str) and not node[key].startswith("#"):
-                yield node[key]
-        if depth and isinstance(node.get("$id"), str):
-            yield node["$id"]
-
-
-def _objects(value: object, depth: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
-    if isinstance(value, dict):
-        yield value, depth
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _objects(inner, depth + 1)
 
 
 def complaints(definition: Definition, arguments: Mapping[str, Any]) -> str:

@@ -38,16 +38,16 @@ def tool(**properties: Any) -> schema.Definition:
 @pytest.mark.parametrize(
     ("properties", "code"),
     [
-        ({"$ref": "#"}, "tool_schema_cycle"),
-        ({"allOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"not": {"$ref": "#"}}}}, "tool_schema_cycle"),
-        ({"properties": {"x": {"$ref": "#/properties/x"}}}, "tool_schema_cycle"),
-        ({"$recursiveRef": "#", "$schema": "https://json-schema.org/draft/2019-09/schema"}, "tool_schema_cycle"),
-        ({"$ref": "#/$defs/missing"}, "tool_schema_unresolved"),
-        ({"properties": {"x": {"items": {"$ref": "#missing"}}}}, "tool_schema_unresolved"),
-        ({"properties": {"x": {"$ref": "#/required/7"}}, "required": ["x"]}, "tool_schema_unresolved"),
-        ({"$ref": "#/$defs/a18", "$defs": DOUBLED}, "tool_schema_too_much"),
-        ({"properties": {"x": {"$ref": "#/$defs/a18"}}, "$defs": DOUBLED}, "tool_schema_too_much"),
-        ({"$ref": "#/$defs/a0", "$defs": CHAINED}, "tool_schema_too_much"),
+        ({"$ref": "#"}, "schema_cycle"),
+        ({"allOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"not": {"$ref": "#"}}}}, "schema_cycle"),
+        ({"properties": {"x": {"$ref": "#/properties/x"}}}, "schema_cycle"),
+        ({"$recursiveRef": "#", "$schema": "https://json-schema.org/draft/2019-09/schema"}, "schema_cycle"),
+        ({"$ref": "#/$defs/missing"}, "schema_unresolved"),
+        ({"properties": {"x": {"items": {"$ref": "#missing"}}}}, "schema_unresolved"),
+        ({"properties": {"x": {"$ref": "#/required/7"}}, "required": ["x"]}, "schema_unresolved"),
+        ({"$ref": "#/$defs/a18", "$defs": DOUBLED}, "schema_too_much"),
+        ({"properties": {"x": {"$ref": "#/$defs/a18"}}, "$defs": DOUBLED}, "schema_too_much"),
+        ({"$ref": "#/$defs/a0", "$defs": CHAINED}, "schema_too_much"),
     ],
 )
 def test_references_that_nobody_could_follow_quarantine_the_tool(properties: dict[str, Any], code: str) -> None:

@@ -121,9 +121,9 @@ def test_complaints_are_sentences_a_model_can_act_on(arguments: dict[str, object
     ("broken", "code"),
     [
         ({"inputSchema": None}, "tool_malformed"),
-        ({"inputSchema": {"type": "object", "properties": 3}}, "tool_schema_invalid"),
-        ({"inputSchema": {"type": "object", "$ref": "https://example.com/schema"}}, "tool_schema_remote"),
-        ({"inputSchema": {"type": "object", "$defs": {"a": {"$id": "https://example.com/a"}}}}, "tool_schema_remote"),
+        ({"inputSchema": {"type": "object", "properties": 3}}, "schema_invalid"),
+        ({"inputSchema": {"type": "object", "$ref": "https://example.com/schema"}}, "schema_remote"),
+        ({"inputSchema": {"type": "object", "$defs": {"a": {"$id": "https://example.com/a"}}}}, "schema_remote"),
         ({"description": "x" * schema.MAX_BYTES}, "tool_too_large"),
         ({"description": 2**60}, "json_integer_too_large"),
     ],

@@ -1,6 +1,6 @@
 """JSON Schema's checks that a hostile schema or argument could make slow, in linear time instead. Pure.
 
-Patterns run on RE2, which never backtracks; what RE2 can't say (look-ahead, back-references) quarantines the tool.
+Patterns run on RE2, which never backtracks; what RE2 can't say (look-ahead, back-references) is refused.
 `uniqueItems` compares by key, not each with each. What a small schema may multiply all the same (each level of a value
 against two branches that both go below) is counted while it is checked.
 """
@@ -22,7 +22,7 @@ from kit.errors import Invalid
 KEPT = 4096
 """Compiled patterns."""
 STEPS = 50_000
-"""Keywords of a schema that may be applied to the arguments of one call, in all."""
+"""Keywords of a schema that may be applied to one value, in all."""
 _ESCAPED = re.compile(r"\\(\\|u([0-9a-fA-F]{4})|/)")
 
 
@@ -30,7 +30,7 @@ _LEFT: ContextVar[list[int]] = ContextVar("left")
 
 
 class TooMuch(Exception):
-    """Checking some arguments took more than `STEPS`."""
+    """Checking a value took more than `STEPS`."""
 
 
 @contextmanager
@@ -57,19 +57,19 @@ def _translated(found: "re.Match[str]") -> str:
     return "/" if found[1] == "/" else found[0]
 
 
-def check(tool: str, found: Iterable[str], *, unevaluated: bool) -> None:
+def check(whose: str, found: Iterable[str], *, unevaluated: bool) -> None:
     """Refuse patterns that can't be matched in linear time. `unevaluatedProperties` runs those beside it by Python's
     own engine, so next to it there may be none."""
     for pattern in found:
         if unevaluated:
-            raise Invalid("tool_pattern", f"The schema of '{tool}' has both patterns and `unevaluatedProperties`.")
+            raise Invalid("schema_pattern", f"The schema of {whose} has both patterns and `unevaluatedProperties`.")
         try:
             _compiled(pattern)
         except re2.error as error:
             said = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
             raise Invalid(
-                "tool_pattern",
-                f"The schema of '{tool}' has the pattern {pattern[:200]!r}, which has no linear time: {said}.",
+                "schema_pattern",
+                f"The schema of {whose} has the pattern {pattern[:200]!r}, which has no linear time: {said}.",
             ) from error
 
 

@@ -29,16 +29,16 @@ Schema = Mapping[str, Any]
 
 
 class References:
-    """Of one tool's input schema."""
+    """Of one schema. `whose` completes "The schema of …"."""
 
-    def __init__(self, tool: str, root: Schema) -> None:
-        self._tool = tool
+    def __init__(self, whose: str, root: Schema) -> None:
+        self._whose = whose
         self._root = root
         self._anchors = dict(_anchors(root))
         self._known: dict[int, tuple[int, int]] = {}  # by identity: how many are applied, how long their chain is
 
     def check(self) -> None:
-        """Invalid when arguments could not be checked in bounded time."""
+        """Invalid when a value could not be checked in bounded time."""
         due, seen = [self._root], set[int]()
         while due:
             schema = due.pop()
@@ -47,8 +47,8 @@ class References:
                 self._measure(schema, [])
                 due += [*self._in_place(schema), *_inner(schema, BELOW)]
 
-    def arguments(self) -> set[str]:
-        """Names of arguments that the schema speaks of, wherever in place."""
+    def properties(self) -> set[str]:
+        """Names of properties that the schema speaks of, wherever in place."""
         due, seen, found = [self._root], set[int](), set[str]()
         while due:
             schema = due.pop()
@@ -61,7 +61,7 @@ class References:
 
     def _measure(self, schema: Schema, above: list[int]) -> tuple[int, int]:
         if id(schema) in above:
-            raise Invalid("tool_schema_cycle", f"The schema of '{self._tool}' refers to itself without an end.")
+            raise Invalid("schema_cycle", f"The schema of {self._whose} refers to itself without an end.")
         if id(schema) not in self._known:
             path = [*above, id(schema)]
             inner = [self._measure(each, path) for each in self._in_place(schema)] if len(path) <= DEEP else []
@@ -70,8 +70,8 @@ class References:
         applied, deep = self._known[id(schema)]
         if applied > APPLIED or len(above) + deep > DEEP:
             raise Invalid(
-                "tool_schema_too_much",
-                f"The schema of '{self._tool}' takes too much work: one value would be checked against more than "
+                "schema_too_much",
+                f"The schema of {self._whose} takes too much work: one value would be checked against more than "
                 f"{APPLIED} subschemas, or against a chain of more than {DEEP}.",
             )
         return applied, deep
@@ -85,8 +85,8 @@ class References:
                     yield found
                 elif not isinstance(found, bool):
                     raise Invalid(
-                        "tool_schema_unresolved",
-                        f"The schema of '{self._tool}' refers to {reference[:200]}, which it does not have.",
+                        "schema_unresolved",
+                        f"The schema of {self._whose} refers to {reference[:200]}, which it does not have.",
                     )
 
     def _resolved(self, reference: str) -> object:

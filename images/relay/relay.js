@@ -9,8 +9,9 @@ const net = require("net")
 const HOLD_MS = Number(process.env.HOLD_MS || 120_000)
 const AGAIN_MS = 250
 const DIAL_MS = 5_000
-const MOST = 256 // connections of one agent, which is alone at one address of ours
-const EARLY_BYTES = 1 << 20
+const MOST = 128 // connections of one agent, which is alone at one address of ours
+const EARLY_BYTES = 1 << 17
+const PARTING_MS = 2 // for word of an agent's leaving that came just before
 const OPTIONS = { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 }
 
 const [range, ...doors] = process.argv.slice(2)
@@ -20,7 +21,8 @@ const open = new Map()
 
 for (const door of doors) {
   const [, port, host, target] = /^(\d+)=(.+):(\d+)$/.exec(door)
-  net.createServer(OPTIONS, client => welcome(client, { ...OPTIONS, host, port: target })).listen(port, "0.0.0.0")
+  const server = net.createServer(OPTIONS, client => welcome(client, { ...OPTIONS, host, port: target }))
+  server.listen(port, "0.0.0.0", () => console.log(`${port} leads to ${host}:${target}`))
 }
 
 function welcome(client, plane) {
@@ -29,12 +31,9 @@ function welcome(client, plane) {
   client.on("error", () => client.destroy())
   if (!at || !inner.check(at) || now >= MOST) return client.resetAndDestroy()
   open.set(at, now + 1)
-  client.on("close", () => (open.get(at) > 1 ? open.set(at, open.get(at) - 1) : open.delete(at)))
+  client.on("close", () => open.set(at, open.get(at) - 1))
   const early = []
-  const keep = chunk => {
-    early.push(chunk)
-    if (client.bytesRead > EARLY_BYTES) client.pause()
-  }
+  const keep = chunk => early.push(chunk) && client.bytesRead > EARLY_BYTES && client.pause()
   const left = () => client.destroy()
   client.on("data", keep).on("end", left)
   dial(client, plane, Date.now() + HOLD_MS, there => {
@@ -51,7 +50,11 @@ function dial(client, plane, until, reached) {
   let carries = false
   const gone = () => there.destroy()
   client.once("close", gone)
-  there.once("connect", () => (clearTimeout(timer), (carries = true), reached(there)))
+  there.once("connect", () => {
+    clearTimeout(timer)
+    carries = true
+    setTimeout(() => there.destroyed || reached(there), PARTING_MS)
+  })
   there.once("error", () => carries && client.resetAndDestroy())
   there.once("close", () => {
     clearTimeout(timer)

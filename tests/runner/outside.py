@@ -39,7 +39,7 @@ def outside() -> Iterator[Outside]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _take_down()
         _set_up()
-        command = ["ip", "netns", "exec", _NAME, sys.executable, SERVER, f"{THERE},{METADATA}", *map(str, PORTS)]
+        command = ["ip", "netns", "exec", _NAME, sys.executable, str(SERVER), f"{THERE},{METADATA}", *map(str, PORTS)]
         try:
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
                 assert server.stdout

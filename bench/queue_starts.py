@@ -20,7 +20,7 @@ async def started(folder: Path, url: str | None, count: int, say: Judged) -> Non
             id_ = await running.trigger()
             row = await running.until(id_, lambda row: row["agent_started_at"] is not None)
             born = datetime.fromisoformat(row["created_at"])
-            claimed.append((datetime.fromisoformat(row["claimed_at"]) - born).total_seconds())
+            claimed.append((datetime.fromisoformat(row["started_at"]) - born).total_seconds())
             begun.append((datetime.fromisoformat(row["agent_started_at"]) - born).total_seconds())
             async with running.http() as http:
                 (await http.post(f"/api/v1/executions/{id_}/cancel")).raise_for_status()

@@ -44,13 +44,15 @@ async def get_dashboard(request: Request, person: Person) -> shapes.Dashboard:
 
 
 async def _success(given: Parts, account_id: str) -> float | None:
-    """The share of answered model calls of the last day."""
+    """The share of model calls of the last day that were answered, by whichever of their attempts: at most one of a
+    call is, and each call has a first one."""
     since = given.clock.now() - timedelta(days=1)
     good = sa.func.count(sa.case((entries.c.status == Status.ANSWERED.value, 1)))
     recent = (entries.c.account_id == account_id) & (entries.c.at > since) & entries.c.corrects.is_(None)
     recent &= entries.c.day >= since.astimezone(UTC).date().isoformat()  # what there is an index of
-    rows = await given.db.read(sa.select(good.label("good"), sa.func.count().label("calls")).where(recent))
-    return rows[0].good / rows[0].calls if rows[0].calls else None
+    first = sa.func.count(sa.case((entries.c.attempt == 0, 1)))
+    [row] = await given.db.read(sa.select(good.label("good"), first.label("calls")).where(recent))
+    return min(1.0, row.good / row.calls) if row.calls else None  # an answer may be of a call that began before
 
 
 async def dashboard_page(request: Request, person: Person) -> Response:

@@ -31,7 +31,8 @@ class Applied(BaseModel):
 
 class FlowHealth(BaseModel):
     """`recent` are the last ten, newest first. The rest is of `runs`, the newest of `days` days that ended and were not
-    cancelled; None without any. The rate is from 0 to 1; durations are from a run's making to its end."""
+    cancelled; None without any. The rate is from 0 to 1; durations are from a run's start to its end, those that never
+    started left out."""
 
     recent: list[Execution]
     days: int

@@ -124,17 +124,19 @@ async def _executions(db: Database, account_id: str, rows: Sequence[Row[Any]], n
 def _execution(row: Row[Any], now: datetime, cost: costs.Cost, why: Waiting | None) -> dict[str, Any]:
     end = row.ended_at or now
     waiting = _ms(end - row.waiting_since) if row.waiting_since else 0
-    wall, queued = _ms(end - row.created_at), _ms((row.claimed_at or end) - row.created_at)
-    waited = min(row.waited_ms + waiting, wall - queued)
-    derived = {"url", "flow", "state", "waiting_for", "duration_ms", "queued_ms", "active_ms", "cost_usd"}
+    begun = row.claimed_at or end
+    wall = _ms(end - begun)
+    waited = min(row.waited_ms + waiting, wall)
+    derived = {"url", "flow", "state", "waiting_for", "started_at", "duration_ms", "queued_ms", "active_ms", "cost_usd"}
     return _same(row, shapes.Execution, without=derived | {"waited_ms", "unpriced_calls"}) | {
         "url": f"/executions/{row.id}",
         "flow": row.flow_name,
         "state": states.shown(row.state, row.open_approvals),
         "waiting_for": asdict(why) if why else None,
-        "duration_ms": wall,
-        "queued_ms": queued,
-        "active_ms": wall - queued - waited,
+        "started_at": row.claimed_at,
+        "duration_ms": wall if row.claimed_at else None,
+        "queued_ms": _ms(begun - row.created_at),
+        "active_ms": wall - waited,
         "waited_ms": waited,
         "cost_usd": cost.usd,
         "unpriced_calls": cost.unpriced,

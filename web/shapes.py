@@ -57,10 +57,13 @@ class Execution(BaseModel):
     """When a retry starts at the earliest."""
     session_id: str | None
     created_at: datetime
-    claimed_at: datetime | None
+    """When the event came."""
+    started_at: datetime | None
+    """When a runner claimed it, after `queued_ms`; None while it is PENDING."""
     agent_started_at: datetime | None
     ended_at: datetime | None
-    duration_ms: int
+    duration_ms: int | None
+    """Since the start, approvals included; None for one that never started."""
     queued_ms: int
     active_ms: int
     waited_ms: int

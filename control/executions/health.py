@@ -19,8 +19,8 @@ _JUDGED = sorted(state.value for state in FINAL - {Stored.CANCELLED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """`runs` ended in another way than CANCELLED, of those made in the last 30 days. Durations are from a run's making
-    to its end, queue and approvals included; the 95th percentile is by nearest rank. None without runs."""
+    """`runs` ended in another way than CANCELLED, of those made in the last 30 days. Durations are from a claim to
+    the end, approvals included and the queue not; the 95th percentile is by nearest rank. None without any."""
 
     runs: int
     succeeded: int
@@ -37,17 +37,20 @@ async def of_flow(db: Database, account_id: str, name: str, now: datetime) -> He
     """Of a flow by its name; what it did under an older version counts."""
     its = executions.c
     flow = sa.select(flows.c.id).where(flows.c.account_id == account_id, flows.c.name == name).scalar_subquery()
-    made = sa.select(its.state, millis(its.created_at, its.ended_at).label("ms"))
+    made = sa.select(its.state, millis(its.claimed_at, its.ended_at).label("ms"))
     made = made.where(its.flow_id == flow, its.created_at > now - timedelta(days=DAYS), its.state.in_(_JUDGED))
     judged = made.order_by(its.created_at.desc()).limit(MOST).subquery()
     good = sa.func.count(sa.case((judged.c.state == Stored.SUCCEEDED.value, 1)))
     mean = sa.cast(sa.func.avg(judged.c.ms), sa.BigInteger)
-    [told] = await db.read(sa.select(sa.func.count().label("runs"), good.label("good"), mean.label("mean")))
-    p95 = await _at_rank(db, judged, -(-told.runs * 95 // 100)) if told.runs else None
+    timed = sa.func.count(judged.c.ms)  # not those that ended in the queue
+    counts = (sa.func.count().label("runs"), good.label("good"), mean.label("mean"), timed.label("timed"))
+    [told] = await db.read(sa.select(*counts))
+    p95 = await _at_rank(db, judged, -(-told.timed * 95 // 100)) if told.timed else None
     return Health(runs=told.runs, succeeded=told.good, mean_ms=told.mean, p95_ms=p95)
 
 
 async def _at_rank(db: Database, judged: sa.Subquery, rank: int) -> int:
     """The duration of which so many are no longer."""
-    rows = await db.read(sa.select(judged.c.ms).order_by(judged.c.ms).offset(rank - 1).limit(1))
+    timed = sa.select(judged.c.ms).where(judged.c.ms.is_not(None))
+    rows = await db.read(timed.order_by(judged.c.ms).offset(rank - 1).limit(1))
     return int(rows[0].ms)

@@ -47,7 +47,7 @@ def list_newest(
         ("STATUS", "FLOW", "TRIGGER", "STARTED", "DURATION", "WHY", "ID"),
         lambda e: (
             *(e["state"], e["flow"], e["trigger_type"]),
-            *(show.ago(e["created_at"]), show.span(e["duration_ms"]), _why(e), e["id"]),
+            *(show.ago(e["started_at"]), show.span(e["duration_ms"]), _why(e), e["id"]),
         ),
         empty="No execution matches." if flow or state else "Nothing ran yet: `preloop run FLOW`.",
         json_wanted=json_,

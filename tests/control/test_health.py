@@ -15,14 +15,18 @@ from tests.control.house import ACCOUNT, FLOW, House
 DAY = timedelta(days=1)
 
 
-async def ran(house: House, state: Stored, ms: int, *, ago: timedelta = timedelta(hours=1)) -> str:
-    """An execution with a past of its own."""
+async def ran(
+    house: House, state: Stored, ms: int, *, ago: timedelta = timedelta(hours=1), queued: timedelta | None = timedelta()
+) -> str:
+    """An execution with a past of its own: `ms` from its claim, which came `queued` after it was made, or never."""
     id_ = await house.start()
 
     def unit(tx: Tx) -> None:
         made = tx.now() - ago
-        ended = None if state in (Stored.PENDING, Stored.RUNNING) else made + timedelta(milliseconds=ms)
+        begun = made + (queued or timedelta())
+        ended = None if state in (Stored.PENDING, Stored.RUNNING) else begun + timedelta(milliseconds=ms)
         past = {"state": state.value, "created_at": made, "ended_at": ended}
+        past["claimed_at"] = None if queued is None else begun
         tx.execute(sa.update(executions).where(executions.c.id == id_).values(past))
 
     await house.db.write(unit)
@@ -54,6 +58,19 @@ async def test_succeeded_is_held_against_all_that_ended_but_the_cancelled(house:
     found = await fares(house)
     assert found == Health(runs=4, succeeded=2, mean_ms=3000, p95_ms=6000)
     assert found.success_rate == 0.5
+
+
+async def test_the_queue_is_no_part_of_a_duration(house: House) -> None:
+    for number in range(1, 4):
+        await ran(house, Stored.SUCCEEDED, number * 1000, queued=timedelta(minutes=50))
+    assert await fares(house) == Health(runs=3, succeeded=3, mean_ms=2000, p95_ms=3000)
+
+
+async def test_what_never_began_took_no_time_and_counts_all_the_same(house: House) -> None:
+    await ran(house, Stored.FAILED, 9000, queued=None)
+    assert await fares(house) == Health(runs=1, succeeded=0, mean_ms=None, p95_ms=None)
+    await ran(house, Stored.SUCCEEDED, 1000)
+    assert await fares(house) == Health(runs=2, succeeded=1, mean_ms=1000, p95_ms=1000)
 
 
 async def test_another_flow_s_runs_are_its_own(house: House) -> None:

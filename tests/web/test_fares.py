@@ -9,6 +9,7 @@ import pytest
 from control.identity import accounts
 from control.identity.plans import PRESETS
 from control.identity.principals import Role
+from ledger.book import Status
 from tests.browser.scene import Scene, set_scene
 from tests.control.house import ACCOUNT
 from tests.web.world import World
@@ -47,3 +48,27 @@ async def test_a_flow_tells_how_it_fares(http: httpx.AsyncClient, scene: Scene) 
     assert found["success_rate"] == pytest.approx(1 / 3)
     assert found["p95_ms"] >= found["mean_ms"] > 0
     assert (await http.get("/api/v1/flows/no-such-flow/health")).status_code == 404
+
+
+async def test_the_gateway_s_success_is_of_calls_and_not_of_attempts(world: World, http: httpx.AsyncClient) -> None:
+    called = (
+        [Status.FAILED, Status.FAILED, Status.ANSWERED],
+        [Status.ANSWERED],
+        [Status.CUT],
+        [Status.FAILED, Status.FAILED],
+    )
+    for attempts in called:
+        for number, status in enumerate(attempts):
+            await world.spent(None, status=status, attempt=number)
+    assert (await http.get("/api/v1/dashboard")).json()["gateway_success_24h"] == 0.5
+
+
+async def test_a_call_over_the_day_s_edge_makes_no_more_than_every_call_succeed(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    edge = datetime.now(UTC) - timedelta(days=1)
+    await world.spent(None, at=edge - timedelta(seconds=1), status=Status.FAILED)
+    await world.spent(None, at=edge + timedelta(minutes=5), attempt=1)
+    assert (await http.get("/api/v1/dashboard")).json()["gateway_success_24h"] is None
+    await world.spent(None)
+    assert (await http.get("/api/v1/dashboard")).json()["gateway_success_24h"] == 1.0

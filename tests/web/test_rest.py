@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 
 import httpx
 import pytest
@@ -32,7 +33,13 @@ async def test_executions_are_listed_newest_first_with_state_time_and_money(
     assert {item["state"] for item in items} == set(scene.runs)
     done = next(item for item in items if item["state"] == "SUCCEEDED")
     assert done["cost_usd"] == "0.0123"
-    assert done["duration_ms"] == done["queued_ms"] + done["active_ms"] + done["waited_ms"]
+    assert done["queued_ms"] == 3000  # before it started, which is when a runner claimed it
+    made, began = (datetime.fromisoformat(done[name]) for name in ("created_at", "started_at"))
+    assert began - made == timedelta(seconds=3)
+    assert done["duration_ms"] == done["active_ms"] + done["waited_ms"]
+    waits = next(item for item in items if item["state"] == "PENDING")
+    assert (waits["started_at"], waits["duration_ms"]) == (None, None)
+    assert waits["queued_ms"] > 0
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", done["created_at"])
 
 

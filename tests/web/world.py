@@ -95,8 +95,10 @@ class World:
         cost_nano: int | None = 12_300_000,
         model: str = "scripted",
         at: datetime | None = None,
+        status: Status = Status.ANSWERED,
+        attempt: int = 0,
     ) -> None:
-        """One model call in the ledger."""
+        """One attempt of a model call in the ledger."""
 
         def unit(tx: Tx) -> None:
             entry = Entry(
@@ -106,7 +108,8 @@ class World:
                 execution_id=execution_id,
                 principal="flow:process-payment",
                 alias="default",
-                status=Status.ANSWERED,
+                status=status,
+                attempt=attempt,
                 usage=Usage(input=1200, output=84),
                 cost_nano=cost_nano,
                 cost_source="list" if cost_nano is not None else "unpriced",

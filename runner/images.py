@@ -9,6 +9,7 @@ import tarfile
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import IO
@@ -16,6 +17,7 @@ from typing import IO
 import anyio.to_thread
 
 from kit.errors import Missing, Unsuitable
+from runner import sbom
 from runner.clis import IMAGES
 from runner.docker_door import DockerDoor, unless
 from runner.recipes import RECIPES
@@ -24,6 +26,8 @@ from runner.rootfs import Rootfs
 SOCKET = "unix:///var/run/docker.sock"
 CACHE = Path.home() / ".cache" / "preloop" / "images"
 INPUTS_LABEL = "preloop.inputs"
+SBOM_LABEL = "preloop.sbom"
+"""Where in the image the list of its top layer is; those of the layers below lie beside it."""
 _BUILD_TIMEOUT_S = 1800.0
 
 Report = Callable[[str], None]
@@ -90,6 +94,7 @@ async def _build(door: DockerDoor, name: str, base: str | None, report: Report, 
         below = tag(recipe.on)
     report(f"{name}: gathering its parts")
     root = await anyio.to_thread.run_sync(recipe.gather, cache)
+    await anyio.to_thread.run_sync(partial(sbom.add, root, name, ours=IMAGES))
     dockerfile = (IMAGES / name / "local.Dockerfile").read_bytes()
     standing = "scratch" if below == "scratch" else await _id(door, below)
     if standing is None:
@@ -131,7 +136,7 @@ def _pack(context: IO[bytes], dockerfile: bytes, root: Rootfs | None) -> None:
 async def _send(
     door: DockerDoor, name: str, context: IO[bytes], arguments: dict[str, str], inputs: str, report: Report
 ) -> str:
-    labels = {INPUTS_LABEL: inputs, "preloop.image": name}
+    labels = {INPUTS_LABEL: inputs, "preloop.image": name, SBOM_LABEL: f"{sbom.FOLDER}/{name}.cdx.json"}
     before = await _id(door, tag(name))
     async with door.asking(f"build the image {name}", _BUILD_TIMEOUT_S):
         steps = door.stream.images.build(

@@ -69,6 +69,10 @@ class Rootfs:
             self.file(file, f"{path}/{file.relative_to(source)}")
         self.libraries_of(file for file in found if ".so" in file.suffixes)
 
+    def sources(self) -> dict[str, Path]:
+        """Where the content of each file was taken from; what was written here is not in it."""
+        return {path: entry.source for path, entry in sorted(self._entries.items()) if entry.source}
+
     def digest(self) -> str:
         """Of everything that `write` would write."""
         total = hashlib.sha256()

@@ -7,7 +7,7 @@ answers.
 
 from gateway.wires.chat_face import ChatFace
 from gateway.wires.chat_messages import message
-from gateway.wires.fields import objects, only, positive, required, typed, unsupported
+from gateway.wires.fields import objects, only, positive, required, tool_name, typed, unsupported
 from gateway.wires.neutral import HERE, Address, Json, Request, Tool, Wire
 from gateway.wires.openai import (
     chosen,
@@ -154,7 +154,7 @@ def _tool(item: Json) -> Tool:
     only(item, frozenset({"type", name, "cache_control"}), "in a tool")
     inner = required(item, name, dict)
     only(inner, _FUNCTION if name == "function" else _CUSTOM, f"in a tool's `{name}`")
-    own = required(inner, "name", str)
+    own = tool_name(inner)
     grammar(inner)
     return Tool(
         name=own,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from gateway.wires.chat_thoughts import THOUGHTS, thoughts
 from gateway.wires.documents import Document
-from gateway.wires.fields import objects, only, required, typed, unsupported
+from gateway.wires.fields import objects, only, required, tool_name, typed, unsupported
 from gateway.wires.neutral import Call, Image, Json, Message, Part, Result, Said, compact
 from gateway.wires.openai import ROLES, document, image, mark, text_parts, texts
 from gateway.wires.seals import maker, seal
@@ -116,12 +116,12 @@ def _call(item: Json) -> Call:
 def _function(item: Json) -> tuple[str, str]:
     _unecho(item)
     only(item, _FUNCTION, "in a call's `function`")
-    return required(item, "name", str), typed(item, "arguments", str) or "{}"
+    return tool_name(item), typed(item, "arguments", str) or "{}"
 
 
 def _custom(item: Json) -> tuple[str, str]:
     only(item, _CUSTOM, "in a call's `custom`")
-    return required(item, "name", str), compact({"input": typed(item, "input", str) or ""})
+    return tool_name(item), compact({"input": typed(item, "input", str) or ""})
 
 
 _CALLS: dict[str, Callable[[Json], tuple[str, str]]] = {"function": _function, "custom": _custom}

@@ -8,6 +8,9 @@ from typing import Any
 from gateway.wires.neutral import Json
 from kit.errors import Invalid
 
+MOST_NAME = 128
+"""Characters in the name of a tool: Anthropic's bound, the widest."""
+
 
 def only(body: Json, allowed: frozenset[str], where: str = "here") -> None:
     """Refuse a field that is not on the list, by its name. One that is null was not sent: it is taken out of `body`."""
@@ -32,6 +35,14 @@ def required(body: Json, name: str, *kinds: type) -> Any:  # noqa: ANN401 - a JS
     if value is None:
         raise Invalid("field_missing", f"The field `{name}` is missing.")
     return value
+
+
+def tool_name(item: Json, name: str = "name") -> str:
+    """What a tool is called; no longer than any provider takes, for results repeat it."""
+    found: str = required(item, name, str)
+    if len(found) > MOST_NAME:
+        raise Invalid("field_invalid", f"The name of a tool is longer than {MOST_NAME} characters.", "Shorten it.")
+    return found
 
 
 def objects(body: Json, name: str) -> list[Json]:

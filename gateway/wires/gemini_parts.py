@@ -7,6 +7,7 @@ of others come back from the client wrapped in base64 once more, all that Google
 import base64
 import binascii
 import re
+from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import groupby
 
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 
 from gateway.wires import seals
 from gateway.wires.documents import PDF, Document
-from gateway.wires.fields import objects, required, typed, unsupported
+from gateway.wires.fields import objects, required, tool_name, typed, unsupported
 from gateway.wires.gemini_spelling import fields, inner, needed
 from gateway.wires.neutral import Call, Image, Json, Message, Part, Result, Said, Thought, compact
 from gateway.wires.openai import base64_of
@@ -55,7 +56,8 @@ class Conversation:
 
     def __init__(self, body: Json) -> None:
         self.foreign: set[str] = set()
-        self._waiting: list[tuple[str, str]] = []  # id and name of calls without a result
+        self._waiting: dict[str, OrderedDict[str, None]] = {}  # by name, the ids of calls without a result
+        self._names: dict[str, set[str]] = {}  # of these, by id
         self._count = 0
         self.messages = (*self._system(body), *self._turns(body))
 
@@ -110,16 +112,18 @@ class Conversation:
                 self.foreign.add(kind)
 
     def _call(self, call: Json, signature: str | None) -> Call:
-        name = required(call, "name", str)
+        name = tool_name(call)
         self._count += 1
         id_ = typed(call, "id", str) or f"own_{self._count}"
-        self._waiting.append((id_, name))
+        self._waiting.setdefault(name, OrderedDict())[id_] = None
+        self._names.setdefault(id_, set()).add(name)
         return Call(id=id_, name=name, arguments=compact(typed(call, "args", dict) or {}), seal=signature)
 
     def _result(self, told: Json) -> Result:
-        name = required(told, "name", str)
-        id_ = typed(told, "id", str) or next((id_ for id_, called in self._waiting if called == name), f"own_{name}")
-        self._waiting = [call for call in self._waiting if call[0] != id_]
+        name = tool_name(told)
+        id_ = typed(told, "id", str) or next(iter(self._waiting.get(name, ())), f"own_{name}")
+        for called in self._names.pop(id_, ()):
+            del self._waiting[called][id_]
         text, failed = _said(typed(told, "response", dict) or {})
         shown = [self._image(fields(part, _SHOWN, "in a result's part")) for part in objects(told, "parts")]
         said = (Said(text=text),) if text else ()

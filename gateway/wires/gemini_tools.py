@@ -5,7 +5,7 @@ Pure. What runs there is only named here, with the few settings that reach nothi
 
 from collections.abc import Mapping
 
-from gateway.wires.fields import objects, required, typed, unsupported, words
+from gateway.wires.fields import objects, required, tool_name, typed, unsupported, words
 from gateway.wires.gemini_spelling import fields, inner, json_schema
 from gateway.wires.neutral import Json, Tool
 from kit.errors import Invalid
@@ -81,7 +81,7 @@ def choice_of(body: Json, tools: tuple[Tool, ...]) -> tuple[str | None, tuple[To
 
 def _declared(item: Json, lost: set[str]) -> Tool:
     fields(item, _DECLARED, "in `functionDeclarations`")
-    name = required(item, "name", str)
+    name = tool_name(item)
     if (typed(item, "behavior", str) or "BLOCKING").upper() not in ("BLOCKING", "UNSPECIFIED"):
         raise unsupported("A function that does not block (`behavior`)")
     plain, schema = typed(item, "parameters", dict), typed(item, "parametersJsonSchema", dict)

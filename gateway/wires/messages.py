@@ -7,7 +7,7 @@ as failed authentication, and asks eleven times after a 401 without `x-should-re
 
 import re
 
-from gateway.wires.fields import objects, only, positive, required, typed, unsupported, words
+from gateway.wires.fields import objects, only, positive, required, tool_name, typed, unsupported, words
 from gateway.wires.messages_blocks import marker, turns
 from gateway.wires.neutral import HERE, Address, Json, Request, Tool, compact, said
 from gateway.wires.openai import UNNAMED, pictures
@@ -115,7 +115,7 @@ def _tool(item: Json) -> Tool:
     objects(item, "input_examples")
     for name in ("eager_input_streaming", "defer_loading"):
         typed(item, name, bool)
-    name = required(item, "name", str)
+    name = tool_name(item)
     return Tool(
         name=name,
         own=name,

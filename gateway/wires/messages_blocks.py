@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from gateway.wires import seals
 from gateway.wires.documents import PDF, Document
-from gateway.wires.fields import objects, only, required, typed, unsupported
+from gateway.wires.fields import objects, only, required, tool_name, typed, unsupported
 from gateway.wires.neutral import Call, Image, Json, Message, Part, Result, Said, Thought, compact
 from gateway.wires.openai import base64_of
 from kit.errors import Invalid
@@ -194,7 +194,7 @@ def native(text: str, sealed: str | None, maker: str = DIALECT) -> Json | None:
 def _call(block: Json) -> Call:
     _checked_call(block)
     arguments = compact(required(block, "input", dict))
-    return Call(id=required(block, "id", str), name=required(block, "name", str), arguments=arguments)
+    return Call(id=required(block, "id", str), name=tool_name(block), arguments=arguments)
 
 
 def _checked_call(block: Json) -> None:

@@ -49,7 +49,8 @@ def parse(body: Json, address: Address = HERE) -> Request:
     standard_tier(body)
     talk = _conversation(body)
     tools, hosted, dropped = tools_of(objects(body, "tools"))
-    known = distinct((*tools, *(tool for tool in talk.tools if tool not in tools)))
+    named = {tool.name: tool for tool in tools}
+    known = distinct((*tools, *(tool for tool in talk.tools if named.get(tool.name) != tool)))
     choice, offered, chosen = choice_of(typed(body, "tool_choice", str, dict), known)
     text = _inside(body, "text", _TEXT, "verbosity")
     messages = (*_instructions(body), *talk.messages)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import groupby
 
 from gateway.wires.documents import Document
-from gateway.wires.fields import objects, only, required, typed, unsupported, words
+from gateway.wires.fields import objects, only, required, tool_name, typed, unsupported, words
 from gateway.wires.neutral import Call, Image, Json, Message, Part, Result, Said, Thought, Tool, compact
 from gateway.wires.openai import ROLES, document, image, text_parts, texts
 from gateway.wires.responses_tools import flat, tools_of
@@ -109,7 +109,8 @@ class Conversation:
             self.add("assistant", Thought(text=thought, seal=sealed, redacted=not thought))
 
     def call(self, item: Json) -> None:
-        name = flat(item.get("namespace"), required(item, "name", str))
+        namespace = tool_name(item, "namespace") if item.get("namespace") else None
+        name = flat(namespace, tool_name(item))
         if item["type"] == "custom_tool_call":
             arguments = compact({"input": typed(item, "input", str) or ""})
         else:

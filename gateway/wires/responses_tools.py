@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 
 from gateway.wires.chat import CUSTOM
-from gateway.wires.fields import objects, only, required, typed, unsupported
+from gateway.wires.fields import objects, only, required, tool_name, typed, unsupported
 from gateway.wires.neutral import Json, Tool
 from gateway.wires.openai import chosen, grammar, texts
 from kit.errors import Invalid
@@ -64,7 +64,7 @@ def tools_of(items: list[Json]) -> tuple[tuple[Tool, ...], tuple[str, ...], set[
             texts(item, "description")
             if item.get("description"):
                 dropped.add("tools.namespace.description")
-            found += [_tool(inner, required(item, "name", str), dropped) for inner in objects(item, "tools")]
+            found += [_tool(inner, tool_name(item), dropped) for inner in objects(item, "tools")]
         elif kind == "tool_search":  # it helps with tools that are not offered yet; a translation offers all
             texts(item, "execution", "description")
             typed(item, "parameters", dict)
@@ -79,7 +79,7 @@ def _tool(item: Json, namespace: str | None, dropped: set[str]) -> Tool:
     if kind not in ("function", "custom"):
         raise unsupported(f"A tool of type {kind!r} in a namespace")
     only(item, _OWN[kind], f"in a tool of type {kind!r}")
-    own = required(item, "name", str)
+    own = tool_name(item)
     custom = kind == "custom"
     if typed(item, "defer_loading", bool):
         dropped.add("tools.defer_loading")
@@ -123,17 +123,19 @@ def choice_of(choice: str | Json | None, tools: tuple[Tool, ...]) -> tuple[str |
     if isinstance(choice, str):
         return chosen(choice), tools, None
     kind = required(choice, "type", str)
+    names = {tool.own: tool.name for tool in reversed(tools)}
     if kind == "allowed_tools":
         only(choice, frozenset({"type", "mode", "tools"}), "in `tool_choice`")
-        allowed = {_named(item, tools) for item in objects(choice, "tools")}
+        allowed = {_named(item, names) for item in objects(choice, "tools")}
         return chosen(required(choice, "mode", str)), tuple(tool for tool in tools if tool.name in allowed), None
     if name := _hosted(kind):
         only(choice, frozenset({"type"}), "in `tool_choice`")
         return None, tools, name
-    return _named(choice, tools), tools, None
+    return _named(choice, names), tools, None
 
 
-def _named(item: Json, tools: tuple[Tool, ...]) -> str:
+def _named(item: Json, names: Mapping[str, str]) -> str:
+    """The flat name; `names` leads to it from a tool's own, the first of several."""
     kind = required(item, "type", str)
     if kind not in ("function", "custom"):
         raise unsupported(f"A `tool_choice` of type {kind!r}")
@@ -141,7 +143,7 @@ def _named(item: Json, tools: tuple[Tool, ...]) -> str:
     own, namespace = required(item, "name", str), typed(item, "namespace", str)
     if namespace:
         return flat(namespace, own)
-    return next((tool.name for tool in tools if tool.own == own), str(own))
+    return names.get(own, str(own))
 
 
 def _hosted(kind: str) -> str | None:

@@ -72,8 +72,11 @@ class Admission:
         else:
             self._running[place] -= 1
 
-    async def admit(self, call: Call, target: Target, id_: str, number: int, dropped: tuple[str, ...]) -> Attempt:
-        """An attempt, held for at its worst price and in the journal; or a Fault. `number` counts up from 0."""
+    async def admit(
+        self, call: Call, target: Target, id_: str, number: int, dropped: tuple[str, ...], size: int
+    ) -> Attempt:
+        """An attempt, held for at its worst price and in the journal; or a Fault. `number` counts up from 0, `size` is
+        in bytes what the provider is told: a translation may say more than the client."""
         try:
             intent = intent_of(
                 id_,
@@ -83,7 +86,7 @@ class Admission:
                 at=self._clock.now(),
                 attempt=number,
                 request=call.request,
-                size=call.size,
+                size=max(call.size, size),
             )
             held = await self._holds.reserve(call.principal, intent)
         except Refused as fault:

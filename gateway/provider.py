@@ -14,11 +14,12 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
+import msgspec
 
-from gateway.dialects import mended
+from gateway.dialects import mended, schemas
 from gateway.dialects.counts import tokens
-from gateway.dialects.failures import retry_after_s
-from gateway.dialects.params import GEMINI, Conversation, options, via
+from gateway.dialects.failures import retry_after_s, told
+from gateway.dialects.params import GEMINI, Conversation, options, stubbed, via
 from gateway.dialects.reasons import reason
 from gateway.keys import Keys
 from gateway.upstream import Target, UpstreamFailed
@@ -61,28 +62,33 @@ class LiteLLM:
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
 
-    async def dropped(self, target: Target, request: Request) -> tuple[str, ...]:
-        """What of a request this provider is not told; Invalid where that would change what was asked."""
+    async def told(self, target: Target, request: Request) -> tuple[tuple[str, ...], int]:
+        """What of a request this provider is not told, and how many bytes it is at most; Invalid where what is missing
+        would change what was asked."""
         litellm = await _loaded()
         if request.hosted:
             raise unsupported(f"The provider's own tool {request.hosted[0]!r} through LiteLLM")
         conversation = Conversation(request, via(target.provider))
         taken = litellm.get_supported_openai_params(target.model, target.provider) or ()
-        unknown = {name for name in options(request, 1) if name not in (*taken, "max_tokens")}
-        return tuple(sorted({*request.dropped, *conversation.dropped, *unknown}))
+        asked = options(request, 1)
+        unknown = {name for name in asked if name not in (*taken, "max_tokens")}
+        size = len(msgspec.json.encode([conversation.messages, asked]))
+        size += schemas.growth([*(dict(tool.parameters) for tool in request.tools), schemas.of_answer(request)])
+        return tuple(sorted({*request.dropped, *conversation.dropped, *unknown})), size
 
     async def stream(self, target: Target, request: Request) -> AsyncGenerator[Delta, None]:
         litellm = await _loaded()
         _register(target.provider, target.model)
+        key = self._keys.of(target.settings)
         try:
-            chunks = await litellm.acompletion(**_arguments(target, request, self._keys.of(target.settings)))
+            chunks = await litellm.acompletion(**_arguments(target, request, key))
         except Exception as error:  # LiteLLM's errors are of the provider's making and share no useful parent
-            raise _failed(error, target) from error
+            raise _failed(error, target, key) from error
         try:
             async for delta in _deltas(chunks, via(target.provider)):
                 yield delta
         except Exception as error:
-            raise _cut(error, target) from error
+            raise _cut(error, target, key) from error
         finally:
             await _close(chunks)
 
@@ -98,7 +104,7 @@ async def transformed(dialect: str, request: Request, model: str, max_output: in
     if request.hosted:
         raise unsupported(f"The provider's own tool {request.hosted[0]!r} at a model of another wire")
     conversation = Conversation(request, dialect)
-    asked = options(request, max_output)
+    asked = stubbed(request, max_output)
     try:
         make = _gemini if dialect == GEMINI else _anthropic
         body = make(litellm, conversation.messages, dict(asked), model)
@@ -112,7 +118,7 @@ async def transformed(dialect: str, request: Request, model: str, max_output: in
 
 def _anthropic(litellm: ModuleType, messages: list[Json], asked: Json, model: str) -> Json:
     config = litellm.AnthropicConfig()
-    wanted = asked.pop("response_format", None)
+    asked.pop("response_format", None)
     if asked.get("reasoning_effort") == "xhigh" and not config._supports_effort_level(model, "xhigh", "anthropic"):
         asked["reasoning_effort"] = "high"
     mapped = config.map_openai_params(asked, {}, model, drop_params=True)
@@ -120,8 +126,6 @@ def _anthropic(litellm: ModuleType, messages: list[Json], asked: Json, model: st
     body: Json = config.transform_request(model, messages, mapped, renamed, {})
     if renamed:
         raise ValueError("a tool's name has characters that Anthropic does not take")
-    if output := config.map_response_format_to_anthropic_output_format(wanted):
-        body["output_config"] = {**body.get("output_config", {}), "format": dict(output)}
     return body
 
 
@@ -235,7 +239,7 @@ def _called(call: Any, calls: dict[int, str]) -> list[Delta]:  # noqa: ANN401 - 
     return found
 
 
-def _failed(error: Exception, target: Target) -> UpstreamFailed:
+def _failed(error: Exception, target: Target, key: str | None) -> UpstreamFailed:
     """What the client may know: that it failed and how, never the provider's address or words about our key."""
     answered = getattr(error, "status_code", None)
     reached = type(error).__name__ not in ("APIConnectionError", "Timeout")
@@ -244,7 +248,7 @@ def _failed(error: Exception, target: Target) -> UpstreamFailed:
     )
     why = reason(answered, str(error)) if reached and isinstance(answered, int) and answered >= 400 else None
     if answered == 400:
-        return UpstreamFailed(f"The provider refused the request: {_words(error)}", answered=400, reason=why)
+        return UpstreamFailed(f"The provider refused the request: {told(_words(error), key)}", answered=400, reason=why)
     if answered == 429:
         wait_s = _retry_after(error)
         return UpstreamFailed("The provider is asked too often.", answered=429, retry_after_s=wait_s, reason=why)
@@ -255,19 +259,18 @@ def _failed(error: Exception, target: Target) -> UpstreamFailed:
     )
 
 
-def _cut(error: Exception, target: Target) -> UpstreamFailed:
+def _cut(error: Exception, target: Target, key: str | None) -> UpstreamFailed:
     """An error in the middle. LiteLLM wraps it; a refusal that only comes with the first chunk is still a refusal."""
     cause = getattr(error, "original_exception", None) or error
     answered = getattr(cause, "status_code", None)
     if isinstance(answered, int) and 400 <= answered < 500:
-        return _failed(cause, target)
+        return _failed(cause, target, key)
     log.warning("upstream cut", alias=target.alias, provider=target.provider, kind=type(cause).__name__)
     return UpstreamFailed(f"The answer of {target.alias!r} was cut off ({type(cause).__name__}).", code="upstream_cut")
 
 
 def _words(error: Exception) -> str:
-    text = str(getattr(error, "message", error))
-    return text.removeprefix("litellm.BadRequestError: ")[:500]
+    return str(getattr(error, "message", error)).removeprefix("litellm.BadRequestError: ")
 
 
 def _retry_after(error: Exception) -> int | None:

@@ -198,7 +198,7 @@ class Relay:
         try:
             id_ = new_id("att")
             voice = await self._voices.of(target, call.request, call.wire, lambda: self._face(call, id_))
-            attempt = await self._admission.admit(call, target, id_, number, voice.dropped)
+            attempt = await self._admission.admit(call, target, id_, number, voice.dropped, voice.size)
             await speak(voice, attempt)
         except Fault as fault:
             if attempt is None:

@@ -45,10 +45,10 @@ class Scripted:
     def __init__(self, scripts: Mapping[str, Script]) -> None:
         self._scripts = scripts
 
-    async def dropped(self, target: Target, request: Request) -> tuple[str, ...]:
+    async def told(self, target: Target, request: Request) -> tuple[tuple[str, ...], int]:
         if request.hosted:
             raise unsupported(f"The provider's own tool {request.hosted[0]!r} at a scripted model")
-        return request.dropped
+        return request.dropped, 0
 
     async def stream(self, target: Target, request: Request) -> AsyncGenerator[Delta, None]:
         script = self._scripts[target.model]

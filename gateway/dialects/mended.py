@@ -6,6 +6,7 @@ part that is missing is an error, never silence.
 
 from collections import defaultdict
 
+from gateway.dialects import schemas
 from gateway.dialects.messages import LEAST_THINKING
 from gateway.dialects.params import AGAIN
 from gateway.wires.documents import PDF, Document
@@ -35,7 +36,10 @@ def anthropic(body: Json, request: Request, asked: Json, max_output: int) -> tup
     known = {"model", "messages", "system", "output_config", *_MESSAGES.values()}
     body = {name: value for name, value in body.items() if name in known}
     body |= {"max_tokens": max_output} | ({"stream": True} if request.stream else {})
-    dropped = {name for name in asked if _MESSAGES.get(name) not in body and asked[name] not in ("none", True)}
+    dropped = _answering(body, request) | _offered(body, request)
+    dropped |= {name for name in asked if _MESSAGES.get(name) not in body and asked[name] not in ("none", True)}
+    if request.format and "format" not in body.get("output_config", {}):
+        dropped.add("response_format")
     if asked.get("reasoning_effort") == "xhigh" and body.get("output_config", {}).get("effort") == "high":
         dropped.add("reasoning_effort")
     if any(tool.strict for tool in request.tools):
@@ -73,6 +77,7 @@ def gemini(body: Json, request: Request, asked: Json, max_output: int) -> tuple[
     elsewhere = {"tools": "tools", "tool_choice": "toolConfig"}
     dropped = {name for name in asked if name in elsewhere and elsewhere[name] not in body}
     dropped |= {name for name in asked if name not in elsewhere and _GENERATION.get(name) not in config}
+    _declared(body, config, request)
     dropped -= {name for name in dropped if asked[name] is True}
     if "thinking" in asked and not {"thinkingBudget", "thinkingLevel"} & config.get("thinkingConfig", {}).keys():
         dropped.add("thinking")
@@ -97,6 +102,45 @@ def gemini(body: Json, request: Request, asked: Json, max_output: int) -> tuple[
         documents=shown[True],
     )
     return body, dropped
+
+
+def _answering(body: Json, request: Request) -> set[str]:
+    """Put the form of the answer where Anthropic has it."""
+    if not (wanted := schemas.of_answer(request)):
+        return set()
+    form, less = schemas.answer(wanted)
+    body["output_config"] = body.get("output_config", {}) | {"format": {"type": "json_schema", "schema": form}}
+    return {"response_format.schema"} if less else set()
+
+
+def _offered(body: Json, request: Request) -> set[str]:
+    """Put the schemas of tools back into Anthropic's."""
+    made = body.get("tools", ()) if request.tools else ()  # it offers one of its own where calls have no tool
+    _same([tool["name"] for tool in made], request)
+    dropped = set()
+    for offered, tool in zip(made, request.tools, strict=True):
+        offered["input_schema"], less = schemas.tool_input(dict(tool.parameters))
+        dropped |= {"tools.parameters"} if less else set()
+    return dropped
+
+
+def _declared(body: Json, config: Json, request: Request) -> None:
+    """Put all schemas back into Google's, as JSON Schema: a function without arguments has none."""
+    made = [declared for tool in body.get("tools", ()) for declared in tool.get("function_declarations", ())]
+    _same([tool["name"] for tool in made], request)
+    for declared, tool in zip(made, request.tools, strict=True):
+        declared.pop("parameters", None)
+        if tool.parameters:
+            declared["parametersJsonSchema"] = schemas.gemini(dict(tool.parameters))
+    for name in _SCHEMAS:
+        config.pop(name, None)
+    if wanted := schemas.of_answer(request):
+        config["response_json_schema"] = schemas.gemini(wanted)
+
+
+def _same(names: list[str], request: Request) -> None:
+    if names != [tool.name for tool in request.tools]:
+        raise Invalid("not_translatable", "Of this request's tools some would be lost on the way.")
 
 
 def _wanted(request: Request) -> Json:

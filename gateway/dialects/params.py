@@ -4,10 +4,12 @@ Pure. `maker` is whose seals may be opened: a dialect, or `via<provider>` for wh
 not fit is named in `dropped`, or refused where it would change what was asked. Neighbour: `provider` feeds LiteLLM.
 """
 
+import copy
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from gateway.dialects import schemas
 from gateway.dialects.chat_asked import file, told
 from gateway.wires import seals
 from gateway.wires.documents import Document
@@ -25,6 +27,7 @@ from gateway.wires.neutral import (
     Tool,
     compact,
 )
+from gateway.wires.openai import UNNAMED
 from kit.errors import Invalid
 
 MESSAGES, GEMINI = DIALECT, "gemini"
@@ -143,10 +146,13 @@ class Conversation:
     def _calls(self, calls: list[Call]) -> list[Json]:
         """Gemini's transform takes two calls that are alike for one: the second is marked (`mended` unmarks it)."""
         made = [self._call(call) for call in calls]
+        seen: set[tuple[str, str]] = set()
         for place, call in enumerate(made):
-            if self._maker == GEMINI and any(call["function"] == other["function"] for other in made[:place]):
-                arguments = json.loads(call["function"]["arguments"]) | {AGAIN: place}
-                call["function"] = call["function"] | {"arguments": compact(arguments)}
+            name, arguments = call["function"]["name"], call["function"]["arguments"]
+            if self._maker == GEMINI and (name, arguments) in seen:
+                again = compact(json.loads(arguments) | {AGAIN: place})
+                call["function"] = {"name": name, "arguments": again}
+            seen.add((name, arguments))
         return made
 
     def _thought(self, thought: Thought) -> Any:  # noqa: ANN401 - Anthropic's block or Gemini's signature
@@ -179,7 +185,7 @@ def options(request: Request, max_output: int) -> Json:
     """Everything else: bounds, tools, sampling, thinking; only what was asked for."""
     asked: Json = {
         "max_tokens": max_output,
-        "tools": [_tool(tool) for tool in request.tools] or None,
+        "tools": [_tool(tool, tool.parameters) for tool in request.tools] or None,
         "tool_choice": _choice(request) if request.tools else None,
         "parallel_tool_calls": request.parallel_calls if request.tools else None,
         "response_format": request.format,
@@ -192,9 +198,27 @@ def options(request: Request, max_output: int) -> Json:
     return {name: value for name, value in asked.items() if value is not None}
 
 
-def _tool(tool: Tool) -> Json:
-    parameters = dict(tool.parameters) or {"type": "object", "properties": {}}
-    function: Json = {"name": tool.name, "description": tool.description, "parameters": parameters}
+def stubbed(request: Request, max_output: int) -> Json:
+    """The same with a stub for each schema: `mended` puts them back."""
+    asked = options(request, max_output)
+    if request.tools:
+        asked["tools"] = [_tool(tool, {}) for tool in request.tools]
+    if schemas.of_answer(request):
+        asked["response_format"] = {"type": "json_schema", "json_schema": {"name": UNNAMED, "schema": _stub()}}
+    return asked
+
+
+def _stub() -> Json:
+    """One of its own for each place: the transforms write into what they are given."""
+    return copy.deepcopy(schemas.STUB)
+
+
+def _tool(tool: Tool, parameters: Mapping[str, Any]) -> Json:
+    function: Json = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": dict(parameters) or _stub(),
+    }
     if tool.strict is not None:
         function["strict"] = tool.strict
     return {"type": "function", "function": function}

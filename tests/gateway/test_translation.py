@@ -108,7 +108,7 @@ async def test_tools_of_messages_reach_gemini() -> None:
     body, dropped = await transformed("gemini", read("messages", **MESSAGES_TOOLS), GEMINI, 900)
     assert body["contents"] == [{"role": "user", "parts": [{"text": "look"}]}]
     (offered,) = body["tools"][0]["function_declarations"]
-    assert (offered["name"], offered["description"], offered["parameters"]["required"]) == ("look", "Look.", ["a"])
+    assert (offered["name"], offered["description"], offered["parametersJsonSchema"]) == ("look", "Look.", SCHEMA)
     assert body["toolConfig"] == {"functionCallingConfig": {"mode": "ANY"}}
     assert body["generationConfig"] == {"max_output_tokens": 900}
     assert dropped == ("parallel_tool_calls",)

@@ -4,7 +4,7 @@ It keeps the promises of `runner/engine`: a second start finds the first, the ou
 end is told to whoever waits, a job nobody knows is gone. `asked` is what was asked of it, in order.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 import anyio
@@ -110,7 +110,7 @@ class MemoryEngine:
             running.stopped.set()
             running.end(STOPPED)
 
-    async def archive(self, handle: str, path: str) -> AsyncIterator[bytes]:
+    async def archive(self, handle: str, path: str) -> AsyncGenerator[bytes]:
         running = self.jobs.get(handle)
         left = running.left if running else {}
         above = len(path) - len(path.rpartition("/")[2])

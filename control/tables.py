@@ -301,6 +301,17 @@ log_chunks = sa.Table(  # lines are a JSON list of [time, stream, level, text]; 
     _time("at", required=True),
 )
 
+artifacts = sa.Table(  # files that an agent left, and what it changed; their bytes are blobs
+    "artifacts",
+    metadata,
+    sa.Column("execution_id", sa.String(40), primary_key=True),
+    sa.Column("name", sa.String(255), primary_key=True),  # its path in the work folder
+    _account(),
+    _count("size"),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    _time("at", required=True),
+)
+
 tool_calls = sa.Table(
     "tool_calls",
     metadata,

@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import shutil
 from pathlib import Path
 
 import anyio.to_thread
@@ -29,6 +30,14 @@ class Blobs:
     async def append(self, name: str, content: bytes) -> None:
         await anyio.to_thread.run_sync(_append, self.path(name), content)
 
+    async def move(self, name: str, to: str) -> None:
+        """Give it another name, replacing what was there; what was appended to it is on the disk then."""
+        await anyio.to_thread.run_sync(_move, self.path(name), self.path(to))
+
+    async def clear(self, folder: str) -> None:
+        """Forget all that begins with `folder`/; there may be none."""
+        await anyio.to_thread.run_sync(lambda: shutil.rmtree(self.path(folder), ignore_errors=True))
+
     async def delete(self, name: str) -> None:
         """Forget it; there may be none of that name."""
         await anyio.to_thread.run_sync(lambda: self.path(name).unlink(missing_ok=True))
@@ -53,3 +62,9 @@ def _append(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
         file.write(content)
+
+
+def _move(path: Path, to: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    path.replace(to)

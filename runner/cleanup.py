@@ -12,7 +12,7 @@ from control.flows import catalog
 from control.flows.flow import Flow
 from control.tables import executions
 from kit.db import Tx
-from runner import watch
+from runner import results, watch
 from runner.agents import adapters
 from runner.follow import Follower
 from runner.narration import Narrator
@@ -31,6 +31,7 @@ async def clean(parts: Parts, row: Row[Any], handle: str, *, whole: bool = False
         size = await _keep_raw(parts, row, handle, min(RAW_LIMIT, flow.limits.log_bytes))
         if not whole:
             await _store_rest(parts, row, handle, flow)
+    await results.keep(parts, row, handle)
     await parts.engine.remove(handle)
 
     def cleaned(tx: Tx) -> None:

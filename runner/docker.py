@@ -139,7 +139,7 @@ class DockerEngine:
         async with self._door.asking(f"stop {handle}", grace_s + ASK_TIMEOUT_S):
             await unless(404, self._door.stream.containers.container(handle).stop(t=math.ceil(grace_s)))
 
-    async def archive(self, handle: str, path: str) -> AsyncIterator[bytes]:
+    async def archive(self, handle: str, path: str) -> AsyncGenerator[bytes]:
         response = await self._door.open_archive(handle, f"{docker_box.WORK}/{path}")
         if response is None:
             return

@@ -4,7 +4,7 @@ An engine knows images, processes and log cursors. It knows nothing of execution
 drives it, `runner/docker` and `runner/process` are the real ones.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Protocol
@@ -81,7 +81,7 @@ class Engine(Protocol):
     async def stop(self, handle: str, *, grace_s: float) -> None:
         """TERM, then KILL after the grace. Stopping what has ended is fine."""
 
-    def archive(self, handle: str, path: str) -> AsyncIterator[bytes]:
+    def archive(self, handle: str, path: str) -> AsyncGenerator[bytes]:
         """A tar of one path below the work folder, of a job that runs or has ended; nothing where there is no such path
         or no such job. May run twice. What an agent wrote is in it, so it is read with distrust (`runner/tar`)."""
 

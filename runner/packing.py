@@ -7,7 +7,7 @@ with the one it had. Neighbour: `tar`, which reads what comes of it.
 import os
 import stat
 import tarfile
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
@@ -21,7 +21,7 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OTHERS = {stat.S_IFLNK: tarfile.SYMTYPE, stat.S_IFIFO: tarfile.FIFOTYPE, stat.S_IFCHR: tarfile.CHRTYPE}
 
 
-async def packed(root: Path, path: str) -> AsyncIterator[bytes]:
+async def packed(root: Path, path: str) -> AsyncGenerator[bytes]:
     """The tar of `path` below `root`, its names beginning with the last part of it; nothing where there is none."""
     pieces = _pieces(root, PurePosixPath(path))
     try:

@@ -4,6 +4,7 @@ It drives an `Engine` and writes through the domain; it knows no agent CLI (`run
 Every write is fenced by the epoch of the claim.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from control.executions import lifecycle, logs, queue
+from control.executions import results as left
 from control.executions.diagnosis import judge
 from control.executions.states import FINAL, Cause, Stored
 from control.executions.verdict import Verdict
@@ -20,7 +22,7 @@ from control.tables import executions
 from kit.db import Tx
 from kit.errors import Fault
 from kit.observe import log
-from runner import watch
+from runner import results, watch
 from runner.agents import adapters
 from runner.cleanup import clean
 from runner.engine import Exit
@@ -152,11 +154,15 @@ class Run:
         """The verdict, if it is still ours to give; False when somebody else holds the lease."""
         code = self._phase.code if self._phase.ended else self._exit.code
         await awaited(self._parts.db, self._parts.bus, self._row, badly=code != 0)
+        asked = flow.result_schema if code == 0 else {}
+        wrong, result = await results.checked(self._parts, self._row.id, self._handle, asked)
 
         def unit(tx: Tx) -> bool:
             self._parts.lifecycle.agent_ended(tx, self._row.id, self._row.epoch, code)
-            seen = gather(tx, self._row.id, flow, self._phase, self._exit)
-            return self._write_end(tx, judge(seen), code)
+            seen = replace(gather(tx, self._row.id, flow, self._phase, self._exit), result=wrong)
+            if ended := self._write_end(tx, judge(seen), code):
+                left.add(tx, self._row, result)
+            return ended
 
         mine = await self._parts.db.write(unit) or not await self._taken()
         self._judged = True

@@ -46,7 +46,8 @@ class AgentEnd:
 class Seen:
     """Everything the verdict is made of. `waiting` names tools whose approval was still open, `models` ended in this
     order, `waited` says that the wall clock was over and not the agent's own time, `tail` are the log's last lines.
-    `speaks`: its CLI always has a last word, `final`."""
+    `speaks`: its CLI always has a last word, `final`. `result` says what is wrong with the result that its flow asks
+    for."""
 
     exit_code: int | None
     agent_started: bool
@@ -63,6 +64,7 @@ class Seen:
     needs_tools: bool = False
     tools_listed: bool = False
     model_called: bool = False
+    result: str = ""
     timeout_s: int = 1800
     wall_s: int = 86400
     waited: bool = False
@@ -118,7 +120,7 @@ def _agent(seen: Seen) -> Verdict:
         return _tool(failed)
     if seen.exit_code != 0 or (seen.final and not seen.final.ok):
         return _ended_badly(seen)
-    return _unverified(seen) or Verdict(cause=None)
+    return _unverified(seen) or _result(seen) or Verdict(cause=None)
 
 
 def _ended_badly(seen: Seen) -> Verdict:
@@ -159,6 +161,17 @@ def _unverified(seen: Seen) -> Verdict | None:
             hint="Its output breaks off before its last event: look at the end of its log.",
         )
     return None
+
+
+def _result(seen: Seen) -> Verdict | None:
+    """It says that it is done, and its result is not what was asked for."""
+    if not seen.result:
+        return None
+    return Verdict(
+        cause=Cause.RESULT_INVALID,
+        message=seen.result,
+        hint="Tell the agent in the prompt to write result.json into its work folder, and what is to be in it.",
+    )
 
 
 def _failed_tool(calls: Sequence[ToolEnd]) -> ToolEnd | None:

@@ -15,6 +15,8 @@ from control.flows.quantities import Bytes, Nano, Pause, Seconds, mebibytes, sec
 from control.flows.reach import GitRepository, Site
 from control.flows.triggers import Trigger
 from control.identity.charter import Charter, Confirm, Gate, Justification, OnDecline, OnToolError, ToolGrant
+from kit import json_schema
+from kit.errors import Invalid
 
 _SLOT = re.compile(r"\{\{\s*args\.[^\s{}]+\s*\}\}")
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -176,7 +178,16 @@ class Flow(Strict):
     post_exec_sleep: Pause = 0
     """Keep the container after the agent ended, to look into it."""
     result_schema: dict[str, Any] = Field(default_factory=dict)
-    """JSON Schema of the result."""
+    """JSON Schema of `result.json`, which the agent then has to leave in its work folder."""
+
+    @field_validator("result_schema")
+    @classmethod
+    def _can_be_checked(cls, schema: dict[str, Any]) -> dict[str, Any]:
+        try:
+            json_schema.validator("the result", schema)
+        except Invalid as refused:
+            raise ValueError(refused.message) from refused
+        return schema
 
     def charter(self) -> Charter:
         """What a session of this flow may do."""
@@ -207,7 +218,6 @@ class Flow(Strict):
 
 UNSUPPORTED: tuple[tuple[str, Callable[[Flow], bool]], ...] = (
     ("agent.gateway", lambda f: f.agent.gateway is not True),
-    ("result_schema", lambda f: bool(f.result_schema)),
 )
 """Known keys whose behaviour is not built yet, each with the test that finds them used."""
 

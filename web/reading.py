@@ -128,7 +128,7 @@ def _execution(row: Row[Any], now: datetime, cost: costs.Cost, why: Waiting | No
     wall = _ms(end - begun)
     waited = min(row.waited_ms + waiting, wall)
     derived = {"url", "flow", "state", "waiting_for", "started_at", "duration_ms", "queued_ms", "active_ms", "cost_usd"}
-    return _same(row, shapes.Execution, without=derived | {"waited_ms", "unpriced_calls"}) | {
+    return same(row, shapes.Execution, without=derived | {"waited_ms", "unpriced_calls"}) | {
         "url": f"/executions/{row.id}",
         "flow": row.flow_name,
         "state": states.shown(row.state, row.open_approvals),
@@ -165,7 +165,7 @@ async def tool_calls_listed(
 
 def _tool_call(row: Row[Any], waited_ms: int, now: datetime) -> shapes.ToolCall:
     return shapes.ToolCall(
-        **_same(row, shapes.ToolCall, without=_CONTENT | {"content_deleted_at", "waited_ms", "duration_ms"}),
+        **same(row, shapes.ToolCall, without=_CONTENT | {"content_deleted_at", "waited_ms", "duration_ms"}),
         arguments=masked(_json(row.args)),
         approved_arguments=masked(_json(row.approved_args)),
         result=masked(_json(row.result)),
@@ -183,7 +183,7 @@ def _json(text: str | None) -> Any:  # noqa: ANN401 - a JSON value
     return json.loads(text) if text else None
 
 
-def _same(row: Row[Any], shape: type[BaseModel], *, without: set[str]) -> dict[str, Any]:
+def same(row: Row[Any], shape: type[BaseModel], *, without: set[str]) -> dict[str, Any]:
     """The columns that a shape takes as they are."""
     return {name: getattr(row, name) for name in shape.model_fields.keys() - without}
 
@@ -236,7 +236,7 @@ async def approval(db: Database, account_id: str, approval_id: str) -> approval_
         call_status=row.call_status,
         result=masked(_json(row.result)),
         error=row.error,
-        votes=[approval_shapes.Vote(**_same(vote, approval_shapes.Vote, without=set())) for vote in said],
+        votes=[approval_shapes.Vote(**same(vote, approval_shapes.Vote, without=set())) for vote in said],
     )
 
 
@@ -261,31 +261,11 @@ def _approvals(account_id: str) -> sa.Select[Any]:
 
 def _approval(row: Row[Any]) -> approval_shapes.Approval:
     return approval_shapes.Approval(
-        **_same(row, approval_shapes.Approval, without={"url", "flow", "requester"}),
+        **same(row, approval_shapes.Approval, without={"url", "flow", "requester"}),
         url=f"/approvals/{row.id}",
         flow=row.flow_name,
         requester=row.principal,
     )
-
-
-async def sessions_listed(db: Database, account_id: str, page: Page) -> shapes.Listed[shapes.Session]:
-    """Newest first; what was enrolled and never used is no session yet, but a token."""
-    asked = sa.select(sessions).where(sessions.c.account_id == account_id, sessions.c.opened_at.is_not(None))
-    rows, further = await paging.read(db, asked, page, sessions.c.id, newest_first=True)
-    items = [shapes.Session(**_same(row, shapes.Session, without=set())) for row in rows]
-    return shapes.Listed(items=items, next=further)
-
-
-async def session(db: Database, account_id: str, session_id: str) -> shapes.Session:
-    mine = (sessions.c.account_id == account_id) & (sessions.c.id == session_id)
-    rows = await db.read(sa.select(sessions).where(mine))
-    if not rows:
-        raise Missing(
-            "session_unknown",
-            f"There is no session {session_id[:60]}.",
-            "`preloop sessions list` and /sessions have them.",
-        )
-    return shapes.Session(**_same(rows[0], shapes.Session, without=set()))
 
 
 async def count(db: Database, table: sa.Table, *conditions: sa.ColumnElement[bool]) -> int:

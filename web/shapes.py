@@ -252,6 +252,10 @@ class Session(BaseModel):
     id: str
     kind: str
     principal: str
+    flow: str | None
+    """Whose tools, models and budget it has."""
+    owner: str | None
+    """Who enrolled the agent; None for an execution's, which says itself who started it."""
     execution_id: str | None
     created_at: datetime
     opened_at: datetime | None

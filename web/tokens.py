@@ -72,7 +72,7 @@ async def list_tokens(request: Request, person: Person) -> Listed[KnownToken]:
 
 async def revoke_token(request: Request, person: Person) -> KnownToken:
     given, id_ = parts(request), request.path_params["id"]
-    await given.db.write(lambda tx: sessions.revoke_token(tx, person.account_id, id_))
+    await given.db.write(lambda tx: sessions.revoke_token(tx, person.account_id, id_, by=person.email))
     [row] = await given.db.read(sa.select(tokens).where(tokens.c.id == id_))
     return KnownToken.model_validate(row._mapping)
 

@@ -21,9 +21,9 @@ from control.executions.toolcalls import Call
 from control.identity import charter as charters
 from control.identity.charter import Gate
 from control.identity.principals import Principal
-from control.tables import approvals, executions, sessions, tool_calls, users
+from control.identity.sessions import owner
+from control.tables import approvals, executions, sessions, tool_calls
 from control.tables import events as recorded
-from control.tables import tokens as issued
 from kit import canonical
 from kit.clock import rfc3339
 from kit.db import Database, Tx
@@ -126,8 +126,7 @@ def requester(tx: Tx, principal: Principal) -> str | None:
     """The e-mail address of the person behind a session: who started the run, or enrolled the agent; None when it was
     no person."""
     if principal.execution_id is None:
-        owner = sa.select(users.c.email).join(issued, issued.c.user_id == users.c.id)
-        return tx.execute(owner.where(issued.c.session_id == principal.session_id)).scalar()
+        return owner(tx, principal.session_id)
     first = (recorded.c.account_id == principal.account_id) & (recorded.c.stream == principal.execution_id)
     body = tx.execute(sa.select(recorded.c.body).where(first, recorded.c.seq == 1)).scalar()
     by = canonical.parse(body)["data"].get("by", "") if body else ""

@@ -1,8 +1,8 @@
 """Runtime sessions: opened, exchanged once, kept alive, revoked; and `Doorkeeper`, which says whose token this is.
 
 A runtime token is a JWT that names a session and whose text never changes; life and death are in the session's row,
-which
-a door reads at most once a second and at once after a revocation in this process. Enrolled agents carry opaque tokens.
+which a door reads at most once a second and at once after a revocation in this process. Enrolled agents carry opaque
+tokens.
 """
 
 import time
@@ -20,7 +20,7 @@ from control import events
 from control.identity import charter as charters
 from control.identity.charter import Charter
 from control.identity.principals import AUDIENCE, Principal
-from control.tables import sessions, signing_keys, tokens
+from control.tables import sessions, signing_keys, tokens, users
 from kit import tokens as mechanics
 from kit.bus import Bus, Watch
 from kit.db import Database, Tx
@@ -80,8 +80,16 @@ def _open(tx: Tx, session_id: str) -> None:
     mine = (sessions.c.id == session_id) & sessions.c.opened_at.is_(None)
     if tx.changed(sa.update(sessions).where(mine).values(opened_at=tx.now())):
         row = tx.execute(sa.select(sessions).where(sessions.c.id == session_id)).one()
-        stream = row.execution_id or session_id
-        events.append(tx, row.account_id, stream, "session.opened", session=session_id, kind=row.kind)
+        told = {"session": session_id, "kind": row.kind}
+        if row.execution_id is None:  # an execution's record has begun, with its flow and who started it
+            told |= {"flow": charters.loads(row.charter).flow, "by": owner(tx, session_id)}
+        events.append(tx, row.account_id, row.execution_id or session_id, "session.opened", **told)
+
+
+def owner(tx: Tx, session_id: str) -> str | None:
+    """The e-mail address of whoever enrolled an agent."""
+    email = sa.select(users.c.email).join(tokens, tokens.c.user_id == users.c.id)
+    return tx.execute(email.where(tokens.c.session_id == session_id)).scalar()
 
 
 def enroll(
@@ -124,27 +132,28 @@ def extend(tx: Tx, session_id: str, alive_until: datetime) -> None:
     tx.execute(sa.update(sessions).where(mine).values(alive_until=alive_until))
 
 
-def revoke(tx: Tx, session_id: str) -> bool:
-    """End a session; True for whoever ended it. Its open streams and waiting calls are woken to close."""
+def revoke(tx: Tx, session_id: str, *, by: str | None = None) -> bool:
+    """End a session; True for whoever ended it. Its open streams and waiting calls are woken to close.
+    `by` is None when it ends with its execution."""
     mine = (sessions.c.id == session_id) & sessions.c.revoked_at.is_(None)
     ended = tx.changed(sa.update(sessions).where(mine).values(revoked_at=tx.now()))
     if ended:
         row = tx.execute(sa.select(sessions).where(sessions.c.id == session_id)).one()
-        events.append(tx, row.account_id, row.execution_id or session_id, "session.revoked", session=session_id)
+        events.append(tx, row.account_id, row.execution_id or session_id, "session.revoked", session=session_id, by=by)
         tx.wake(topic(session_id))
     return ended
 
 
-def revoke_token(tx: Tx, account_id: str, token_id: str) -> None:
+def revoke_token(tx: Tx, account_id: str, token_id: str, *, by: str) -> None:
     """End a token that somebody holds; an enrolled agent's session ends with it. Twice is fine."""
     mine = (tokens.c.id == token_id) & (tokens.c.account_id == account_id)
     row = tx.one(sa.select(tokens).where(mine))
     if row is None:
         raise Missing("token_unknown", f"There is no token {token_id}.", "`preloop tokens list` shows them.")
-    tx.execute(sa.update(tokens).where(mine, tokens.c.revoked_at.is_(None)).values(revoked_at=tx.now()))
-    events.append(tx, account_id, events.ACCOUNT, "token.revoked", token=token_id, kind=row.kind)
+    if tx.changed(sa.update(tokens).where(mine, tokens.c.revoked_at.is_(None)).values(revoked_at=tx.now())):
+        events.append(tx, account_id, events.ACCOUNT, "token.revoked", token=token_id, kind=row.kind, by=by)
     if row.session_id:
-        revoke(tx, row.session_id)
+        revoke(tx, row.session_id, by=by)
 
 
 def publish_key(tx: Tx, account_id: str, signer: mechanics.Signer) -> None:

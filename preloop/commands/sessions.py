@@ -16,8 +16,11 @@ def list_newest(limit: Annotated[int, typer.Option(min=1, help="How many.")] = 1
     """Sessions, newest first."""
     show.items(
         Client.find().items("sessions", most=limit),
-        ("ID", "KIND", "PRINCIPAL", "OPENED", "REVOKED"),
-        lambda s: (s["id"], s["kind"], s["principal"], show.ago(s["opened_at"]), show.ago(s["revoked_at"])),
+        ("ID", "KIND", "PRINCIPAL", "FLOW", "OWNER", "OPENED", "REVOKED"),
+        lambda s: (
+            *(s["id"], s["kind"], s["principal"], s["flow"], s["owner"]),
+            *(show.ago(s["opened_at"]), show.ago(s["revoked_at"])),
+        ),
         empty="None yet.",
         json_wanted=json_,
     )

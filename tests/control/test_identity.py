@@ -147,7 +147,7 @@ async def test_a_revoked_token_stops_here_at_its_next_call_and_elsewhere_within_
     here, elsewhere = (Doorkeeper(db, bus, Listener.PEOPLE) for db, bus in ((house.db, house.bus), (twin, Bus())))
     assert (await here.admit(token)).session_id == (await elsewhere.admit(token)).session_id == session_id
     [row] = await house.db.read(sa.select(issued.c.id).where(issued.c.session_id == session_id))
-    await house.db.write(lambda tx: sessions.revoke_token(tx, ACCOUNT, row.id))
+    await house.db.write(lambda tx: sessions.revoke_token(tx, ACCOUNT, row.id, by="test"))
     revoked = time.monotonic()
     with pytest.raises(Unauthorized):
         await here.admit(token)

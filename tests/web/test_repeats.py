@@ -6,6 +6,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from control.events import event_of
 from control.identity import repeats
 from control.identity.principals import Role
 from control.identity.sessions import Doorkeeper, Listener
@@ -16,6 +17,7 @@ from kit.errors import Conflict
 from tests.control.house import ACCOUNT
 from tests.web.world import World
 
+AGENT = {"name": "mine", "flow": "process-payment"}
 NEW = {"email": "kim@example.com", "role": "viewer"}
 
 
@@ -63,8 +65,7 @@ async def test_without_a_secret_the_first_answer_is_given_again_for_a_day(world:
 
 async def test_an_enrolled_session_opens_at_the_first_use_of_its_token(world: World) -> None:
     async with world.program(await world.token(Role.ADMIN, "api")) as http:
-        enrolled = {"name": "mine", "flow": "process-payment"}
-        made = (await http.post("/api/v1/tokens", json=enrolled)).json()
+        made = (await http.post("/api/v1/tokens", json=AGENT)).json()
         assert (await http.get("/api/v1/sessions")).json()["items"] == []
         assert (await http.get("/api/v1/dashboard")).json()["active_sessions"] == 0
         keeper = Doorkeeper(world.house.db, Bus(), Listener.PEOPLE)
@@ -72,6 +73,22 @@ async def test_an_enrolled_session_opens_at_the_first_use_of_its_token(world: Wo
             await keeper.admit(made["token"])
         [known] = (await http.get("/api/v1/sessions")).json()["items"]
         assert (known["id"], known["opened_at"] is not None) == (made["session_id"], True)
+        assert (known["flow"], "@" in known["owner"]) == ("process-payment", True)
         assert (await http.get("/api/v1/dashboard")).json()["active_sessions"] == 1
     opened = sa.select(events).where(events.c.stream == made["session_id"], events.c.type == "session.opened")
-    assert len(await world.house.db.read(opened)) == 1
+    [row] = await world.house.db.read(opened)
+    told = event_of(row).data
+    assert (told["flow"], told["by"]) == ("process-payment", known["owner"])
+
+
+async def test_the_record_says_who_ended_a_session_and_a_token(world: World) -> None:
+    async with world.program(await world.token(Role.ADMIN, "api")) as http:
+        made = [(await http.post("/api/v1/tokens", json=asked)).json() for asked in (AGENT, AGENT | {"name": "other"})]
+        [other, _] = [one for one in (await http.get("/api/v1/tokens")).json()["items"] if one["kind"] == "enrolled"]
+        assert (await http.post(f"/api/v1/sessions/{made[0]['session_id']}/revoke")).status_code == 200
+        assert (await http.post(f"/api/v1/tokens/{other['id']}/revoke")).status_code == 200
+    revoked = sa.select(events).where(events.c.type.in_(["session.revoked", "token.revoked"]))
+    told = [event_of(row) for row in await world.house.db.read(revoked)]
+    assert sorted(one.type for one in told) == ["session.revoked", "session.revoked", "token.revoked"]
+    owners = {row.email for row in await world.house.db.read(sa.select(users.c.email))}
+    assert {one.data["by"] for one in told} <= owners

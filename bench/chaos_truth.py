@@ -118,6 +118,13 @@ async def _stored(db: Database, execution_id: str) -> list[Line]:
     return found
 
 
+async def _calls(db: Database, row: Row[Any]) -> list[str]:
+    """What became of each call of an execution that paid more than once."""
+    its = sa.select(tool_calls).where(tool_calls.c.execution_id == row.id).order_by(tool_calls.c.asked_at)
+    told = ("id", "status", "asked_at", "sent_at", "settled_at", "delivered_at")
+    return [f"{row.id}: " + " ".join(f"{name}={getattr(call, name)}" for name in told) for call in await db.read(its)]
+
+
 def _spooled(raw: bytes) -> list[str]:
     splitter, phase, said = LineSplitter(), watch.Phase(), []
     for text in [*(line.text for line in splitter.feed(raw)), *splitter.rest()]:
@@ -144,6 +151,8 @@ async def _pay(db: Database, chaos: Chaos, storm: Storm, rows: Any, truth: Truth
         mine = paid[f"person-{number}@example.com"]
         truth.paid_unapproved += bool(mine and number % 3 and row.id not in said_yes)
         truth.unpaid += row.state == "SUCCEEDED" and not mine
+        if mine > 1:
+            truth.wrong += await _calls(db, row)
     still = tool_calls.c.status.in_(["waiting", "ready", "sent"])
     truth.open_calls = len(await db.read(sa.select(tool_calls.c.id).where(still)))
 

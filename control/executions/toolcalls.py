@@ -8,7 +8,7 @@ again. Every end has its event, and the row keeps that event's number: the recei
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -27,6 +27,10 @@ from kit.prepared import Prepared, row_class
 
 REATTACH = timedelta(seconds=120)
 """How long an answer that was never delivered waits for its caller to come back."""
+OUTAGE = timedelta(hours=1)
+"""How old such an answer may be while a process is new: as long as nobody answered, nobody could come back."""
+BEGAN = datetime.now(UTC)
+"""When this process did."""
 
 
 class Status(StrEnum):
@@ -111,11 +115,12 @@ def alive(tx: Tx, principal: Principal) -> bool:
     return tx.run(_TAKE_SESSION, {"session": principal.session_id}).first() is not None
 
 
-def reattach(tx: Tx, principal: Principal, call: Call) -> Row[Any] | None:
+def reattach(tx: Tx, principal: Principal, call: Call, *, began: datetime = BEGAN) -> Row[Any] | None:
     """The row this call belongs to: an open one, one whose outcome nobody knows, or one that ended lately and whose
-    answer nobody got."""
+    answer nobody got. Just after this process `began`, the time before it does not count."""
+    lately = OUTAGE if tx.now() < began + REATTACH else REATTACH
     same = {"session": principal.session_id, "digest": call.digest, "server": call.server, "tool": call.tool}
-    known: Row[Any] | None = tx.run(_KNOWN, same | {"since": tx.now() - REATTACH}).first()
+    known: Row[Any] | None = tx.run(_KNOWN, same | {"since": tx.now() - lately}).first()
     return known
 
 

@@ -7,9 +7,11 @@ import pytest
 import sqlalchemy as sa
 
 from control import events
-from control.executions import lifecycle
+from control.executions import lifecycle, toolcalls
 from control.executions.states import Cause
-from control.tables import approvals, links, outbox
+from control.executions.toolcalls import Call
+from control.tables import approvals, links, outbox, tool_calls
+from kit.db import Tx
 from kit.errors import Conflict, Fault, Invalid, Refused
 from tests.control.house import ACCOUNT, House
 
@@ -57,6 +59,34 @@ async def test_an_undelivered_answer_is_found_again_and_a_delivered_one_is_histo
     assert await house.call(principal) != call
 
 
+async def test_the_time_before_a_process_began_does_not_count_for_whoever_comes_back(house: House) -> None:
+    principal = await house.running()
+    held = await house.call_row(await house.call(principal, amount=50))
+    await house.claim(principal, held.id)
+    await house.settle(held.id, transaction_id="tx_1")
+    its = {"server": held.server, "tool": held.tool, "name": held.name, "definition_digest": held.definition_digest}
+    call = Call(args=held.args, digest=held.digest, **its)
+
+    async def found(settled_ago: timedelta, began_ago: timedelta) -> bool:
+        def unit(tx: Tx) -> bool:
+            mine = tool_calls.c.id == held.id
+            tx.execute(sa.update(tool_calls).where(mine).values(settled_at=tx.now() - settled_ago))
+            return toolcalls.reattach(tx, principal, call, began=tx.now() - began_ago) is not None
+
+        return await house.db.write(unit)
+
+    long, short = timedelta(minutes=10), timedelta(seconds=5)
+    assert [await found(*ago) for ago in ((short, long), (long, short), (long, long))] == [True, True, False]
+    assert not await found(timedelta(hours=2), short)
+
+
+async def broke(house: House, principal: Principal) -> tuple[str, str]:
+    """The stage in which its run broke, and the tool."""
+    told = await events.read(house.db, ACCOUNT, principal.stream)
+    [data] = [event.data for event in told if event.type == events.DIAGNOSED]
+    return data["stage"], data["tool"]
+
+
 async def test_a_decline_ends_the_run_in_the_same_unit_and_withdraws_the_rest(house: House) -> None:
     principal = await house.running()
     call, other = await house.call(principal), await house.call(principal, amount=9999)
@@ -64,6 +94,7 @@ async def test_a_decline_ends_the_run_in_the_same_unit_and_withdraws_the_rest(ho
     row = await house.row(principal.execution_id)
     assert (row.state, row.cause, row.open_approvals) == ("FAILED", "approval_declined", 0)
     assert "declined by Alice" in row.message and "over budget" in row.message
+    assert await broke(house, principal) == ("approval", "pay")
     assert (await house.approval(other)).status == "withdrawn"
     assert (await house.call_row(other)).status == "withdrawn"
 
@@ -147,6 +178,7 @@ async def test_nobody_in_time_means_declined(house: House) -> None:
     await house.db.write(house.desk.expire)
     row = await house.row(principal.execution_id)
     assert (row.state, row.cause) == ("FAILED", "approval_expired")
+    assert await broke(house, principal) == ("approval", "pay")
     assert (await house.call_row(call)).status == "expired"
     with pytest.raises(Conflict, match="expired"):
         await house.decide(call)

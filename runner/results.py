@@ -7,7 +7,7 @@ The files are kept byte for byte. What pages show of them, the diff and `result.
 import hashlib
 import secrets
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -109,9 +109,9 @@ async def read(parts: Parts, handle: str, path: str, most: int) -> bytes | None:
     return bytes(content) if entry else None
 
 
-def _fed(reader: TarReader, chunk: bytes) -> "list[Entry | bytes]":
+def _fed(reader: TarReader, chunk: bytes) -> Iterator[Entry | bytes]:
     try:
-        return list(reader.feed(chunk))
+        yield from reader.feed(chunk)
     except Malformed as malformed:
         raise Invalid("artifact_refused", f"the engine's answer can't be read: {malformed}") from malformed
 

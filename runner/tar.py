@@ -1,7 +1,8 @@
 """A tar stream read with distrust, piece by piece: what an agent left, without anything being extracted. Pure.
 
-Plain POSIX entries with their long names (pax `path`, GNU `L`) are read; whatever makes readers disagree about where an
-entry ends (another size in a pax record, sparse files, a link with content, an unknown type) ends the reading.
+Plain POSIX entries are read, with long names (pax `path`, GNU `L`) and sizes that no header can hold (pax `size`).
+Whatever makes readers disagree about where an entry ends (another size in a pax record, sparse files, a link with
+content, an unknown type) ends the reading.
 """
 
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from enum import StrEnum
 BLOCK = 512
 LONGEST = 64 << 10
 """Bytes of a pax record or a long name."""
+LARGE = 8 << 30
+"""Bytes that are more than a header's own field can say."""
 
 
 class Kind(StrEnum):
@@ -45,6 +48,7 @@ class TarReader:
         self._left = 0
         self._padding = 0
         self._name: str | None = None
+        self._size: int | None = None
         self.ended = False
         """The end was told: whatever follows is nothing."""
 
@@ -91,11 +95,15 @@ class TarReader:
             if len(self._held) < whole:
                 return None
             told = self._take(whole)[BLOCK : BLOCK + size]
-            self._name = _pax_path(told) if kind == b"x" else _text(told.split(b"\0")[0])
+            if kind == b"x":
+                self._name, self._size = _pax(told)
+            else:
+                self._name = _text(told.split(b"\0")[0])
         return None
 
     def _entry(self, block: bytes, kind: bytes, size: int) -> Entry:
         found = _KINDS.get(kind)
+        size, self._size = self._size or size, None
         if found is None or (found is not Kind.FILE and size):
             raise Malformed(f"an entry of type {kind!r} with {size} bytes")
         name, self._name = self._name or _name(block), None
@@ -132,9 +140,9 @@ def _text(name: bytes) -> str:
     return name.decode(errors="replace")
 
 
-def _pax_path(told: bytes) -> str | None:
-    """Of records `LENGTH KEY=VALUE\\n` (POSIX pax)."""
-    path, at = None, 0
+def _pax(told: bytes) -> tuple[str | None, int | None]:
+    """Path and size, where records `LENGTH KEY=VALUE\\n` (POSIX pax) say them."""
+    path, size, at = None, None, 0
     while at < len(told):
         digits, space, _ = told[at : at + 20].partition(b" ")
         if not space or not digits.isdigit():
@@ -143,8 +151,11 @@ def _pax_path(told: bytes) -> str | None:
         key, equals, value = told[at + len(digits) + 1 : end - 1].partition(b"=")
         if end > len(told) or told[end - 1 : end] != b"\n" or not equals:
             raise Malformed("a pax record is not whole")
-        if key == b"size" or key.startswith(b"GNU.sparse"):
-            raise Malformed(f"a pax record says {key.decode()}")
-        path = _text(value) if key == b"path" else path
+        if key == b"path":
+            path = _text(value)
+        elif key == b"size" and value.isdigit() and len(value) < 20 and int(value) >= LARGE:
+            size = int(value)
+        elif key == b"size" or key.startswith(b"GNU.sparse"):
+            raise Malformed(f"a pax record says {key.decode(errors='replace')}")
         at = end
-    return path
+    return path, size

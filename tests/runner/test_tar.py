@@ -92,6 +92,12 @@ HOSTILE = {
 }
 
 
+def test_a_size_that_no_header_can_hold_is_told() -> None:
+    info, _ = entry("a")
+    info.size = 1 << 40
+    assert list(TarReader().feed(info.tobuf())) == [Entry(name="a", kind=Kind.FILE, size=1 << 40)]
+
+
 @pytest.mark.parametrize("made", HOSTILE.values(), ids=HOSTILE)
 def test_what_could_be_read_in_two_ways_ends_the_reading(made: bytes) -> None:
     with pytest.raises(Malformed):

@@ -12,7 +12,6 @@ from typing import Protocol
 from gateway.attempt import Attempt
 from gateway.client import Answer
 from gateway.dialects.dialect import Broken, Meter, Reader
-from gateway.dialects.reasons import reason
 from gateway.post import Post
 from gateway.upstream import Target, UpstreamFailed
 from gateway.wires.neutral import Delta, Face
@@ -51,7 +50,7 @@ class Passing:
         self.dropped = dropped
 
     async def whole(self, attempt: Attempt) -> bytes:
-        body = await _whole(await self._post.send(attempt), attempt, self._meter.whole)
+        body = await self._post.whole(attempt, self._meter.whole)
         attempt.metered(self._meter)
         _check_end(attempt)
         return body
@@ -79,7 +78,7 @@ class Passing:
                 attempt.counted(self._meter.counted)
                 if self._held and (attempt.began or self._meter.heard):
                     await self._let_go(attempt, put)
-                raise _broken(error, attempt) from error
+                raise self._post.broken(error, attempt) from error
             if self._held and (attempt.began or self._opened(attempt)):
                 await self._let_go(attempt, put)
         if attempt.began:
@@ -152,8 +151,7 @@ class Reading(_Rendered):
         self.dropped = dropped
 
     async def whole(self, attempt: Attempt) -> bytes:
-        answer = await self._post.send(attempt)
-        await _whole(answer, attempt, lambda body: self.render(self._reader.whole(body), attempt))
+        await self._post.whole(attempt, lambda body: self.render(self._reader.whole(body), attempt))
         _check_end(attempt)
         return self.face.body()
 
@@ -178,7 +176,7 @@ class Reading(_Rendered):
             before = error.deltas if isinstance(error, Broken) else ()
             if said := self.render(before, attempt):
                 await put(said)
-            raise _broken(error, attempt) from error
+            raise self._post.broken(error, attempt) from error
         if said:
             await put(said)
 
@@ -218,30 +216,6 @@ async def _nowhere(_: bytes) -> None:
     """For a whole answer: its face remembers."""
 
 
-async def _whole(answer: Answer, attempt: Attempt, read: Callable[[bytes], bytes]) -> bytes:
-    """What is read out of an answer that comes in one piece."""
-    attempt.whole = True
-    try:
-        body = await answer.whole()
-    finally:
-        answer.close()
-    try:
-        return read(body)
-    except ValueError as error:
-        raise _broken(error, attempt, len(body)) from error
-
-
 def _check_end(attempt: Attempt) -> None:
     if not attempt.stopped:
         raise UpstreamFailed("The model's answer was cut off.", code="upstream_cut")
-
-
-def _broken(error: ValueError, attempt: Attempt, size: int = 0) -> UpstreamFailed:
-    """The provider said inside of its answer that it failed, or spoke in no way that it should."""
-    if isinstance(error, Broken):
-        attempt.counted(error.counted, last=True)
-        code = "upstream_cut" if attempt.began else "upstream_failed"
-        why = reason(error.status, str(error))
-        return UpstreamFailed(f"The model failed: {error}", code=code, answered=error.status, reason=why)
-    attempt.overheard(size)
-    return UpstreamFailed("The provider's answer can't be read.", code="upstream_cut")

@@ -64,10 +64,10 @@ class Voices:
         """How many tokens a request has: asked of a provider that can tell, estimated for any other."""
         if counting.wire.name in target.dialects:
             url = URL(f"{target.base}{counting.path(target.model)}", encoded=True)
-            headers = counting.dialect.headers(self._keys.of(target.settings), request)
+            key = self._keys.of(target.settings)
             body = msgspec.json.encode(counting.passed(request, target.model))
             try:
-                return await Post(self._client, target, counting.dialect, url, headers, body).once()
+                return await Post(self._client, target, counting.dialect, url, request, key, body).once()
             except UpstreamFailed as fault:
                 if fault.final:
                     raise
@@ -88,8 +88,8 @@ class Voices:
                     "base_url_missing", f"Where {target.alias!r} listens is not known.", "Set `base_url`."
                 )
             self._urls[place] = URL(f"{target.base}{dialect.path(target.model, request.stream)}", encoded=True)
-        headers = dialect.headers(self._keys.of(target.settings), request)
-        return Post(self._client, target, dialect, self._urls[place], headers, msgspec.json.encode(body))
+        key = self._keys.of(target.settings)
+        return Post(self._client, target, dialect, self._urls[place], request, key, msgspec.json.encode(body))
 
 
 def kept(request: Request, passed: Json, dialect: str) -> tuple[str, ...]:

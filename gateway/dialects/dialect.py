@@ -13,7 +13,7 @@ from kit.errors import Fault
 
 
 class Broken(ValueError):
-    """The provider says, inside an answer that began well, that it failed.
+    """The provider says, inside an answer that began well, that it failed; in its own words, which may repeat our key.
 
     `status` is the HTTP status it would have been, `counted` what it says beside it that was used all the same;
     `deltas` and `passed` what the same bytes held before: a Reader fills the one, a Meter the other.
@@ -86,4 +86,4 @@ class Dialect:
     """Another dialect's request: the body, and what it can't carry. None: LiteLLM's transform does it (`provider`)."""
     meter: Callable[[Request], Meter]
     reader: Callable[[Request], Reader]
-    refused: Callable[[bytes], str]  # an error body → the provider's sentence, at most 500 characters
+    refused: Callable[[bytes], str]  # an error body → the provider's sentence, which may repeat our key

@@ -15,6 +15,7 @@ import msgspec
 
 from gateway.dialects.dialect import Broken
 from gateway.wires.neutral import Counted, Request
+from kit.redaction import Redactor
 
 MOST_CHARACTERS = 500
 UNSAID = "It gave no reason."
@@ -40,12 +41,20 @@ def headers(key: str | None, request: Request) -> Mapping[str, str]:
 
 
 def refused(body: bytes) -> str:
-    """The provider's own sentence out of an error's body, without any key that it repeats."""
+    """The provider's own sentence out of an error's body, as it stands there: for `told`."""
     try:
         value = msgspec.json.decode(body)
     except ValueError:
-        return UNSAID
-    return _sentence(value)
+        return ""
+    return sentence(value)
+
+
+def told(text: str, key: str | None) -> str:
+    """What others may read of a provider's sentence: without the key it was asked with, however it is spelled, without
+    what looks like one, and at most 500 characters of it."""
+    text = Redactor([key] if key else ()).text(text)
+    text = _KEY.sub("…", "".join(character if character.isprintable() else " " for character in text)).strip()
+    return text[:MOST_CHARACTERS] or UNSAID
 
 
 def broken_by(error: object, counted: Counted | None = None) -> None:
@@ -56,7 +65,7 @@ def broken_by(error: object, counted: Counted | None = None) -> None:
     status: Any = found.get("status") or found.get("code")
     if type(status) is not int or not 400 <= status < 600:
         status = _STATUSES.get(str(found.get("code")), _STATUSES.get(str(found.get("type")), 502))
-    raise Broken(_sentence(error), status=status, counted=counted)
+    raise Broken(sentence(error) or UNSAID, status=status, counted=counted)
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime) -> int | None:
@@ -77,13 +86,11 @@ def _date(text: str) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _sentence(value: object) -> str:
+def sentence(value: object) -> str:
     """The sentence in whatever shape: {error: {message}}, {error}, {message}, {detail: [{msg}]}, a text."""
     for _ in range(4):
         if isinstance(value, list) and value:
             value = value[0]
         elif isinstance(value, dict):
             value = next((value[name] for name in ("error", "message", "detail", "msg") if value.get(name)), None)
-    text = value if isinstance(value, str) else ""
-    text = _KEY.sub("…", "".join(character if character.isprintable() else " " for character in text)).strip()
-    return text[:MOST_CHARACTERS] or UNSAID
+    return value if isinstance(value, str) else ""

@@ -273,7 +273,7 @@ def broken_by(answer: Json) -> None:
         kind = error.get("type") if isinstance(error, dict) else None
         usage = inner(answer, "usage")
         used = Counted(usage=usage_of(usage)) if usage else None
-        raise Broken(failures.refused(compact(answer).encode()), status=STATUSES.get(kind, 502), counted=used)
+        raise Broken(failures.sentence(answer) or failures.UNSAID, status=STATUSES.get(kind, 502), counted=used)
 
 
 MESSAGES = Dialect(

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dialects.counting import GEMINI as COUNTING
+from gateway.dialects.failures import told
 from gateway.dialects.gemini import GEMINI, UNSIGNED, usage_of
 from gateway.wires.gemini_face import GEMINI as WIRE
 from gateway.wires.gemini_parts import signature_of
@@ -133,7 +134,7 @@ def test_the_key_is_googles_header_and_nothing_of_the_client_is_in_it() -> None:
 
 def test_its_sentence_is_told_without_a_key() -> None:
     body = [{"error": {"code": 400, "message": "API key AIzaSyA1234567890abcdefghijklmnopqrstuv not valid."}}]
-    assert GEMINI.refused(json.dumps(body).encode()) == "API key … not valid."
+    assert told(GEMINI.refused(json.dumps(body).encode()), None) == "API key … not valid."
 
 
 BODY: Json = {

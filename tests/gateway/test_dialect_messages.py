@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dialects.dialect import Broken
+from gateway.dialects.failures import told
 from gateway.dialects.messages import MESSAGES, usage_of
 from gateway.wires.messages_face import MESSAGES as WIRE
 from gateway.wires.neutral import (
@@ -176,7 +177,7 @@ def test_an_error_in_the_middle_is_told_after_what_came_before(kind: str, status
     assert metered.value.passed == _raw(STREAM[:4])
     for broken in (read.value, metered.value):
         assert broken.status == status
-        assert "secret" not in str(broken)
+        assert "secret" not in told(str(broken), None)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"type":"message","content":[{}]}', b'{"content":3}', b"<html>"])

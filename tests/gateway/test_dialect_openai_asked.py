@@ -8,6 +8,7 @@ import pytest
 from gateway.dialects.chat import CHAT
 from gateway.dialects.dialect import Dialect
 from gateway.dialects.embeddings import EMBEDDINGS
+from gateway.dialects.failures import told
 from gateway.dialects.responses import RESPONSES
 from gateway.wires.neutral import Call, Image, Json, Message, Request, Result, Said, Thought, Tool
 from gateway.wires.seals import seal
@@ -256,8 +257,8 @@ def test_a_provider_gets_its_key_and_nothing_of_the_clients(dialect: Dialect) ->
     ],
 )
 def test_a_refusal_is_the_providers_sentence(body: bytes, sentence: str) -> None:
-    assert CHAT.refused(body) == sentence
-    assert len(CHAT.refused(b'{"error":"' + b"x" * 9000 + b'"}')) == 500
+    assert told(CHAT.refused(body), None) == sentence
+    assert len(told(CHAT.refused(b'{"error":"' + b"x" * 9000 + b'"}'), None)) == 500
 
 
 @pytest.mark.parametrize(
@@ -277,6 +278,6 @@ def test_a_refusal_is_the_providers_sentence(body: bytes, sentence: str) -> None
     ],
 )
 def test_a_refusal_repeats_no_key(key: str) -> None:
-    said = CHAT.refused(json.dumps({"error": {"message": f"The key ({key}) is not one."}}).encode())
+    said = told(CHAT.refused(json.dumps({"error": {"message": f"The key ({key}) is not one."}}).encode()), None)
     assert said.startswith("The key (") and said.endswith(" is not one.")
     assert key.removeprefix("Bearer ") not in said

@@ -56,7 +56,7 @@ SCENES: Mapping[str, Scene] = {
     "401": Scene(state="FAILED", cause="model_error", turns=({"status": 401},)),
     "429": Scene(state="FAILED", cause="model_error", turns=({"status": 429},)),
     "500": Scene(state="FAILED", cause="model_error", turns=({"status": 500},)),
-    "cut": Scene(state="FAILED", cause="stream_cut", turns=({"say": "Words that break off.", "cut": True},)),
+    "cut": Scene(state="FAILED", cause="stream_cut", turns=({"say": "Words that break off.", "cut": True},) * 12),
     "timeout": Scene(state="TIMEOUT", cause="timeout", turns=({"delay_ms": 600_000},), more="limits: {timeout: 40s}\n"),
 }
 
@@ -102,7 +102,7 @@ class Stage:
         asked = await self._running.said(f"({flow})")
         await anyio.sleep(scene.held_s)  # the wait is what is shown
         if scene.verdict != "cancelled":
-            await decide(asked.rsplit(" ", 1)[1], scene.verdict)
+            await decide(asked.rsplit(" ", 1)[1], scene.verdict, "" if scene.verdict == "approved" else "Not this one.")
             return
         async with self._running.http() as http:
             (await http.post(f"/api/v1/executions/{run}/cancel")).raise_for_status()

@@ -32,6 +32,8 @@ from kit.errors import Invalid
 
 MESSAGES, GEMINI = DIALECT, "gemini"
 AGAIN = "preloop again"
+MOST_CALLS = 256
+"""Of one turn: LiteLLM looks through all of them for each result."""
 MORE_PICTURES = ("image/heic", "image/heif")
 
 
@@ -145,6 +147,8 @@ class Conversation:
 
     def _calls(self, calls: list[Call]) -> list[Json]:
         """Gemini's transform takes two calls that are alike for one: the second is marked (`mended` unmarks it)."""
+        if len(calls) > MOST_CALLS:
+            raise Invalid("too_many_calls", f"More than {MOST_CALLS} calls in one turn can't be put to this model.")
         made = [self._call(call) for call in calls]
         seen: set[tuple[str, str]] = set()
         for place, call in enumerate(made):

@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
+from gateway.wires.fields import MOST_DEPTH, flat_enough
 from gateway.wires.neutral import Json, Request, compact
 from kit.errors import Invalid
 
 STUB: Json = {"type": "object", "properties": {}}
-MOST_DEPTH = 64
 MOST_WRITTEN_OUT = 1 << 18
 """Bytes that all references may add when they are written out, at a provider where that is LiteLLM's to do."""
 _MAPS = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
@@ -70,7 +70,7 @@ def answer(schema: Json) -> tuple[Json, bool]:
 
 
 def _held(schema: Json, depth: int, less: list[str]) -> Json:
-    _check(depth)
+    flat_enough(depth)
     words: Json = {name: value for name, value in schema.items() if _is_unheld(name, value, schema)}
     kept = {name: value for name, value in schema.items() if name not in words}
     if "$ref" in schema:  # it stands alone
@@ -120,7 +120,7 @@ def _close(made: Json, schema: Json, less: list[str]) -> None:
 
 def _changed(schema: Json, change: Callable[[Json], Json], depth: int) -> Json:
     """A schema with each that is in it, itself too, changed; the inner ones first."""
-    _check(depth)
+    flat_enough(depth)
     return change(_inside(schema, lambda inner: _changed(inner, change, depth + 1)))
 
 
@@ -136,11 +136,6 @@ def _inside(schema: Json, change: Callable[[Json], Json]) -> Json:
         else:
             made[name] = value
     return made
-
-
-def _check(depth: int) -> None:
-    if depth > MOST_DEPTH:
-        raise Invalid("schema_too_deep", f"A schema is deeper than {MOST_DEPTH} levels.", "Make it flatter.")
 
 
 def growth(schemas: list[Json]) -> int:

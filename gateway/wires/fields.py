@@ -10,6 +10,7 @@ from kit.errors import Invalid
 
 MOST_NAME = 128
 """Characters in the name of a tool: Anthropic's bound, the widest."""
+MOST_DEPTH = 64
 
 
 def only(body: Json, allowed: frozenset[str], where: str = "here") -> None:
@@ -43,6 +44,12 @@ def tool_name(item: Json, name: str = "name") -> str:
     if len(found) > MOST_NAME:
         raise Invalid("field_invalid", f"The name of a tool is longer than {MOST_NAME} characters.", "Shorten it.")
     return found
+
+
+def flat_enough(depth: int) -> None:
+    """Refuse a schema that goes deeper than anybody writes one: whoever reads it would fall over it."""
+    if depth > MOST_DEPTH:
+        raise Invalid("schema_too_deep", f"A schema is deeper than {MOST_DEPTH} levels.", "Make it flatter.")
 
 
 def objects(body: Json, name: str) -> list[Json]:

@@ -7,7 +7,7 @@ there twice could mean two things. An OpenAPI schema keeps its spelling in `body
 import re
 from typing import Any
 
-from gateway.wires.fields import only, required, typed
+from gateway.wires.fields import flat_enough, only, required, typed
 from gateway.wires.neutral import Json
 from kit.errors import Invalid
 
@@ -48,28 +48,34 @@ def spelled(name: str) -> str:
     return _SNAKE.sub(lambda found: found[1].upper(), name)
 
 
-def json_schema(schema: Json) -> Json:
+def json_schema(schema: Json, depth: int = 0) -> Json:
     """An OpenAPI schema, as Google's `parameters` and `responseSchema` are, as JSON Schema."""
+    flat_enough(depth)
     told = {spelled(name): value for name, value in schema.items()}
-    made = {name: _made(name, value) for name, value in told.items() if name not in _GOOGLE_ONLY}
+    made = {name: _made(name, value, depth + 1) for name, value in told.items() if name not in _GOOGLE_ONLY}
     if isinstance(kind := told.get("type"), str):
         made["type"] = kind.lower()
         if made["type"] == "type_unspecified":
             del made["type"]
     if told.get("nullable") is True:
         _nullable(made)
+    if "example" in told:
+        made.setdefault("examples", [told["example"]])
+    if isinstance(ordered := told.get("propertyOrdering"), list) and isinstance(made.get("properties"), dict):
+        first = {name: made["properties"][name] for name in map(str, ordered) if name in made["properties"]}
+        made["properties"] = first | made["properties"]
     return made
 
 
-def _made(name: str, value: Any) -> Any:  # noqa: ANN401 - a JSON value
+def _made(name: str, value: Any, depth: int) -> Any:  # noqa: ANN401 - a JSON value
     if name in _COUNTS and isinstance(value, str) and value.isdecimal():
         return int(value)  # 64 bits are a text in Google's JSON
     if name in _INSIDE and isinstance(value, dict):
-        return json_schema(value)
+        return json_schema(value, depth)
     if name in _LISTS and isinstance(value, list):
-        return [json_schema(item) if isinstance(item, dict) else item for item in value]
+        return [json_schema(item, depth) if isinstance(item, dict) else item for item in value]
     if name in _MAPS and isinstance(value, dict):
-        return {key: json_schema(item) if isinstance(item, dict) else item for key, item in value.items()}
+        return {key: json_schema(item, depth) if isinstance(item, dict) else item for key, item in value.items()}
     return value
 
 

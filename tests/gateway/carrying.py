@@ -25,9 +25,10 @@ from kit.errors import Invalid
 
 MODELS = {"messages": "claude-sonnet-4-5", "gemini": "gemini-2.5-flash", "chat": "gpt-5.1", "responses": "gpt-5.1"}
 BOUND = 20_000
+SCHEMAS = ("parameters", "schema", "parametersJsonSchema", "responseSchema", "responseJsonSchema", "input_schema")
+"""A wire lets any key into them, and each must arrive."""
 DATA = (
-    "parameters", "schema", "logit_bias", "parametersJsonSchema", "responseSchema", "responseJsonSchema", "response",
-    "args", "labels", "input_schema", "metadata", "client_metadata", "input_examples",
+    *SCHEMAS, "logit_bias", "response", "args", "labels", "metadata", "client_metadata", "input_examples",
     "annotations", "logprobs", "parsed", "provider_specific_fields", "prompt", "fileSearch", "fileData",
 )  # fmt: skip
 """Objects whose keys are the client's own; so are those of a call's `input` and of a tool search's `parameters`."""
@@ -50,23 +51,25 @@ SAYS_NOTHING: Mapping[str, str] = {
     r".*\b(parsed|parsed_arguments|provider_specific_fields) > .*": "what SDKs add to an answer, said in it already",
     r".*\b(tool_calls=\w+|tool_use|function_call|custom_tool_call)\.(id|call_id) > gemini": "results follow in order",
     r".*\b(tool_call_id|tool_use_id|call_id) > gemini": "the same",
+    r".*\b(parameters|parametersJsonSchema|input_schema)=\w+\.type > messages": "arguments are an object",
+    r".*\bpropertyOrdering > .*": "the properties stand in that order",
 }
 """Fields that need no carrying, by where they stand and who is asked, and why."""
 Steps = tuple[str | int, ...]
 
 
-def nodes(value: object, path: Steps = ()) -> Iterator[Steps]:
-    """The path of every field of a body and of every object in a list, outer ones first."""
+def nodes(value: object, path: Steps = (), *, schemas: bool = False) -> Iterator[Steps]:
+    """The path of every field of a body and of every object in a list, outer ones first; those in schemas on demand."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield (*path, name)
-            if not _is_data(value, name):
-                yield from nodes(inner, (*path, name))
+            if not _is_data(value, name) or (schemas and name in SCHEMAS):
+                yield from nodes(inner, (*path, name), schemas=schemas)
     elif isinstance(value, list):
         for place, inner in enumerate(value):
             if isinstance(inner, dict):
                 yield (*path, place)
-                yield from nodes(inner, (*path, place))
+                yield from nodes(inner, (*path, place), schemas=schemas)
 
 
 def _is_data(holder: Json, name: str) -> bool:
@@ -141,8 +144,9 @@ async def lost(wire: Wire, dialect: str, body: Json) -> list[str]:
     text, dropped = whole
     found: list[str] = []
     recorded: list[Steps] = []
-    for path in nodes(body):
-        if path[-1] in ("type", "role") or any(path[: len(told)] == told for told in recorded):
+    for path in nodes(body, schemas=True):
+        said = path[-1] in ("type", "role") and not any(name in SCHEMAS for name in path)
+        if said or any(path[: len(told)] == told for told in recorded):
             continue  # what the rest is; or a part of something that is recorded
         less = await sent(wire, dialect, without(body, path))
         value = at(body, path)

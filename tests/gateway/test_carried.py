@@ -19,6 +19,7 @@ from gateway.wires.responses_face import RESPONSES as RESPONSES_WIRE
 from kit.errors import Invalid
 from tests.fakes import raw_provider as raw
 from tests.gateway import specimens_chat, specimens_gemini, specimens_messages, specimens_responses
+from tests.gateway import specimens_schemas as written
 from tests.gateway.carrying import MODELS, let_in, lost, parsed, untold, vocabulary
 from tests.gateway.plane import open_plane
 
@@ -28,6 +29,7 @@ SPECIMENS: Mapping[str, tuple[Wire, Mapping[str, Json]]] = {
     "messages": (MESSAGES_WIRE, specimens_messages.MESSAGES),
     "gemini": (GEMINI_WIRE, specimens_gemini.GEMINI),
 }
+WIRES = {name: wire for name, (wire, _) in SPECIMENS.items()}
 
 
 @pytest.mark.parametrize("wire", SPECIMENS)
@@ -65,6 +67,44 @@ def _readable(wire: Wire, body: Json) -> bool:
     except Invalid as refused:
         return refused.code != "not_supported_yet"
     return True
+
+
+@pytest.mark.parametrize("dialect", MODELS)
+@pytest.mark.parametrize("schema", [*written.ALL, "openapi"])
+@pytest.mark.parametrize("wire", SPECIMENS)
+async def test_no_part_of_a_schema_is_lost_in_silence(wire: str, schema: str, dialect: str) -> None:
+    found = {
+        place: gone
+        for place, body in _schemed(wire, schema).items()
+        if (gone := await lost(WIRES[wire], dialect, body))
+    }
+    assert found == {}
+
+
+def _schemed(wire: str, name: str) -> dict[str, Json]:
+    """Requests of a wire with a schema, for a tool and for the answer."""
+    schema = written.OPENAPI if name == "openapi" else written.ALL[name]
+    if wire == "gemini":
+        tool, form = (
+            ("parameters", "responseSchema") if name == "openapi" else ("parametersJsonSchema", "responseJsonSchema")
+        )
+        say = {"contents": [{"role": "user", "parts": [{"text": "look"}]}]}
+        return {
+            "tool": {**say, "tools": [{"functionDeclarations": [{"name": "pay", tool: schema}]}]},
+            "answer": {**say, "generationConfig": {"responseMimeType": "application/json", form: schema}},
+        }
+    say: Json = {"model": "default"} | (
+        {"input": "look"} if wire == "responses" else {"messages": [{"role": "user", "content": "look"}]}
+    )
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+    flat = {"type": "json_schema", "name": "a", "schema": schema}
+    function = {"name": "pay", "parameters": schema}
+    tools, answer = {
+        "chat": ({"type": "function", "function": function}, {"response_format": form}),
+        "responses": ({"type": "function", **function}, {"text": {"format": flat}}),
+        "messages": ({"name": "pay", "input_schema": schema}, {"output_config": {"format": flat}}),
+    }[wire]
+    return {"tool": {**say, "tools": [tools]}, "answer": {**say, **answer}}
 
 
 async def test_the_search_for_silence_finds_it() -> None:

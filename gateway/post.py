@@ -30,6 +30,11 @@ class Post:
         self._body = body
         self.target = target
 
+    @property
+    def size(self) -> int:
+        """Bytes of the body that the provider is sent."""
+        return len(self._body)
+
     async def send(self, attempt: Attempt) -> Answer:
         """The answer, once it is known to be one."""
         attempt.unsent = True

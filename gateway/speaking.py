@@ -28,6 +28,8 @@ class Voice(Protocol):
 
     dropped: tuple[str, ...]
     """What of the request its provider is not told."""
+    size: int
+    """Bytes that its provider is told, which may be more than the client sent."""
 
     async def whole(self, attempt: Attempt) -> bytes:
         """The whole answer, in the words of the client's wire."""
@@ -48,6 +50,7 @@ class Passing:
         self._held = b""  # events before the first word: until they went out, another upstream may be asked
         self._held_until = 0.0
         self.dropped = dropped
+        self.size = post.size
 
     async def whole(self, attempt: Attempt) -> bytes:
         body = await self._post.whole(attempt, self._meter.whole)
@@ -149,6 +152,7 @@ class Reading(_Rendered):
         self._post = post
         self._reader = reader
         self.dropped = dropped
+        self.size = post.size
 
     async def whole(self, attempt: Attempt) -> bytes:
         await self._post.whole(attempt, lambda body: self.render(self._reader.whole(body), attempt))
@@ -185,12 +189,13 @@ class Telling(_Rendered):
     """LiteLLM, or a script, tells us what the model said, delta by delta."""
 
     def __init__(
-        self, deltas: AsyncGenerator[Delta, None], target: Target, face: Face, dropped: tuple[str, ...]
+        self, deltas: AsyncGenerator[Delta, None], target: Target, face: Face, dropped: tuple[str, ...], size: int
     ) -> None:
         super().__init__(face)
         self._deltas = deltas
         self._idle_s = target.settings.stream_idle_s
         self.dropped = dropped
+        self.size = size
 
     async def whole(self, attempt: Attempt) -> bytes:
         await self.stream(attempt, _nowhere)

@@ -55,8 +55,8 @@ class Voices:
         dialect = next((DIALECTS[name] for name in target.dialects if name in DIALECTS and name != EMBEDDINGS), None)
         if dialect is None:
             provider = self._models.provider(target)
-            dropped = await provider.dropped(target, request)
-            return Telling(provider.stream(target, request), target, face(), dropped)
+            dropped, size = await provider.told(target, request)
+            return Telling(provider.stream(target, request), target, face(), dropped, size)
         body, dropped = await self._written(target, dialect, request)
         return Reading(self._post(target, dialect, request, body), dialect.reader(request), face(), dropped)
 

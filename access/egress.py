@@ -35,11 +35,14 @@ ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 class Egress:
     """The door of one process. It serves connections that its listener hands over, until `drain`."""
 
-    def __init__(self, tasks: TaskGroup, parts: Parts, settings: EgressSettings, outbound: Outbound) -> None:
+    def __init__(
+        self, tasks: TaskGroup, parts: Parts, settings: EgressSettings, outbound: Outbound, *, head_s: float
+    ) -> None:
         self._tasks = tasks
         self._parts = parts
         self._settings = settings
         self._outbound = outbound
+        self._head_s = head_s
         self._strangers = 0
         self._stopping = False
         self._open: set[anyio.CancelScope] = set()
@@ -93,10 +96,11 @@ class Egress:
             raise Throttled("egress_busy", "Too many connections say nothing.", "Try again.", retry_after_s=1)
         self._strangers += 1
         try:
-            with anyio.fail_after(HEAD_S):
+            with anyio.fail_after(self._head_s):
                 return await client.head()
         except TimeoutError as error:
-            raise refusal(408, "connect_slow", f"The request's head did not come within {HEAD_S:g} s.") from error
+            said = f"The request's head did not come within {self._head_s:g} s."
+            raise refusal(408, "connect_slow", said) from error
         finally:
             self._strangers -= 1
 
@@ -142,13 +146,15 @@ async def _refuse(client: Wire, fault: Fault) -> None:
 
 
 @asynccontextmanager
-async def open_egress(parts: Parts, settings: EgressSettings, resolve: Resolve = resolved) -> AsyncIterator[Egress]:
+async def open_egress(
+    parts: Parts, settings: EgressSettings, *, resolve: Resolve = resolved, head_s: float = HEAD_S
+) -> AsyncIterator[Egress]:
     """The door, open inside of this context; what goes through it ends with it."""
     hint = "Name the host in egress.private_hosts if that is meant."
     outbound = Outbound(private_hosts=settings.private_hosts, hint=hint, ours=False, resolve=resolve)
     try:
         async with anyio.create_task_group() as tasks:
-            door = Egress(tasks, parts, settings, outbound)
+            door = Egress(tasks, parts, settings, outbound, head_s=head_s)
             try:
                 yield door
             finally:

@@ -113,8 +113,8 @@ class _Exchange:
     ) -> None:
         """To the end. A Fault when nothing was said to the client yet; later on its connection just ends."""
         try:
-            done = await unless(self._upload.left, partial(self._alive, ask, session_ended))
-            self._why = self._why if done else "client_left"
+            if not await unless(self._upload.left, partial(self._alive, ask, session_ended)) and self._why != "over":
+                self._why = "client_left"
         except Fault as fault:
             self._why = fault.code
             if not self._started:
@@ -127,9 +127,7 @@ class _Exchange:
     async def _alive(
         self, ask: Callable[[], Awaitable[httpx.Response]], session_ended: Callable[[], Awaitable[None]]
     ) -> None:
-        if await unless(session_ended, partial(self._relay, ask)):
-            self._why = "over"
-        else:
+        if not await unless(session_ended, partial(self._relay, ask)) and self._why != "over":
             raise Unauthorized("session_ended", "This session has ended.")
 
     async def _relay(self, ask: Callable[[], Awaitable[httpx.Response]]) -> None:
@@ -142,6 +140,7 @@ class _Exchange:
                 self._meter.came(len(piece))
                 await self._say({"type": "http.response.body", "body": piece, "more_body": True})
             await self._say({"type": "http.response.body", "body": b""})
+            self._why = "over"
         finally:
             await answer.aclose()
 

@@ -14,7 +14,6 @@ from control.executions.diagnosis import AgentEnd, Seen, ToolEnd
 from control.executions.model_faults import ModelEnd
 from control.executions.states import Cause
 from control.executions.toolcalls import Status
-from control.executions.verdict import Verdict
 from control.flows.flow import Flow
 from control.tables import events as recorded
 from control.tables import executions, sessions, tool_calls
@@ -134,11 +133,3 @@ def _model(event: events.Event) -> ModelEnd:
         upstream_status=told.get("upstream_status"),
         **words,
     )
-
-
-def note(tx: Tx, row: Row[Any], verdict: Verdict) -> None:
-    """Keep where a run broke, and what it is about, in its record."""
-    if verdict.cause is None:
-        return
-    about = {"stage": verdict.stage, "tool": verdict.tool, "model": verdict.model, "provider": verdict.provider}
-    events.append(tx, row.account_id, row.id, events.DIAGNOSED, cause=verdict.cause.value, **about)

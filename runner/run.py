@@ -26,7 +26,7 @@ from runner import results, watch
 from runner.agents import adapters
 from runner.cleanup import clean
 from runner.engine import Exit
-from runner.evidence import awaited, finished, gather, note
+from runner.evidence import awaited, finished, gather
 from runner.follow import Follower
 from runner.narration import Narrator
 from runner.parts import Parts
@@ -172,9 +172,4 @@ class Run:
         await self._parts.db.write(lambda tx: self._write_end(tx, verdict, None))
 
     def _write_end(self, tx: Tx, verdict: Verdict, code: int | None) -> bool:
-        told = {"message": verdict.message, "hint": verdict.hint}
-        row = self._row
-        ended = self._parts.lifecycle.end(tx, row.id, verdict.cause, epoch=row.epoch, exit_code=code, **told)
-        if ended:
-            note(tx, row, verdict)
-        return ended
+        return self._parts.lifecycle.judge(tx, self._row.id, verdict, epoch=self._row.epoch, exit_code=code)

@@ -1,6 +1,7 @@
 """Executions: the list, one run with everything that happened in it, Cancel; each page beside its JSON twin."""
 
 import json
+from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -117,7 +118,7 @@ async def execution_page(request: Request, person: Person) -> Response:
         person,
         run=run,
         calls=calls,
-        failed=next((call for call in reversed(calls) if call.status in {"failed", "unknown"}), None),
+        failed=_failed(run, calls),
         approvals=asked.items,
         approvers=given.desk.directory,
         models=models.items,
@@ -126,6 +127,13 @@ async def execution_page(request: Request, person: Person) -> Response:
         lines=lines,
         may_cancel=person.may(Role.OPERATOR) and not run.final,
     )
+
+
+def _failed(run: shapes.ExecutionDetail, calls: Sequence[shapes.ToolCall]) -> shapes.ToolCall | None:
+    """The call that a run failed with: the last of the tool that its verdict names, else the last that failed."""
+    named = run.failure.tool if run.failure else None
+    bad = {"failed", "unknown", "declined", "expired"} if named else {"failed", "unknown"}
+    return next((call for call in reversed(calls) if call.status in bad and named in (None, call.name)), None)
 
 
 async def rerun_execution(request: Request, person: Person) -> shapes.Started:

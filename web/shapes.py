@@ -94,7 +94,7 @@ class Unresolved(BaseModel):
 
 
 class Failure(BaseModel):
-    """Where a run broke, where that is known, and what it is about; `model` is an alias."""
+    """Where a run broke, and what it is about, as far as that is known; `model` is an alias."""
 
     stage: str | None
     tool: str | None

@@ -186,7 +186,7 @@ class Desk:
         if not requests.close(tx, row, requests.Status(verdict.value), by=approver, reason=reason):
             raise Conflict("approval_decided", "Somebody else was faster.", "Reload the page.")
         if verdict is Verdict.DECLINED:
-            self._refused(tx, row, call, Status.DECLINED, diagnosis.declined(name, reason))
+            self._refused(tx, row, call, Status.DECLINED, diagnosis.declined(call.name, name, reason))
             return Decided(status=verdict.value, by=name)
         self._approved(tx, row, call, name, amended)
         if grant:
@@ -240,7 +240,7 @@ class Desk:
             return
         lifecycle.waiting(tx, row.execution_id, row.account_id, opened=False)
         if requests.charter(tx, row.session_id).on_decline == "fail":
-            self._lifecycle.end(tx, row.execution_id, why.cause, message=why.message, hint=why.hint)
+            self._lifecycle.judge(tx, row.execution_id, why)
 
     # by the clock -------------------------------------------------------------------------------------------------
 
@@ -261,7 +261,7 @@ class Desk:
                 continue
             limit = int((row.expires_at - row.asked_at).total_seconds())
             call = toolcalls.row(tx, row.call_id)
-            self._refused(tx, row, call, Status.EXPIRED, diagnosis.expired(call.tool, limit))
+            self._refused(tx, row, call, Status.EXPIRED, diagnosis.expired(call.name, limit))
         return len(rows) + endings.lapse(tx)
 
     def climb(self, tx: Tx) -> int:

@@ -14,6 +14,7 @@ from control.executions import lifecycle, logs, toolcalls
 from control.executions.lifecycle import Lifecycle
 from control.executions.states import Cause
 from control.executions.toolcalls import Status
+from control.executions.verdict import Verdict
 from control.identity.charter import Gate
 from control.identity.principals import Principal
 from control.tables import approvals, tool_calls
@@ -131,7 +132,10 @@ def unreachable(tx: Tx, lifecycle_: Lifecycle, account_id: str, execution_id: st
     logs.story(tx, account_id, execution_id, "error", why)
     if execution_id is not None:
         message = f"Tool '{tool}' needs approval. {why}"
-        lifecycle_.end(tx, execution_id, Cause.APPROVER_UNREACHABLE, message=message, hint=HINT)
+        cause = Cause.APPROVER_UNREACHABLE
+        lifecycle_.judge(
+            tx, execution_id, Verdict(cause=cause, message=message, hint=HINT, stage="approval", tool=tool)
+        )
 
 
 def unheard(tx: Tx, lifecycle_: Lifecycle, row: Row[Any]) -> None:
@@ -142,7 +146,7 @@ def unheard(tx: Tx, lifecycle_: Lifecycle, row: Row[Any]) -> None:
     toolcalls.close(tx, call.id, Status.WITHDRAWN, f"Tool '{call.name}' was not called: {UNHEARD}")
     if row.execution_id:
         lifecycle.waiting(tx, row.execution_id, row.account_id, opened=False)
-    unreachable(tx, lifecycle_, row.account_id, row.execution_id, call.tool, UNHEARD)
+    unreachable(tx, lifecycle_, row.account_id, row.execution_id, call.name, UNHEARD)
 
 
 def void(tx: Tx, account_id: str, server: str, tool: str, reason: str) -> int:

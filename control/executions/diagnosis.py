@@ -221,13 +221,15 @@ def stopped(cause: Cause, timeout_s: int = 1800, *, wall_s: int | None = None) -
     return Verdict(cause=cause, message=cause.value.replace("_", " ").capitalize() + ".", hint="")
 
 
-def declined(approver: str, reason: str) -> Verdict:
+def declined(tool: str, approver: str, reason: str) -> Verdict:
     return Verdict(
         cause=Cause.APPROVAL_DECLINED,
         message=f"Approval request declined by {approver}" + (f"\nReason: {reason}" if reason else ""),
         hint=suggestions.for_decline(reason),
         told=f"Approval declined by {approver}: Reason: {reason.rstrip('.')}",
         fix="Adjust approval workflow or amount",
+        stage="approval",
+        tool=tool,
     )
 
 
@@ -238,4 +240,6 @@ def expired(tool: str, timeout_s: int) -> Verdict:
         hint="Ask the approvers to watch their notices, or raise the approval's timeout.",
         told=f"Approval timed out: nobody decided within {span(timeout_s)}",
         fix="Ask the approvers to watch their notices, or raise the approval's timeout",
+        stage="approval",
+        tool=tool,
     )

@@ -15,6 +15,7 @@ from sqlalchemy.engine import Row
 from control import events
 from control.executions import states
 from control.executions.states import Cause, Stored
+from control.executions.verdict import Verdict
 from control.tables import executions
 from kit.db import Tx
 from kit.errors import Conflict, Missing
@@ -54,6 +55,21 @@ class Lifecycle:
         if hit:
             events.append(tx, hit.account_id, execution_id, "agent.ended", exit_code=code)
         return hit is not None
+
+    def judge(
+        self, tx: Tx, execution_id: str, verdict: Verdict, *, epoch: int | None = None, exit_code: int | None = None
+    ) -> bool:
+        """End an execution with a verdict, as `end` does, and keep in its record what that is about."""
+        told = {"message": verdict.message, "hint": verdict.hint}
+        if not self.end(tx, execution_id, verdict.cause, epoch=epoch, exit_code=exit_code, **told):
+            return False
+        about = {"stage": verdict.stage, "tool": verdict.tool, "model": verdict.model, "provider": verdict.provider}
+        if verdict.cause and any(about.values()):
+            account_id = tx.execute(
+                sa.select(executions.c.account_id).where(executions.c.id == execution_id)
+            ).scalar_one()
+            events.append(tx, account_id, execution_id, events.DIAGNOSED, cause=verdict.cause.value, **about)
+        return True
 
     def end(
         self,

@@ -5,8 +5,9 @@ from typing import Literal
 
 from control.executions.states import Cause
 
-Stage = Literal["routing", "budget", "upstream", "tool"]
-"""Where a run broke: before a model was chosen, at a budget, at the provider, or in a tool that a model asked for."""
+Stage = Literal["routing", "budget", "upstream", "approval", "tool"]
+"""Where a run broke: before a model was chosen, at a budget, at the provider, where people were asked about a tool, or
+in a tool that a model asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

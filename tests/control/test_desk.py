@@ -10,6 +10,7 @@ from control import events
 from control.executions import lifecycle, toolcalls
 from control.executions.states import Cause
 from control.executions.toolcalls import Call
+from control.identity.principals import Principal
 from control.tables import approvals, links, outbox, tool_calls
 from kit.db import Tx
 from kit.errors import Conflict, Fault, Invalid, Refused

@@ -50,7 +50,7 @@ def test_the_page_s_tool_execution_error() -> None:
 
 
 def test_the_page_s_declined_approval() -> None:
-    assert shown(diagnosis.declined("alice@example.com", "Amount exceeds budget for this month")) == (
+    assert shown(diagnosis.declined("pay", "alice@example.com", "Amount exceeds budget for this month")) == (
         "Approval request declined by alice@example.com\n"
         "Reason: Amount exceeds budget for this month\n"
         "Suggestion: Adjust the amount or wait for budget refresh"
@@ -95,7 +95,7 @@ def test_the_page_s_refusals(code: str, text: str, fix: str) -> None:
 
 
 def test_the_page_s_log_of_a_declined_approval() -> None:
-    verdict = diagnosis.declined("approver", "Budget exceeded")
+    verdict = diagnosis.declined("pay", "approver", "Budget exceeded")
     assert verdict.told == "Approval declined by approver: Reason: Budget exceeded"
     assert verdict.fix == "Adjust approval workflow or amount"
 

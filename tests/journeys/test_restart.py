@@ -68,6 +68,7 @@ async def test_a_decline_fails_the_run_and_stops_the_agent(tmp_path: Path) -> No
         row = await running.ended(execution_id)
         assert (row["state"], row["cause"]) == ("FAILED", "approval_declined")
         assert row["message"] == "Approval request declined by Alice\nReason: over budget"
+        assert row["failure"] == {"stage": "approval", "tool": "pay", "model": None, "provider": None}
         assert tools.payments == []
 
 
@@ -78,7 +79,7 @@ async def test_a_cancel_stops_the_agent_and_withdraws_what_was_asked(tmp_path: P
         async with running.http() as http:
             (await http.post(f"/api/v1/executions/{execution_id}/cancel")).raise_for_status()
         row = await running.ended(execution_id)
-        assert (row["state"], row["cause"]) == ("CANCELLED", "cancelled")
+        assert (row["state"], row["cause"], row["failure"]) == ("CANCELLED", "cancelled", None)
         asked = (await running.get(f"/executions/{execution_id}/approvals"))["items"]
         assert [approval["status"] for approval in asked] == ["withdrawn"]
         assert tools.payments == []

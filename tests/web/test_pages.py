@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from control.identity.principals import Role
 from control.tables import tool_calls
 from kit.db import Tx
-from tests.browser.scene import Scene, set_scene
+from tests.browser.scene import PAYMENT, Scene, set_scene
 from tests.web.test_links import found
 from tests.web.world import World
 from web import render
@@ -48,6 +48,18 @@ async def test_a_failed_run_says_first_what_failed_and_what_to_try(world: World,
     order = [html.index(part) for part in ("Tool failure", "no contract CONTRACT-404", "Suggestion:", "Agent Logs")]
     assert order == sorted(order)
     assert "<title>Failed: process-payment · Preloop</title>" in html
+
+
+async def test_a_declined_run_names_the_tool_that_was_declined_and_leads_to_its_call(world: World) -> None:
+    principal = await world.house.running(on_decline="fail")
+    failed = await world.house.call(principal, "get_contract", id="CONTRACT-404")
+    await world.house.claim(principal, failed)
+    await world.house.db.write(lambda tx: world.house.desk.settle(tx, failed, result=None, is_error=True, error="no"))
+    call = await world.house.call(principal, **PAYMENT)
+    await world.house.decide(call, approver="alice", verdict="declined", reason="too much")
+    html = await read(world, f"/executions/{principal.execution_id}")
+    assert "Broke in stage: approval" in html
+    assert f'Failed tool: <a href="#{call}">pay</a>' in html
 
 
 async def test_a_waiting_run_names_its_approvers_and_the_way_to_them(world: World, scene: Scene) -> None:

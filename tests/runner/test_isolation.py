@@ -17,6 +17,7 @@ import pytest
 from runner import images
 from runner.docker import DockerEngine
 from tests.runner.containers import begin, docker, first, job, output
+from tests.runner.engines import second_engine
 from tests.runner.outside import Outside, outside, overheard
 
 pytestmark = [pytest.mark.docker, pytest.mark.node, pytest.mark.netns, pytest.mark.slow]
@@ -124,6 +125,17 @@ async def test_no_resolver_is_ever_asked(other: Outside, instance: str) -> None:
         await tried_by_another(tries, "--dns", other.addresses[0])
     assert "docker0" in seen
     assert any(label.encode().hex() in line for line in other.came)
+
+
+async def test_nor_is_the_one_on_this_host_s_loopback_by_the_engine_itself(box: str, instance: str) -> None:
+    """Engines before 25 forward names from inside of an internal network to it: CVE-2024-29018."""
+    async with second_engine(box) as second, DockerEngine(second.url) as engine:
+        await output(engine, await begin(engine, job(instance, "nslookup leak.example")))
+        assert second.came == []
+        await second.docker("network", "create", "--internal", "ordinary", "--subnet", "10.9.0.0/29")
+        await second.docker("run", "--rm", "--network", "ordinary", box, "nslookup", "leak.example")
+        old = int((await second.docker("version", "--format", "{{.Server.Version}}")).partition(".")[0]) < 25
+        assert bool(second.came) == old
 
 
 async def test_of_this_host_one_port_is_reachable_under_one_name(instance: str) -> None:

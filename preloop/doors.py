@@ -152,6 +152,7 @@ def _pages(house: House, place: Place | str, upstreams: Upstreams | None) -> Sta
         db=house.db,
         bus=house.bus,
         sealer=house.sealer,
+        blobs=house.blobs,
         desk=house.desk,
         known=house.settings.known(),
         checks=checks,

@@ -16,6 +16,7 @@ from starlette.types import Scope
 from control.approvals.desk import Desk
 from control.flows.review import Known
 from kit import asgi
+from kit.blobs import Blobs
 from kit.bus import Bus
 from kit.db import Database
 from kit.errors import Fault, Missing
@@ -25,6 +26,7 @@ from kit.secrets import Sealer
 from ledger.limits import Limits
 from web import (
     approvals,
+    artifacts,
     audit,
     auth,
     budgets,
@@ -59,7 +61,20 @@ READY_S = 2.0
 """How long one check of /readyz may take."""
 PROGRAMS = ("/api/", "/hooks/", "/healthz", "/readyz", "/metrics")
 ROOMS = (
-    *(dashboard, executions, flows, flow_files, rendering, approvals, grants, policy, budgets, spend, repricing),
+    *(
+        dashboard,
+        executions,
+        artifacts,
+        flows,
+        flow_files,
+        rendering,
+        approvals,
+        grants,
+        policy,
+        budgets,
+        spend,
+        repricing,
+    ),
     *(sessions, tools, models, users, tokens, hook_secrets, in_force, audit),
 )
 
@@ -70,6 +85,7 @@ def build(
     db: Database,
     bus: Bus,
     sealer: Sealer,
+    blobs: Blobs,
     desk: Desk,
     known: Known,
     checks: Mapping[str, Check] | None = None,
@@ -90,6 +106,7 @@ def build(
         db=db,
         bus=bus,
         sealer=sealer,
+        blobs=blobs,
         decoy=hooks.decoy(sealer),
         deliveries=Pace(burst=settings.deliveries_per_minute, every_s=60 / settings.deliveries_per_minute),
         desk=desk,

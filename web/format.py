@@ -127,6 +127,18 @@ def ago(moment: datetime | None, now: datetime) -> str:
     return moment.astimezone(UTC).strftime("%-d %b %Y, %H:%M UTC")
 
 
+def octets(count: int) -> str:
+    """'0 bytes', '840 bytes', '1.2 KB', '98.0 MB'; of 1,024."""
+    if count < 1024:
+        return f"{count} bytes"
+    amount = float(count)
+    for unit in ("KB", "MB", "GB"):
+        amount /= 1024
+        if amount < 1024 or unit == "GB":
+            break
+    return f"{amount:.1f} {unit}"
+
+
 def money(usd: str | None) -> str:
     """A decimal string for people: cents, and more digits only where a cent says too little. None is unpriced."""
     if usd is None:

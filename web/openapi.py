@@ -64,7 +64,8 @@ class Operation:
     path: str
     summary: str
     run: Callable[[Request, Person], Awaitable[Answer]]
-    answers: type[BaseModel]
+    answers: type[BaseModel] | None
+    """None where it answers nothing but `files`."""
     takes: type[BaseModel] | tuple[str, ...] | None = None
     """A JSON body, or the media types of another one."""
     role: Role = Role.VIEWER
@@ -127,7 +128,9 @@ async def _once(op: Operation, request: Request, person: Person) -> str | Respon
 
 def document(operations: Sequence[Operation], url: str) -> dict[str, Any]:
     """OpenAPI 3.1 of the operations."""
-    models = {op.answers for op in operations} | {op.takes for op in operations if isinstance(op.takes, type)}
+    models = {op.answers for op in operations if op.answers} | {
+        op.takes for op in operations if isinstance(op.takes, type)
+    }
     ordered = sorted(models | {shapes.Problem}, key=lambda model: model.__name__)
     refs, definitions = models_json_schema([(model, "serialization") for model in ordered], ref_template=REF)
     schema = {model.__name__: ref for (model, _), ref in refs.items()}
@@ -174,7 +177,7 @@ def _parameters(op: Operation) -> Iterator[dict[str, Any]]:
 
 
 def _described(op: Operation, schema: dict[str, Any]) -> dict[str, Any]:
-    answer = {"application/json": {"schema": schema[op.answers.__name__]}}
+    answer = {"application/json": {"schema": schema[op.answers.__name__]}} if op.answers else {}
     answer |= {media: {"schema": {"type": "string"}} for media in op.files}
     statuses = [op.status, *([201] if op.creates else [])]
     found: dict[str, Any] = {

@@ -11,6 +11,7 @@ from control.flows.review import Known
 from control.identity.accounts import DEFAULT
 from control.identity.plans import PRESETS, Plan
 from control.retention.rules import Rules
+from kit.blobs import Blobs
 from kit.bus import Bus
 from kit.clock import Clock
 from kit.db import Database
@@ -49,6 +50,7 @@ class Parts:
     db: Database
     bus: Bus
     sealer: Sealer
+    blobs: Blobs
     decoy: str
     """What webhooks to unknown flows are checked against: sealed, and nobody has it."""
     deliveries: Pace

@@ -37,6 +37,7 @@ def _environment() -> Environment:
         "clock": shown.clock,
         "ago": shown.ago,
         "money": shown.money,
+        "octets": shown.octets,
         "pieces": shown.pieces,
         "sentence": shown.sentence,
         "pretty": _pretty,

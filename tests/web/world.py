@@ -172,6 +172,7 @@ async def open_world(
         db=db,
         bus=bus,
         sealer=house.sealer,
+        blobs=house.blobs,
         desk=desk,
         known=Known(models=["default"], servers=["payments"], groups=["finance", "alone"], rule=rules.check),
         checks={"database": _asks(house)},

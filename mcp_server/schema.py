@@ -7,17 +7,16 @@ the description, `justification`) goes into a copy at listing time and is taken 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from jsonschema.exceptions import ValidationError
-from jsonschema.protocols import Validator
-from referencing.exceptions import Unresolvable
 
 from control.identity.charter import Justification, ToolGrant
-from kit import canonical, json_schema, patterns
+from kit import canonical, json_schema
+from kit.checks import Checker
 from kit.errors import Invalid
 from kit.references import References
+from kit.work import WORK, TooMuch
 
 JUSTIFICATION = "justification"
 OURS = "preloop_"
@@ -45,7 +44,7 @@ class Definition:
     tool: str
     raw: Mapping[str, Any]
     digest: str
-    validator: Validator
+    checker: Checker
     mirrors: bool = False
     """Does it want arguments repeated in headers?"""
     justification: str = JUSTIFICATION
@@ -83,7 +82,7 @@ def define(server: str, raw: Mapping[str, Any]) -> Definition:
     if len(text.encode()) > MAX_BYTES:
         raise Invalid("tool_too_large", f"The definition of '{name}' is larger than {MAX_BYTES // 1024} KB.")
     whose = f"'{name}'"
-    validator = json_schema.validator(whose, schema)
+    checker = json_schema.validator(whose, schema)
     mirrors = any(MIRROR in node for node in json_schema.objects(schema))
     justification, taken = JUSTIFICATION, References(whose, schema).properties()
     while justification in taken:
@@ -93,23 +92,23 @@ def define(server: str, raw: Mapping[str, Any]) -> Definition:
         tool=name,
         raw=raw,
         digest=canonical.digest(raw),
-        validator=validator,
+        checker=checker,
         mirrors=mirrors,
         justification=justification,
     )
 
 
-def complaints(definition: Definition, arguments: Mapping[str, Any]) -> str:
-    """What is wrong with the arguments in a sentence for the model, '' when nothing is."""
+def complaints(definition: Definition, arguments: Mapping[str, Any], work: int = WORK) -> str:
+    """What is wrong with the arguments in a sentence for the model, '' when nothing is. With less `work` than that it
+    ends in TooMuch where it was not enough."""
     if len(canonical.dumps(arguments).encode()) > MAX_ARGUMENTS:
         return f"its arguments are larger than {MAX_ARGUMENTS // 1024} KB"
     try:
-        with patterns.bounded():
-            return "; ".join(_say(error) for error in islice(definition.validator.iter_errors(arguments), TOLD))
-    except (patterns.TooMuch, RecursionError):
+        return "; ".join(map(_say, json_schema.complaints(definition.checker, arguments, TOLD, work)))
+    except TooMuch:
+        if work < WORK:
+            raise
         return "its arguments take too much work to check: send smaller or flatter ones"
-    except Unresolvable as error:
-        return f"its arguments cannot be checked: the tool's schema refers to {str(error)[:SHOWN]}"
 
 
 def _say(error: ValidationError) -> str:

@@ -40,12 +40,6 @@ def test_a_pattern_without_linear_time_quarantines_the_tool(pattern: str) -> Non
         assert refused.value.code == "schema_pattern"
 
 
-def test_patterns_beside_unevaluated_properties_quarantine_the_tool() -> None:
-    with pytest.raises(Invalid) as refused:
-        tool(patternProperties={"^a": {}}, unevaluatedProperties=False)
-    assert refused.value.code == "schema_pattern"
-
-
 @pytest.mark.parametrize(
     ("properties", "arguments"),
     [

@@ -13,7 +13,7 @@ from control.executions.states import Shown
 from control.identity.principals import Person, Role
 from kit.db import READ_LIMIT
 from kit.errors import Invalid, Missing
-from web import approval_shapes, auth, charts, costs, inputs, paging, reading, shapes
+from web import approval_shapes, artifacts, auth, charts, costs, inputs, paging, reading, shapes
 from web.format import stamp
 from web.openapi import Operation
 from web.paging import Page
@@ -125,6 +125,7 @@ async def execution_page(request: Request, person: Person) -> Response:
         further={"tool-calls": listed.next, "approvals": asked.next, "model-calls": models.next},
         parts_=charts.split(queued=run.queued_ms, active=run.active_ms, waiting=run.waited_ms),
         lines=lines,
+        left=await artifacts.shown(request, person),
         may_cancel=person.may(Role.OPERATOR) and not run.final,
     )
 

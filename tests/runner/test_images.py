@@ -50,7 +50,7 @@ async def engine() -> AsyncIterator[DockerEngine]:
 
 @pytest.fixture
 def door(engine: DockerEngine) -> Iterator[TokenDoor]:
-    with token_door(engine.network.gateway) as door:
+    with token_door(engine.outer.gateway) as door:
         yield door
 
 
@@ -58,11 +58,13 @@ async def run(
     engine: DockerEngine, door: TokenDoor, plan: AgentPlan, *, stop_at: str = "", **brief: Any
 ) -> tuple[Exit, list[str]]:
     """One agent through its whole life, which we end at the line `stop_at`."""
-    asked = replace(BRIEF, control_url=door.url.replace(engine.network.gateway, "preloop"), **brief)
+    asked = replace(BRIEF, control_url=door.url.replace(engine.outer.gateway, "preloop"), **brief)
     instance = f"test-{secrets.token_hex(4)}"
+    urls = (asked.control_url, asked.mcp_url, asked.gateway_url)
     job = assemble(plan, asked, name=f"preloop-{instance}", instance=instance, bootstrap_token="once")
     try:
         with anyio.fail_after(120):
+            await engine.lead(instance, {urlsplit(url).port or 80 for url in urls})
             await engine.prepare(job)
             handle = await engine.start(job)
             told = []
@@ -73,6 +75,7 @@ async def run(
             return await engine.wait(handle), told
     finally:
         await engine.remove(job.name)
+        await engine.lead(instance, ())
 
 
 def doors(port: int) -> dict[str, Any]:

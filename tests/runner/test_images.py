@@ -54,17 +54,25 @@ def door(engine: DockerEngine) -> Iterator[TokenDoor]:
         yield door
 
 
+async def led(instance: str, *ports: int) -> DockerEngine:
+    """An engine whose jobs reach these ports of ours. Who closes it removes its relay."""
+    await images.build("relay", images.tag("base"), report=lambda _: None)
+    engine = DockerEngine()
+    await engine.open()
+    await engine.lead(instance, ports)
+    return engine
+
+
 async def run(
     engine: DockerEngine, door: TokenDoor, plan: AgentPlan, *, stop_at: str = "", **brief: Any
 ) -> tuple[Exit, list[str]]:
     """One agent through its whole life, which we end at the line `stop_at`."""
     asked = replace(BRIEF, control_url=door.url.replace(engine.outer.gateway, "preloop"), **brief)
     instance = f"test-{secrets.token_hex(4)}"
-    urls = (asked.control_url, asked.mcp_url, asked.gateway_url)
+    engine = await led(instance, *(urlsplit(url).port or 80 for url in (asked.control_url, asked.mcp_url, asked.gateway_url)))
     job = assemble(plan, asked, name=f"preloop-{instance}", instance=instance, bootstrap_token="once")
     try:
         with anyio.fail_after(120):
-            await engine.lead(instance, {urlsplit(url).port or 80 for url in urls})
             await engine.prepare(job)
             handle = await engine.start(job)
             told = []
@@ -75,7 +83,7 @@ async def run(
             return await engine.wait(handle), told
     finally:
         await engine.remove(job.name)
-        await engine.lead(instance, ())
+        await engine.close()
 
 
 def doors(port: int) -> dict[str, Any]:
@@ -125,7 +133,7 @@ exit 7"""
         assert told[-2:] == ["bye", "PRELOOP_AGENT_EXEC_END 5"]
 
     async def test_the_probe_reaches_a_plane_that_listens(self, engine: DockerEngine) -> None:
-        with socket.create_server((engine.network.gateway, 0)) as listening:
+        with socket.create_server((engine.outer.gateway, 0)) as listening:
             await engine.probe(await made("base"), f"http://preloop:{listening.getsockname()[1]}")
             listening.settimeout(5)  # who connected waits in the queue
             taken, (host, _) = listening.accept()
@@ -165,8 +173,8 @@ class TestScripted:
         turns = [{"call": [["pay", {"recipient": "a", "amount": 1}]]}, {"say": "Done."}]
         (tmp_path / "turns.json").write_text(json.dumps(turns))
         (tmp_path / "approved").touch()
-        port = await free_port(engine.network.gateway)
-        async with plane(engine.network.gateway, port, tmp_path):
+        port = await free_port(engine.outer.gateway)
+        async with plane(engine.outer.gateway, port, tmp_path):
             end, told = await run(engine, door, adapters.plan("scripted", "docker", BRIEF), **doors(port))
         assert end == Exit(code=0), told
         assert 'pay answered: {"transaction_id": "tx_a"}' in told
@@ -186,8 +194,8 @@ class TestCodex:
     ) -> None:
         await made("codex")
         (tmp_path / "approved").touch()
-        port = await free_port(engine.network.gateway)
-        async with plane(engine.network.gateway, port, tmp_path):
+        port = await free_port(engine.outer.gateway)
+        async with plane(engine.outer.gateway, port, tmp_path):
             plan = adapters.plan("codex", "docker", replace(BRIEF, **doors(port)))
             end, told = await run(engine, door, plan, **doors(port))
         assert end == Exit(code=0), told

@@ -17,8 +17,8 @@ async def agent_images(anyio_backend: str) -> None:
 
 @pytest.fixture(scope="session")
 async def cli_images(anyio_backend: str) -> None:
-    """Those of the agent CLIs."""
-    for name in clis.PROGRAMS:
+    """Those of the agent CLIs, and one that a command runs in."""
+    for name in (*clis.PROGRAMS, "scripted"):
         await images.build(name)
 
 

@@ -1,5 +1,5 @@
-"""The supported agent CLIs in hardened containers, side by side: each thinks through the gateway on its own wire, asks a
-person before it pays, and pays once."""
+"""The supported agent CLIs in hardened containers, side by side, and a program of one's own: each thinks through the
+gateway on its own wire, asks a person before it pays, and pays once."""
 
 import json
 from pathlib import Path
@@ -12,16 +12,15 @@ from preloop.demo import decide
 from tests.journeys.plane import FLOW, PAYLOAD, Plane, plane
 
 pytestmark = [pytest.mark.docker, pytest.mark.node, pytest.mark.slow, pytest.mark.usefixtures("cli_images")]
-WIRES = {"codex": "responses", "gemini": "gemini", "opencode": "chat", "claude": "messages"}
+WIRES = {"codex": "responses", "gemini": "gemini", "opencode": "chat", "claude": "messages", "command": "chat"}
+OWN = "command, image: preloop/scripted, command: [python3, /opt/agent/agent.py]"
+"""What somebody might bring: any program in any image."""
 ASK_S = 120
 
 
 async def started(running: Plane, runtime: str) -> str:
-    text = (
-        FLOW.read_text()
-        .replace("runtime: scripted", f"runtime: {runtime}")
-        .replace("process-payment", f"pay-{runtime}")
-    )
+    agent = f"runtime: {OWN if runtime == 'command' else runtime}"
+    text = FLOW.read_text().replace("runtime: scripted", agent).replace("process-payment", f"pay-{runtime}")
     name = await running.apply(text)
     return await running.trigger(name, PAYLOAD | {"recipient": f"{runtime}@example.com"})
 
@@ -38,7 +37,8 @@ async def record(running: Plane, execution_id: str) -> dict[str, Any]:
     """All that the plane tells about an execution."""
     path = f"/executions/{execution_id}"
     lists = ("logs", "tool-calls", "model-calls")
-    return await running.get(path) | {name: (await running.get(f"{path}/{name}"))["items"] for name in lists}
+    told: dict[str, Any] = await running.get(path)
+    return told | {name: (await running.get(f"{path}/{name}"))["items"] for name in lists}
 
 
 @pytest.mark.timeout(300)

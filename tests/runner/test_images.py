@@ -180,14 +180,29 @@ class TestScripted:
         assert 'pay answered: {"transaction_id": "tx_a"}' in told
 
 
+VERSIONS = {"codex": "codex-cli 0.169.0", "gemini": "0.61.0", "opencode": "1.18.33", "claude": "2.1.330 (Claude Code)"}
+
+
+@pytest.mark.codex
+class TestClis:
+    pytestmark = docker
+
+    @pytest.mark.parametrize("name", VERSIONS)
+    async def test_it_runs_hardened_and_says_what_is_in_it(
+        self, engine: DockerEngine, door: TokenDoor, name: str
+    ) -> None:
+        script = f"{name} --version; cat /usr/share/preloop/sbom/{name}.cdx.json"
+        plan = AgentPlan(image=await made(name), argv=("sh", "-c", script))
+        end, told = await run(engine, door, plan)
+        version, *listed = inner(told)
+        assert (end, version) == (Exit(code=0), VERSIONS[name])
+        components = json.loads("\n".join(listed))["components"]
+        assert any(version.split()[-1 if name == "codex" else 0] in part["version"] for part in components)
+
+
 @pytest.mark.codex
 class TestCodex:
     pytestmark = docker
-
-    async def test_it_runs_hardened(self, engine: DockerEngine, door: TokenDoor) -> None:
-        plan = AgentPlan(image=await made("codex"), argv=("codex", "--version"))
-        end, told = await run(engine, door, plan)
-        assert (end, inner(told)[-1]) == (Exit(code=0), "codex-cli 0.169.0")
 
     async def test_it_thinks_through_the_gateway_and_calls_a_tool_of_ours(
         self, engine: DockerEngine, door: TokenDoor, tmp_path: Path

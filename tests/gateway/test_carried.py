@@ -84,27 +84,27 @@ async def test_no_part_of_a_schema_is_lost_in_silence(wire: str, schema: str, di
 def _schemed(wire: str, name: str) -> dict[str, Json]:
     """Requests of a wire with a schema, for a tool and for the answer."""
     schema = written.OPENAPI if name == "openapi" else written.ALL[name]
-    if wire == "gemini":
-        tool, form = (
-            ("parameters", "responseSchema") if name == "openapi" else ("parametersJsonSchema", "responseJsonSchema")
-        )
-        say = {"contents": [{"role": "user", "parts": [{"text": "look"}]}]}
-        return {
-            "tool": {**say, "tools": [{"functionDeclarations": [{"name": "pay", tool: schema}]}]},
-            "answer": {**say, "generationConfig": {"responseMimeType": "application/json", form: schema}},
-        }
-    say: Json = {"model": "default"} | (
-        {"input": "look"} if wire == "responses" else {"messages": [{"role": "user", "content": "look"}]}
-    )
-    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
-    flat = {"type": "json_schema", "name": "a", "schema": schema}
-    function = {"name": "pay", "parameters": schema}
-    tools, answer = {
-        "chat": ({"type": "function", "function": function}, {"response_format": form}),
-        "responses": ({"type": "function", **function}, {"text": {"format": flat}}),
-        "messages": ({"name": "pay", "input_schema": schema}, {"output_config": {"format": flat}}),
-    }[wire]
-    return {"tool": {**say, "tools": [tools]}, "answer": {**say, **answer}}
+    kind = "" if name == "openapi" else "JsonSchema"
+    talk = {"messages": [{"role": "user", "content": "look"}]}
+    named: Json = {"name": "a", "schema": schema}
+    flat, function = {"type": "json_schema", **named}, {"name": "pay", "parameters": schema}
+    ways: dict[str, tuple[Json, Json, Json]] = {
+        "chat": (
+            talk,
+            {"type": "function", "function": function},
+            {"response_format": {"type": "json_schema", "json_schema": named}},
+        ),
+        "responses": ({"input": "look"}, {"type": "function", **function}, {"text": {"format": flat}}),
+        "messages": (talk, {"name": "pay", "input_schema": schema}, {"output_config": {"format": flat}}),
+        "gemini": (
+            {"contents": [{"role": "user", "parts": [{"text": "look"}]}]},
+            {"functionDeclarations": [{"name": "pay", f"parameters{kind}": schema}]},
+            {"generationConfig": {"responseMimeType": "application/json", f"response{kind or 'Schema'}": schema}},
+        ),
+    }
+    say, tool, answer = ways[wire]
+    bare: Json = {} if wire == "gemini" else {"model": "default"}
+    return {"tool": {**bare, **say, "tools": [tool]}, "answer": {**bare, **say, **answer}}
 
 
 async def test_the_search_for_silence_finds_it() -> None:

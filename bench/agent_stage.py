@@ -42,7 +42,7 @@ class Scene:
 
 
 PAYS = Scene(state="SUCCEEDED")
-DEAR = {"say": "One.", "call": [{"tool": "pay", "arguments": PAY}], "usage": {"input": 60, "output": 40}}
+DEAR = {"say": "One.", "call": [{"tool": "pay", "arguments": PAY}], "usage": {"input": 170_000, "output": 40}}
 SCENES: Mapping[str, Scene] = {
     "held": Scene(state="SUCCEEDED", held_s=HELD_S),
     "declined": Scene(state="FAILED", cause="approval_declined", verdict="declined"),
@@ -51,7 +51,7 @@ SCENES: Mapping[str, Scene] = {
         state="FAILED",
         cause="budget_exceeded",
         turns=(DEAR, {"say": "Two."}),
-        more='limits: {budget_usd: "0.0035"}\n',
+        more='limits: {budget_usd: "0.45"}\n',
     ),
     "401": Scene(state="FAILED", cause="model_error", turns=({"status": 401},)),
     "429": Scene(state="FAILED", cause="model_error", turns=({"status": 429},)),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from control.executions import diagnosis, suggestions
-from control.executions.diagnosis import Seen, ToolEnd, judge
+from control.executions.diagnosis import AgentEnd, Seen, ToolEnd, judge
 from control.executions.model_faults import ModelEnd
 from control.executions.states import Cause
 from control.executions.verdict import Verdict
@@ -252,6 +252,10 @@ def test_a_client_that_left_says_nothing_of_the_model(error: str) -> None:
         ({"exit_code": 2, "agent_started": False}, Cause.SETUP_FAILED, "exit code 2"),
         ({"tools_listed": False}, Cause.AGENT_UNVERIFIED, "tools"),
         ({"model_called": False}, Cause.AGENT_UNVERIFIED, "model"),
+        ({"speaks": True}, Cause.AGENT_UNVERIFIED, "never said that it was done"),
+        ({"speaks": True, "tools_listed": False}, Cause.AGENT_UNVERIFIED, "never asked for its tools"),
+        ({"final": AgentEnd(ok=False, message="Not logged in")}, Cause.AGENT_ERROR, "says: Not logged in"),
+        ({"final": AgentEnd(ok=False), "models": [FAILED]}, Cause.MODEL_ERROR, "OpenAI"),
         ({"waiting": ["pay"]}, Cause.AGENT_ERROR, "'pay'"),
         ({"stop_intent": Cause.CANCELLED}, Cause.CANCELLED, "Cancelled"),
         ({"stop_intent": Cause.TIMEOUT, "timeout_s": 90}, Cause.TIMEOUT, "(90 seconds)"),

@@ -30,6 +30,7 @@ from mcp_server.catalog import complain
 from preloop.database import alone, held, open_database, prepare_folder
 from preloop.roles import ALL, Role
 from preloop.settings import Settings
+from runner.bwrap import SOCKET, BwrapEngine
 from runner.docker import DockerEngine
 from runner.engine import Engine
 from runner.process import ProcessEngine
@@ -136,28 +137,45 @@ class Place:
     engine: Engine
     gateway: str | None = None
     """The host's address on the containers' network; None when agents are processes of this machine."""
+    door: Path | None = None
+    """The unix socket by which agents without a network reach the containers' listener."""
+    said: str = ""
+    """What was picked, for whoever starts us."""
 
 
 @asynccontextmanager
 async def open_engine(settings: Settings) -> AsyncIterator[Place | str]:
-    """The engine that settings name; for `auto` Docker if it answers, else the reason why there is none."""
-    choice = settings.runner.engine
+    """The engine that settings name, or Unsuitable. For `auto` the first that proves that it isolates, Docker before
+    bubblewrap; else why there is none."""
+    choice, reasons = settings.runner.engine, []
     async with AsyncExitStack() as stack:
-        if choice == "process":
-            root = settings.data / "runs"
-            engine = await stack.enter_async_context(ProcessEngine(root))
-            yield Place(engine=engine)
-            return
-        runner = settings.runner
-        docker = DockerEngine(
-            runner.docker_socket, subnet=runner.network, agents=runner.agent_networks, runtime=runner.runtime or None
-        )
-        try:
-            await stack.enter_async_context(docker)
-        except Unsuitable as fault:
-            if choice == "docker":
-                raise
-            log.warning("no engine", why=fault.message)
-            yield f"no engine: {fault.message}"
-            return
-        yield Place(engine=docker, gateway=docker.outer.gateway)
+        for name in ("docker", "bwrap") if choice == "auto" else (choice,):
+            try:
+                place = await _opened(settings, name, stack)
+            except Unsuitable as fault:
+                if choice != "auto":
+                    raise
+                log.warning("no engine", engine=name, why=fault.message)
+                reasons.append(fault.message)
+            else:
+                yield place
+                return
+        yield f"no engine: {' '.join(reasons)}"
+
+
+async def _opened(settings: Settings, name: str, stack: AsyncExitStack) -> Place:
+    runner, runs = settings.runner, settings.data / "runs"
+    if name == "process":
+        engine = await stack.enter_async_context(ProcessEngine(runs))
+        return Place(engine=engine, said="Agents run as processes of this user: nothing isolates them.")
+    if name == "bwrap":
+        door = settings.data / "door"
+        sandboxes = BwrapEngine(runs, door=door, port=settings.server.container_port)
+        await stack.enter_async_context(sandboxes)
+        said = "Agents run in bubblewrap sandboxes: no network, no limits of memory and processors."
+        return Place(engine=sandboxes, door=door / SOCKET, said=said)
+    docker = DockerEngine(
+        runner.docker_socket, subnet=runner.network, agents=runner.agent_networks, runtime=runner.runtime or None
+    )
+    await stack.enter_async_context(docker)
+    return Place(engine=docker, gateway=docker.outer.gateway, said="Agents run in Docker containers.")

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import errno
 import gc
+import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import anyio
@@ -42,6 +44,25 @@ def bind(host: str, port: int) -> socket.socket:
         raise Unsuitable(
             "address_unusable", f"Can't listen on {host}:{port}: {error.strerror}.", "Look at [server]."
         ) from error
+    sock.setblocking(False)
+    return sock
+
+
+def bind_unix(path: Path) -> socket.socket:
+    """A listening unix socket at this path, for our own user; one that a dead process left there goes."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.unlink(missing_ok=True)
+    before = os.umask(0o177)
+    try:
+        sock.bind(str(path))
+        sock.listen(2048)
+    except OSError as error:
+        sock.close()
+        hint = "A unix socket's path has about a hundred characters: PRELOOP_DATA may be too deep."
+        raise Unsuitable("address_unusable", f"Can't listen on {path}: {error}.", hint) from error
+    finally:
+        os.umask(before)
     sock.setblocking(False)
     return sock
 

@@ -27,7 +27,7 @@ from preloop.chores import Chores
 from preloop.doors import open_doors
 from preloop.house import Console, House, Place, Say, open_engine, open_house
 from preloop.known_secrets import known_secrets
-from preloop.listen import Served, bind, listening, opened, port_of, spare_collector
+from preloop.listen import Served, bind, bind_unix, listening, opened, port_of, spare_collector
 from preloop.roles import ALL, Role
 from preloop.sending import Sender
 from preloop.settings import Settings
@@ -74,6 +74,9 @@ async def plane(
         sockets = [inner]
         if isinstance(place, Place) and place.gateway:
             sockets.append(bind(place.gateway, port_of(inner)))
+        if isinstance(place, Place) and place.door:
+            _need_own_doors(settings, roles)
+            sockets.append(bind_unix(place.door))
         doors = await stack.enter_async_context(open_doors(house, place))
         inside = Served(app=doors.containers, sockets=sockets, take=doors.take)
         await stack.enter_async_context(listening(Served(app=doors.people, sockets=[people]), inside))
@@ -125,6 +128,17 @@ def _need_addresses(settings: Settings, roles: frozenset[Role]) -> None:
             )
 
 
+def _need_own_doors(settings: Settings, roles: frozenset[Role]) -> None:
+    """An agent without a network reaches the doors of this process only."""
+    if {Role.MCP, Role.GATEWAY} <= roles and not settings.runner.mcp_url and not settings.runner.gateway_url:
+        return
+    raise Invalid(
+        "settings_invalid",
+        "Agents in bubblewrap reach tools and models in the runner's own process only.",
+        "Serve the roles mcp, gateway and runner together, or set runner.engine to docker.",
+    )
+
+
 def _addresses(settings: Settings, place: Place | str, port: int) -> tuple[str, str]:
     """Where agents find role `mcp` and role `gateway`."""
     own = f"http://{'preloop' if isinstance(place, Place) and place.gateway else '127.0.0.1'}:{port}"
@@ -140,8 +154,10 @@ def _placed(settings: Settings, people: socket.socket, inner: socket.socket) -> 
 async def _probe(instance: str, place: Place | str, urls: tuple[str, str], say: Say) -> None:
     """Start the relay. Does a container reach us through it, and only through it? Asked once, at the start."""
     if isinstance(place, str):
-        say(f"There is {place} Executions stay PENDING until Docker answers; then start Preloop again.")
-    elif isinstance(place.engine, DockerEngine):
+        say(f"There is {place} Executions stay PENDING until one works; then start Preloop again.")
+        return
+    say(place.said)
+    if isinstance(place.engine, DockerEngine):
         addresses = [address for url in urls if (address := urlsplit(url)).hostname == PLANE_HOST]
         try:
             await place.engine.lead(instance, {address.port or 80 for address in addresses})

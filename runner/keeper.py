@@ -47,13 +47,17 @@ def _boot() -> str:
 
 def descendants(root: int) -> list[int]:
     """Every process below `root`, nearest first; zombies count."""
+    return [pid for row in generations(root) for pid in row]
+
+
+def generations(root: int) -> list[list[int]]:
+    """The children of `root`, their children, and so on."""
     children: dict[int, list[int]] = {}
     for pid, parent in _proc_parents() if _LINUX else _ps_parents():
         children.setdefault(parent, []).append(pid)
     found, edge = [], [root]
-    while edge:
-        edge = [child for parent in edge for child in children.get(parent, [])]
-        found += edge
+    while edge := [child for parent in edge for child in children.get(parent, [])]:
+        found.append(edge)
     return found
 
 

@@ -11,9 +11,10 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 import anyio
 import anyio.to_thread
@@ -39,7 +40,7 @@ class ProcessEngine:
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
 
-    async def __aenter__(self) -> "ProcessEngine":
+    async def __aenter__(self) -> Self:
         await self.open()
         return self
 
@@ -106,7 +107,7 @@ class ProcessEngine:
         pid = _keeper_pid(folder)
         if pid is None:
             return
-        _signal(pid, signal.SIGTERM)
+        self._ask_to_end(pid)
         with anyio.move_on_after(grace_s):
             await self.wait(handle)
             return
@@ -116,7 +117,7 @@ class ProcessEngine:
         except TimeoutError as exc:
             raise Unavailable("engine_unreachable", f"The process of {handle} does not end.") from exc
 
-    def archive(self, handle: str, path: str) -> AsyncIterator[bytes]:
+    def archive(self, handle: str, path: str) -> AsyncGenerator[bytes]:
         return packed(self._folder(handle) / "work", path)
 
     async def remove(self, handle: str) -> None:
@@ -139,6 +140,10 @@ class ProcessEngine:
         while _ending(folder) is None:
             keeper.kill(keeper.descendants(pid))
             await anyio.sleep(_POLL_S)
+
+    def _ask_to_end(self, pid: int) -> None:
+        """TERM for the agent of this keeper."""
+        signalled(pid, signal.SIGTERM)
 
     def _folder(self, name: str) -> Path:
         if not name or "/" in name or name.startswith("."):
@@ -215,7 +220,7 @@ def _read(path: Path, offset: int) -> bytes:
         return b""
 
 
-def _signal(pid: int, signum: int) -> None:
+def signalled(pid: int, signum: int) -> None:
     try:
         os.kill(pid, signum)
     except ProcessLookupError:

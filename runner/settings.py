@@ -9,11 +9,12 @@ Origin = Annotated[str, StringConstraints(pattern=r"^(https?://[^/?#\s]+)?$")]
 
 
 class RunnerSettings(BaseModel):
-    """`engine` auto takes Docker when it answers; the process engine isolates nothing and must be named."""
+    """`engine` auto takes Docker where it answers, else bubblewrap; the process engine isolates nothing and must be
+    named."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    engine: Literal["auto", "docker", "process"] = "auto"
+    engine: Literal["auto", "docker", "bwrap", "process"] = "auto"
     docker_socket: str = "unix:///var/run/docker.sock"
     runtime: str = ""
     """Of agents' containers, by its name at the engine, like runsc; empty: the engine's own default."""

@@ -78,6 +78,7 @@ COMPONENTS = {
         ),
         Component(name="node", missing=lambda: on_path("node", "npm"), install="apt install nodejs npm"),
         Component(name="shellcheck", missing=lambda: on_path("shellcheck"), install="apt install shellcheck"),
+        Component(name="bwrap", missing=lambda: on_path("bwrap"), install="apt install bubblewrap"),
         Component(name="netns", missing=_netns, install="run as root, with iproute2"),
         Component(name="codex", missing=functools.cache(_codex), install="apt install docker.io nodejs npm"),
     )

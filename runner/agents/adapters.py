@@ -18,6 +18,13 @@ _ADAPTERS: dict[tuple[str, str], Adapter] = {
     ("claude", "docker"): claude.in_container,
     ("command", "docker"): command.anywhere,
     ("command", "process"): command.anywhere,
+    # without images: what this machine has under /usr
+    ("scripted", "bwrap"): scripted.on_host,
+    ("codex", "bwrap"): codex.in_container,
+    ("gemini", "bwrap"): gemini.in_container,
+    ("opencode", "bwrap"): opencode.in_container,
+    ("claude", "bwrap"): claude.in_container,
+    ("command", "bwrap"): command.anywhere,
 }
 
 

@@ -25,6 +25,11 @@ async def test_the_same_with_the_agent_in_a_container(tmp_path: Path) -> None:
     assert await outlived(tmp_path, "docker") == FINISHED
 
 
+@pytest.mark.bwrap
+async def test_the_same_with_the_agent_in_a_sandbox_of_bubblewrap(tmp_path: Path) -> None:
+    assert await outlived(tmp_path, "bwrap") == FINISHED
+
+
 async def outlived(tmp_path: Path, engine: str) -> dict[str, object]:
     """What became of a run whose plane was killed and started again before its yes."""
     async with plane(tmp_path, engine=engine) as (running, tools):

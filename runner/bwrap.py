@@ -1,0 +1,120 @@
+"""The engine without Docker that isolates all the same: each job in a sandbox of bubblewrap, without any network.
+
+Its one way out is the containers' listener, through a unix socket (`bwrap_inside`). It sees this machine's programs,
+read-only, and its own work folder; no home, no other job, no service of this machine. What it lacks beside a container
+are limits of memory and processors. A keeper stays with each job, as in the process engine, from which all but the
+command and the probe comes.
+"""
+
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+
+from kit.errors import Unsuitable
+from runner import keeper
+from runner.engine import Job
+from runner.process import ProcessEngine, signalled
+
+PROGRAM = "bwrap"
+WORK = "/workspace"
+HOME = "/home/agent"
+DOOR = "/run/preloop"
+SOCKET = "agents.sock"
+UID = "1000"
+OPEN_FILES = 4096
+_PROBE_S = 10.0
+_INSIDE = Path(__file__).with_name("bwrap_inside.py")
+_AGENT = Path(__file__).parents[1] / "images" / "scripted" / "agent.py"
+_OF_THE_SYSTEM = ("/usr", "/etc/ssl", "/etc/pki", "/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf.d")
+_LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_ETC = {
+    "passwd": f"agent:x:{UID}:{UID}::{HOME}:/bin/sh\n",
+    "group": f"agent:x:{UID}:\n",
+    "hosts": "127.0.0.1 localhost agent\n",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+}
+"""All that it knows of users and names."""
+_DEPTH = 3
+"""Below the keeper: bubblewrap, its first process inside, and then `bwrap_inside`, which hears TERM."""
+
+
+class BwrapEngine(ProcessEngine):
+    """`root` holds a folder per job, `door` the unix socket `agents.sock`; `port` is where agents think it is."""
+
+    name = "bwrap"
+
+    def __init__(self, root: Path, *, door: Path, port: int) -> None:
+        super().__init__(root)
+        self._door = door.resolve()
+        self._etc = self._door.with_name(f"{self._door.name}-etc")
+        self._port = port
+
+    async def open(self) -> None:
+        """Raises `Unsuitable` where no sandbox can be made: one is."""
+        program = shutil.which(PROGRAM)
+        if program is None:
+            raise Unsuitable(
+                "bwrap_missing", "There is no bubblewrap on this machine.", "Install it: apt install bubblewrap"
+            )
+        for folder in (self._door, self._etc):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name, text in _ETC.items():
+            (self._etc / name).write_text(text)
+        command = [*self._sandbox(self._door), "true"]
+        try:
+            with anyio.fail_after(_PROBE_S):
+                made = await anyio.run_process(command, check=False, stderr=subprocess.STDOUT)
+        except (TimeoutError, OSError) as exc:
+            raise _unusable(str(exc) or f"no answer in {_PROBE_S:g} s") from exc
+        if made.returncode != 0:
+            raise _unusable(made.stdout.decode(errors="replace").strip()[-300:])
+
+    async def prepare(self, job: Job) -> None:
+        """As the process engine's, with the command wrapped; may run twice."""
+        work = self._folder(job.name) / "work"
+        inside = (sys.executable, "-I", "-S", str(_INSIDE), str(self._port), f"{DOOR}/{SOCKET}")
+        limited = ("sh", "-c", f'ulimit -c 0; ulimit -n {OPEN_FILES}; exec "$@"', "sh")
+        argv = (*self._sandbox(work), *inside, *limited, *job.argv)
+        await super().prepare(replace(job, argv=argv, env={**job.env, "HOME": HOME}))
+
+    def _ask_to_end(self, pid: int) -> None:
+        below = keeper.generations(pid)[_DEPTH - 1 : _DEPTH]
+        for inner in below[0] if below else [pid]:
+            signalled(inner, signal.SIGTERM)
+
+    def _sandbox(self, work: Path) -> Sequence[str]:
+        return (PROGRAM, *_arguments(work, self._door, self._etc), "--")
+
+
+def _arguments(work: Path, door: Path, etc: Path) -> Iterator[str]:
+    yield from ("--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--cap-drop", "ALL")
+    yield from ("--uid", UID, "--gid", UID, "--hostname", "agent")
+    for name in _OF_THE_SYSTEM:
+        yield from ("--ro-bind-try", name, name)
+    for link in map(Path, _LINKS):
+        if link.is_symlink():
+            yield from ("--symlink", str(link.readlink()), str(link))
+        elif link.exists():
+            yield from ("--ro-bind", str(link), str(link))
+    for path in dict.fromkeys((Path(sys.base_prefix), Path(sys.prefix), _INSIDE, _AGENT)):
+        if not path.is_relative_to("/usr"):
+            yield from ("--ro-bind", str(path), str(path))
+    for name in _ETC:
+        yield from ("--ro-bind", str(etc / name), f"/etc/{name}")
+    yield from ("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/var/tmp", "--tmpfs", HOME)
+    yield from ("--ro-bind", str(door), DOOR, "--bind", str(work), WORK, "--chdir", WORK)
+    yield from ("--remount-ro", "/")
+
+
+def _unusable(why: str) -> Unsuitable:
+    return Unsuitable(
+        "bwrap_unusable",
+        f"bubblewrap makes no sandbox here: {why}",
+        "User namespaces may be forbidden: `sysctl kernel.unprivileged_userns_clone` or AppArmor's profile of bwrap.",
+    )

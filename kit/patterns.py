@@ -11,7 +11,7 @@ from typing import Any
 import re2
 
 from kit.errors import Invalid
-from kit.work import WORK, TooMuch, budget
+from kit.work import TooMuch, budget
 
 KEPT = 1024
 """Compiled patterns."""
@@ -21,6 +21,8 @@ INSTRUCTIONS = 100_000
 """Of all patterns of one schema, compiled."""
 MATCHED = 200
 """Characters × instructions of a pattern for one unit of work, at worst."""
+LONGEST = 200_000
+"""Units that one match may take at worst: nothing can stop it on its way."""
 SURE = 50
 """Above so many units a match is timed: hardly any is at its worst."""
 _ESCAPED = re.compile(r"\\(\\|u([0-9a-fA-F]{4})|/)")
@@ -59,13 +61,13 @@ def check(whose: str, found: Iterable[str]) -> None:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """TooMuch when it would be more than a value may take."""
+    """TooMuch when it might take longer than one may."""
     expression = _compiled(pattern)
     worst = 1 + len(text) * expression.programsize // MATCHED
     if worst <= SURE:
         budget().spend(worst)
         return expression.search(text) is not None
-    if worst > WORK:
+    if worst > LONGEST:
         raise TooMuch
     began = thread_time_ns()
     found = expression.search(text) is not None

@@ -23,6 +23,7 @@ BELOW = (
     *("items", "prefixItems", "additionalItems", "unevaluatedItems", "contains"),
 )
 _NAMED = ("properties", "patternProperties", "dependentSchemas", "dependencies")
+_DEPENDENT = ("dependentRequired", "dependentSchemas", "dependencies")
 _ANCHORS = (("$anchor", ""), ("$dynamicAnchor", ""), ("$id", "#"), ("id", "#"))
 
 Schema = Mapping[str, Any]
@@ -47,17 +48,19 @@ class References:
                 self._measure(schema, [])
                 due += [*self._in_place(schema), *_inner(schema, BELOW)]
 
-    def properties(self) -> set[str]:
-        """Names of properties that the schema speaks of, wherever in place."""
-        due, seen, found = [self._root], set[int](), set[str]()
+    def properties(self) -> tuple[set[str], set[str]]:
+        """Names of properties that the schema speaks of, wherever in place, and patterns of them."""
+        due, seen, names, patterns = [self._root], set[int](), set[str](), set[str]()
         while due:
             schema = due.pop()
             if id(schema) not in seen:
                 seen.add(id(schema))
-                for key in ("properties", "required"):
-                    found |= set(named) if isinstance(named := schema.get(key), Mapping | list) else set()
+                names.update(name for name in _named(schema) if isinstance(name, str))
+                patterns.update(schema.get("patternProperties", ()))
+                if isinstance(wanted := schema.get("propertyNames"), Mapping) and "pattern" in wanted:
+                    patterns.add(wanted["pattern"])
                 due += self._in_place(schema)
-        return found
+        return names, patterns
 
     def _measure(self, schema: Schema, above: list[int]) -> tuple[int, int]:
         if id(schema) in above:
@@ -104,6 +107,20 @@ class References:
             else:
                 return None
         return found
+
+
+def _named(schema: Schema) -> Iterator[object]:
+    wanted = schema.get("propertyNames")
+    for key in ("enum", "const"):
+        value = wanted.get(key, ()) if isinstance(wanted, Mapping) else ()
+        yield from value if isinstance(value, list) else [value]
+    for key in ("properties", "required", *_DEPENDENT):
+        named = schema.get(key)
+        yield from named if isinstance(named, Mapping | list) else ()
+    for key in _DEPENDENT:
+        found = schema.get(key)
+        for named in found.values() if isinstance(found, Mapping) else ():
+            yield from named if isinstance(named, list) else ()
 
 
 def _inner(schema: Schema, keys: tuple[str, ...]) -> Iterator[Schema]:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-WORK = 400_000
+WORK = 600_000
 """What one value may take, in units of about a microsecond."""
 LITTLE = 20_000
 """What takes less may hold up everything else."""

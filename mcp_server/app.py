@@ -24,7 +24,7 @@ from kit.db import Database
 from mcp_server.answers import COMPLETE
 from mcp_server.calling import Calling
 from mcp_server.calls import Calls
-from mcp_server.catalog import Catalog
+from mcp_server.catalog import Catalog, shown
 from mcp_server.direct import Direct
 from mcp_server.door import McpApp
 from mcp_server.hearing import exchange_of
@@ -131,5 +131,4 @@ class McpEndpoint:
         if principal.session_id not in self._listed:
             await self._db.write(lambda tx: sessions.mark_used(tx, principal.session_id, tools=True))
             self._listed.add(principal.session_id)
-        tools = [offer.shown() for offer in offers.values()]
-        return COMPLETE | {"tools": tools, "ttlMs": FRESH_MS, "cacheScope": "private"}
+        return COMPLETE | {"tools": shown(offers.values()), "ttlMs": FRESH_MS, "cacheScope": "private"}

@@ -27,7 +27,7 @@ from kit.bus import Bus
 from kit.db import Database, Tx
 from kit.errors import Fault, Invalid, Missing, Unauthorized
 from kit.metrics import Counter
-from mcp_server import answers, facts, schema
+from mcp_server import answers, aside, facts, schema
 from mcp_server.answers import Result
 from mcp_server.asked import Answer, Asked, Begun, Waiting
 from mcp_server.catalog import Catalog, Offer
@@ -94,7 +94,7 @@ class Calls:
         if offer is None:
             return Begun(answer=await self._refuse(asked, "tool_not_allowed", self._unlisted(asked)))
         try:
-            call = _read(offer, asked)
+            call = await _read(offer, asked)
         except Invalid as error:
             text = answers.failed(asked.name, error.message)
             return Begun(answer=await self._refuse(asked, "invalid_arguments", text))
@@ -277,12 +277,12 @@ def _patience(row: Row[Any], left_s: float) -> float:
     return max(left_s, 0.0)
 
 
-def _read(offer: Offer, asked: Asked) -> Call:
+async def _read(offer: Offer, asked: Asked) -> Call:
     """The call an agent means, or Invalid in words it can act on. Nobody is asked before this has passed."""
     if asked.fault is not None:
         raise asked.fault
     arguments, why = schema.part(offer.definition, offer.grants, asked.arguments)
-    if wrong := schema.complaints(offer.definition, arguments):
+    if wrong := await aside.complaints(offer.definition, arguments):
         raise Invalid("invalid_arguments", wrong)
     return Call(
         server=offer.definition.server,

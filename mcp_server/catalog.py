@@ -5,7 +5,7 @@ is not shown either: its text would reach the model.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from control.approvals.policy import matching, names_server
 from control.identity.charter import ToolGrant
 from control.identity.principals import Principal
 from kit.metrics import Counter
+from kit.observe import log
 from mcp_server.schema import Definition, advertise, complaints, define, names
 from mcp_server.trust import Trust
 from mcp_server.upstream.upstream import Upstream
@@ -110,6 +111,17 @@ class Catalog:
             if key not in waiting
         ]
         return {offer.name: offer for offer in sorted(offers, key=lambda offer: offer.name)}
+
+
+def shown(offers: Iterable[Offer]) -> list[dict[str, Any]]:
+    """As this agent sees them. One that cannot be shown takes no other away."""
+    found = []
+    for offer in offers:
+        try:
+            found.append(offer.shown())
+        except Exception:
+            log.exception("tool left out of a list", server=offer.definition.server, tool=offer.definition.tool)
+    return found
 
 
 def complain(raw: str, arguments: Mapping[str, Any]) -> str:

@@ -12,15 +12,20 @@ from typing import Any
 from jsonschema.exceptions import ValidationError
 
 from control.identity.charter import Justification, ToolGrant
-from kit import canonical, json_schema
+from kit import canonical, json_schema, patterns
 from kit.checks import Checker
 from kit.errors import Invalid
 from kit.references import References
-from kit.work import WORK, TooMuch
+from kit.work import WORK, TooMuch, bounded
 
 JUSTIFICATION = "justification"
 OURS = "preloop_"
 """Before the name of our argument where the tool has one of that name itself."""
+OTHERWISE = "reason"
+"""What it is called where those are all taken."""
+NOBODYS = "xq_zvkwj"
+"""A name that no tool means when its pattern takes it."""
+PREFIXES = 8
 MAX_BYTES = 256 * 1024
 """The largest definition we accept, as canonical JSON."""
 MAX_ARGUMENTS = 256 * 1024
@@ -62,11 +67,12 @@ class Unusable:
 
 
 def unusable(raw: Mapping[str, Any], reason: str) -> Unusable:
-    name = str(raw.get("name"))[:200].replace("\0", "").encode(errors="replace").decode()
+    said = raw.get("name")
+    name = (said if isinstance(said, str) else "(no name)")[:200].replace("\0", "").encode(errors="replace").decode()
     try:
         canonical.check(raw)
         text = canonical.dumps(raw)
-    except Invalid:
+    except (Invalid, ValueError):
         text = ""
     fits = 0 < len(text.encode()) <= MAX_BYTES
     return Unusable(tool=name, raw=text if fits else canonical.dumps({"name": name}), reason=reason)
@@ -74,6 +80,16 @@ def unusable(raw: Mapping[str, Any], reason: str) -> Unusable:
 
 def define(server: str, raw: Mapping[str, Any]) -> Definition:
     """Read one entry of a tools/list, or Invalid when nobody could check arguments against it."""
+    try:
+        return _defined(server, raw)
+    except Invalid:
+        raise
+    except Exception as error:
+        text = f"A tool of '{server}' cannot be read ({type(error).__name__})."
+        raise Invalid("tool_malformed", text) from error
+
+
+def _defined(server: str, raw: Mapping[str, Any]) -> Definition:
     name, schema = raw.get("name"), raw.get("inputSchema")
     if not isinstance(name, str) or not isinstance(schema, dict):
         raise Invalid("tool_malformed", f"A tool of '{server}' has no name or no input schema.")
@@ -84,9 +100,6 @@ def define(server: str, raw: Mapping[str, Any]) -> Definition:
     whose = f"'{name}'"
     checker = json_schema.validator(whose, schema)
     mirrors = any(MIRROR in node for node in json_schema.objects(schema))
-    justification, taken = JUSTIFICATION, References(whose, schema).properties()
-    while justification in taken:
-        justification = OURS + justification
     return Definition(
         server=server,
         tool=name,
@@ -94,8 +107,21 @@ def define(server: str, raw: Mapping[str, Any]) -> Definition:
         digest=canonical.digest(raw),
         checker=checker,
         mirrors=mirrors,
-        justification=justification,
+        justification=_ours(whose, schema),
     )
+
+
+def _ours(whose: str, schema: dict[str, Any]) -> str:
+    """What our argument is called. A pattern that takes any name at all speaks of none."""
+    names, found = References(whose, schema).properties()
+    with bounded(WORK, {}):
+        telling = [pattern for pattern in found if not patterns.matches(pattern, NOBODYS)]
+        for word in (JUSTIFICATION, OTHERWISE):
+            for times in range(PREFIXES):
+                name = OURS * times + word
+                if name not in names and not any(patterns.matches(pattern, name) for pattern in telling):
+                    return name
+    raise Invalid("tool_malformed", f"The schema of {whose} leaves no name for our argument.")
 
 
 def complaints(definition: Definition, arguments: Mapping[str, Any], work: int = WORK) -> str:

@@ -108,7 +108,7 @@ class Line:
         """All pages of tools/list, raw. Here we learn which arguments a call must mirror into headers."""
         tools = await listed(partial(self.ask, "tools/list"), "tools")
         self._mirrored = {
-            str(tool.get("name")): found for tool in tools if (found := x_mcp_header_map(tool.get("inputSchema")))
+            name: found for tool in tools if isinstance(name := tool.get("name"), str) and (found := _mirrored(tool))
         }
         return tools
 
@@ -154,6 +154,13 @@ async def listed(ask: Callable[[Message], Awaitable[Message]], key: str) -> list
         if not (cursor := page.get("nextCursor")):
             break
     return found
+
+
+def _mirrored(tool: Message) -> dict[tuple[str, ...], str]:
+    try:
+        return x_mcp_header_map(tool.get("inputSchema"))
+    except Exception:  # what is wrong with its schema is found where it is read
+        return {}
 
 
 def result_of(message: Message) -> Message:

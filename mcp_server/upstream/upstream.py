@@ -15,12 +15,12 @@ from mcp.client.session import IncomingMessage
 from mcp.shared.exceptions import MCPError
 from mcp_types import MISSING_REQUIRED_CLIENT_CAPABILITY, REQUEST_TIMEOUT, ToolListChangedNotification
 
-from kit.errors import Invalid
 from kit.metrics import Histogram
 from kit.observe import log
 from mcp_server import answers
+from mcp_server.aside import Reader
 from mcp_server.manner import PLAIN, Manner, Message, asks
-from mcp_server.schema import Definition, Unusable, define, unusable
+from mcp_server.schema import Definition, Unusable
 from mcp_server.settings import UpstreamServer
 from mcp_server.upstream.line import OPEN_S, Dialler, Line, result_of
 from mcp_server.upstream.post import Broken
@@ -74,6 +74,7 @@ class Upstream:
         self.generation = 0
         self.trouble = "it was never reached"
         self._learned = learned
+        self._reader = Reader(name)
         self._judged = False
         self._line: Line | None = None
         self._dialler: Dialler | None = None
@@ -241,16 +242,7 @@ class Upstream:
 
     async def _learn(self, raws: list[dict[str, Any]]) -> None:
         """Keep what can be checked; a tool that cannot is left out, and why is kept."""
-        learned: dict[str, Definition] = {}
-        left_out: dict[str, Unusable] = {}
-        for raw in raws:
-            try:
-                definition = define(self.name, raw)
-            except Invalid as error:
-                flawed = unusable(raw, error.message)
-                left_out[flawed.tool] = flawed
-                continue
-            learned[definition.tool] = definition
+        learned, left_out = await self._reader.read(raws)
         for tool in left_out.keys() - self.unusable.keys():
             log.warning("tool left out", server=self.name, tool=tool, reason=left_out[tool].reason)
         before = self.definitions

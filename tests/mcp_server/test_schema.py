@@ -78,6 +78,7 @@ def test_a_required_justification_may_not_be_missing_or_blank(given: dict[str, s
 
 
 OWN: dict[str, Any] = {"type": "object", "properties": {"justification": {"type": "string"}}}
+D7 = "http://json-schema.org/draft-07/schema#"
 OWN_BOTH: dict[str, Any] = {"properties": {"justification": {}, "preloop_justification": {}}}
 
 
@@ -88,6 +89,15 @@ OWN_BOTH: dict[str, Any] = {"properties": {"justification": {}, "preloop_justifi
         ({"$ref": "#/$defs/arguments", "$defs": {"arguments": OWN}}, "preloop_justification"),
         ({"anyOf": [{"required": ["justification"]}, {}]}, "preloop_justification"),
         (OWN_BOTH, "preloop_preloop_justification"),
+        ({"patternProperties": {"^just": {"type": "string"}}}, "preloop_justification"),
+        ({"patternProperties": {"tification$": {}}}, "reason"),
+        ({"propertyNames": {"pattern": "^just"}}, "preloop_justification"),
+        ({"propertyNames": {"enum": ["justification", "force"]}}, "preloop_justification"),
+        ({"dependentRequired": {"force": ["justification"]}}, "preloop_justification"),
+        ({"dependentRequired": {"justification": ["force"]}}, "preloop_justification"),
+        ({"dependentSchemas": {"justification": {}}}, "preloop_justification"),
+        ({"$schema": D7, "dependencies": {"force": ["justification"]}}, "preloop_justification"),
+        ({"$schema": D7, "dependencies": {"justification": {}}}, "preloop_justification"),
     ],
 )
 def test_a_tool_with_a_justification_of_its_own_keeps_it_and_ours_has_another_name(
@@ -101,6 +111,11 @@ def test_a_tool_with_a_justification_of_its_own_keeps_it_and_ours_has_another_na
     with pytest.raises(Invalid, match=f"required argument '{ours}' missing"):
         schema.part(own, [grant("required")], {"justification": "x"})
     assert schema.part(own, [grant()], {"justification": "x"}) == ({"justification": "x"}, None)
+
+
+@pytest.mark.parametrize("pattern", ["", ".*", "^[a-z_]+$", "^x-"])
+def test_a_pattern_that_takes_any_name_leaves_ours_as_it_is(pattern: str) -> None:
+    assert tool("pay", inputSchema={"patternProperties": {pattern: {}}}).justification == "justification"
 
 
 @pytest.mark.parametrize(
@@ -126,6 +141,12 @@ def test_complaints_are_sentences_a_model_can_act_on(arguments: dict[str, object
         ({"inputSchema": {"type": "object", "$defs": {"a": {"$id": "https://example.com/a"}}}}, "schema_remote"),
         ({"description": "x" * schema.MAX_BYTES}, "tool_too_large"),
         ({"description": 2**60}, "json_integer_too_large"),
+        ({"description": float("nan")}, "json_not_a_number"),
+        ({"inputSchema": {"$schema": ["x"]}}, "schema_draft"),
+        ({"inputSchema": {"$schema": {}}}, "schema_draft"),
+        ({"inputSchema": {"$schema": "http://json-schema.org/draft-03/schema#", "required": True}}, "schema_draft"),
+        ({"inputSchema": {"patternProperties": {"^(just|preloop|reason)": {}}}}, "tool_malformed"),
+        ({"inputSchema": {"$ref": "#/x-odd", "x-odd": {"patternProperties": 5}}}, "tool_malformed"),
     ],
 )
 def test_a_definition_nobody_could_check_against_is_refused(broken: dict[str, object], code: str) -> None:

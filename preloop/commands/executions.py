@@ -65,8 +65,11 @@ def _why(execution: dict[str, Any]) -> str:
 
 @app.command("show")
 def show_one(id_: Id, json_: Json = False) -> None:
-    """One execution."""
-    show.one(Client.find().get("executions", id_), json_wanted=json_)
+    """One execution, and what its agent left."""
+    client = Client.find()
+    found = client.get("executions", id_)
+    left = [{"name": one["name"], "size": one["size"]} for one in client.items("executions", id_, "artifacts")]
+    show.one(found | {"artifacts": left}, json_wanted=json_)
 
 
 @app.command()

@@ -75,7 +75,6 @@ async def test_nobody_else_gets_it_and_no_name_leads_elsewhere(world: World) -> 
         "../a",
         "artifacts/..%2f..%2fpreloop.db",
         f"..%2f{other}%2fartifacts/b",
-        "%00",
         "a" * 900,
     ):
         answer = await asked(world, f"/api/v1/executions/{id_}/artifacts/{name}")

@@ -1,6 +1,6 @@
 """Starting and stopping: settle what dead workers left, run the flush, make one application per listener."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -51,6 +51,8 @@ class Gateway:
     checks: Checks
     settled: Callable[[], Awaitable[None]]
     """Wait until what happened so far is in the ledger: before a figure is read that must be whole."""
+    drain: Callable[[float], None]
+    """Calls may go on for so many seconds; then each ends with a word to its client. Called once, when we stop."""
 
 
 @asynccontextmanager
@@ -81,7 +83,7 @@ async def open_gateway(
             )
             tasks.start_soon(watch_for_lost, db, folder)
             try:
-                yield _built(settings, bus, clock, tasks, holds, flush, client)
+                yield _built(db, settings, bus, clock, tasks, holds, flush, client)
             finally:
                 tasks.cancel_scope.cancel()
     finally:
@@ -90,15 +92,24 @@ async def open_gateway(
 
 
 def _built(
-    settings: GatewaySettings, bus: Bus, clock: Clock, tasks: TaskGroup, holds: Holds, flush: Flush, client: Client
+    db: Database,
+    settings: GatewaySettings,
+    bus: Bus,
+    clock: Clock,
+    tasks: TaskGroup,
+    holds: Holds,
+    flush: Flush,
+    client: Client,
 ) -> Gateway:
     keys, routing = Keys(), Routing(clock)
     models = Models(settings, keys)
     admission = Admission(models=models, holds=holds, flush=flush, clock=clock)
     voices = Voices(models, client, keys)
+    lookouts: list[Lookout] = []
 
     def app(doorkeeper: Doorkeeper, caps: Caps | None = None) -> GatewayApp:
-        lookout = Lookout(doorkeeper, bus, clock, drain_s=settings.drain_s)
+        lookout = Lookout(db, doorkeeper, bus, clock, drain_s=settings.drain_s)
+        lookouts.append(lookout)
         tasks.start_soon(lookout.run)
         relay = Relay(
             admission=admission,
@@ -113,7 +124,19 @@ def _built(
         return GatewayApp(doorkeeper=doorkeeper, settings=settings, models=models, relay=relay, caps=caps)
 
     checks = Checks(models=models, routing=routing, client=client, keys=keys, clock=clock)
-    return Gateway(app=app, models=models, checks=checks, settled=holds.settled)
+    return Gateway(
+        app=app,
+        models=models,
+        checks=checks,
+        settled=holds.settled,
+        drain=lambda within_s: tasks.start_soon(_stop, lookouts, within_s),
+    )
+
+
+async def _stop(lookouts: Sequence[Lookout], within_s: float) -> None:
+    await anyio.sleep(within_s)
+    for lookout in lookouts:
+        lookout.stop()
 
 
 async def _end(lender: Lender, journal: Journal) -> None:

@@ -22,13 +22,14 @@ PIPE_BYTES = 128 * 1024
 class Outlet:
     """Where the bytes of one answer go."""
 
-    __slots__ = ("_receive", "_send", "_stalled", "_stalled_s", "gone", "started", "status")
+    __slots__ = ("_receive", "_send", "_stalled", "_stalled_s", "_writing", "gone", "started", "status")
 
     def __init__(self, receive: Receive, send: Send, *, stalled_s: float) -> None:
         self._receive = receive
         self._send = send
         self._stalled_s = stalled_s
         self._stalled = False
+        self._writing: tuple[asyncio.Task[Any], asyncio.TimerHandle] | None = None
         self.gone = False
         self.started = False
         self.status = 0
@@ -50,6 +51,14 @@ class Outlet:
             {"type": "http.response.body", "body": body, "more_body": False},
         )
 
+    def hurry(self, stalled_s: float) -> None:
+        """From now on, also for what is being written: one that does not read for so long counts as gone."""
+        self._stalled_s = stalled_s
+        if self._writing:
+            task, timer = self._writing
+            timer.cancel()
+            self._writing = (task, self._timer(task))
+
     async def left(self) -> None:
         """Wait until the client is gone."""
         while not self.gone:
@@ -62,7 +71,7 @@ class Outlet:
             return
         task = asyncio.current_task()
         assert task
-        timer = asyncio.get_running_loop().call_later(self._stalled_s, self._stall, task)  # a third of asyncio.timeout
+        self._writing = (task, self._timer(task))
         try:
             for message in messages:
                 await self._send(message)
@@ -73,7 +82,11 @@ class Outlet:
                 raise
             self.gone = True
         finally:
-            timer.cancel()
+            self._writing[1].cancel()
+            self._writing = None
+
+    def _timer(self, task: "asyncio.Task[Any]") -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(self._stalled_s, self._stall, task)  # a third of asyncio.timeout
 
     def _stall(self, task: "asyncio.Task[Any]") -> None:
         self._stalled = True

@@ -27,11 +27,14 @@ from mcp_server.app import McpEndpoint
 from mcp_server.settings import McpSettings
 from preloop import in_force
 from preloop.house import House, Place
+from preloop.listen import STOP_S
 from preloop.roles import Role
 from web import app as web
 from web.parts import Check, Operated, Upstreams
 
 MCP = "/mcp/v1"
+LAST_WORDS_S = 1
+"""What is left of the time to stop in when model calls are ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,7 @@ class Doors:
     containers: ASGIApp
     endpoint: McpEndpoint | None
     egress: Egress | None
+    gateway: Gateway | None = None
 
     def take(self, transport: asyncio.Transport, early: bytes) -> None:
         """A container's connection that begins with CONNECT."""
@@ -51,6 +55,9 @@ class Doors:
             self.egress.take(transport, early)
 
     def drain(self) -> None:
+        """Tell whoever waits. A model's answer may go on, and ends with its client being told before it is cut."""
+        if self.gateway is not None:
+            self.gateway.drain(STOP_S - LAST_WORDS_S)
         if self.endpoint is not None:
             self.endpoint.drain()
         if self.egress is not None:
@@ -106,7 +113,7 @@ async def open_doors(house: House, place: Place | str) -> AsyncIterator[Doors]:
         people, containers = front(Listener.PEOPLE), front(Listener.CONTAINERS)
         if endpoint is not None:
             await stack.enter_async_context(endpoint.run())
-        yield Doors(people=people, containers=containers, endpoint=endpoint, egress=egress)
+        yield Doors(people=people, containers=containers, endpoint=endpoint, egress=egress, gateway=gateway)
 
 
 @asynccontextmanager

@@ -68,6 +68,7 @@ async def test_a_key_that_a_provider_repeats_reaches_nobody(tmp_path: Path, how:
     assert remains(told) == []
 
 
+@pytest.mark.filterwarnings("ignore:.*ReadOnly:UserWarning")  # of LiteLLM's types
 @pytest.mark.parametrize("how", ["400", "long"])
 async def test_litellm_tells_no_key_either(tmp_path: Path, how: str) -> None:
     told = await said(tmp_path, how, [("chat", "litellm", KEY)])

@@ -1,35 +1,87 @@
 """Where a container can go: to the plane, and nowhere else."""
 
+import json
 from ipaddress import IPv4Network
 
 import anyio
-import anyio.abc
 import pytest
 
-from kit.errors import Missing, Unsuitable
+from kit.errors import Conflict, Fault, Missing, Unavailable, Unsuitable
+from runner import docker_network
 from runner.docker import DockerEngine
 from tests.runner.containers import begin, docker, first, job, output
 
 pytestmark = pytest.mark.docker
 
 
-async def test_the_plane_is_reachable_by_name_and_no_other_name_is_asked_for(
-    engine: DockerEngine, instance: str
-) -> None:
-    listener = await anyio.create_tcp_listener(local_host=engine.network.gateway)
-    port = listener.extra(anyio.abc.SocketAttribute.local_port)
-    script = f"grep nameserver /etc/resolv.conf; grep preloop /etc/hosts; nc -w 5 {engine.network.gateway} {port}"
+SMALL = IPv4Network("10.231.254.0/28")
+"""Room for two jobs."""
 
-    async def greet(client: anyio.abc.SocketStream) -> None:
-        async with client:
-            await client.send(b"hello\n")
 
-    async with listener, anyio.create_task_group() as group:
-        group.start_soon(listener.serve, greet)
-        handle = await begin(engine, job(instance, script))
-        told = await output(engine, handle)
-        group.cancel_scope.cancel()
-    assert told == ["nameserver 127.0.0.11", f"{engine.network.gateway}\tpreloop", "hello"]
+def test_every_subnet_of_the_range_is_offered_once_and_first_one_of_the_name_s_own() -> None:
+    offered = [list(docker_network.subnets(IPv4Network("10.0.0.0/24"), name)) for name in ("a", "c")]
+    assert [len(set(subnets)) for subnets in offered] == [32, 32]
+    assert {subnet.prefixlen for subnet in offered[0]} == {29}
+    assert all(subnet.subnet_of(IPv4Network("10.0.0.0/24")) for subnet in offered[0])
+    assert offered[0][0] != offered[1][0]
+
+
+def test_an_engine_that_knows_a_gateway_mode_is_told_it() -> None:
+    bodies = [docker_network.body("n", SMALL, {}, api)["Options"] for api in ((1, 41), (1, 48), (2, 0))]
+    mode = "com.docker.network.bridge.gateway_mode_ipv4"
+    assert [options.get(mode) for options in bodies] == [None, "isolated", "isolated"]
+    assert all(options["com.docker.network.bridge.inhibit_ipv4"] == "true" for options in bodies)
+
+
+async def test_a_job_has_a_network_of_its_own_without_this_host_on_it(engine: DockerEngine, instance: str) -> None:
+    made = await begin(engine, job(instance, "echo ready; sleep 600"))
+    await first(engine, made, "ready")
+    found = json.loads(await docker("network", "inspect", made))[0]
+    subnet = IPv4Network(found["IPAM"]["Config"][0]["Subnet"])
+    assert (found["Internal"], found["EnableIPv6"], subnet.prefixlen) == (True, False, 29)
+    assert subnet.subnet_of(docker_network.AGENTS)
+    assert str(subnet)[:-4] not in (await anyio.run_process(["ip", "route"])).stdout.decode()
+    assert len(found["Containers"]) == 1
+    await engine.remove(made)
+    assert await docker("network", "ls", "-q", "--filter", f"name={made}") == ""
+    await engine.remove(made)
+
+
+async def test_a_subnet_that_is_taken_is_passed_over_until_none_is_left(box: str, instance: str) -> None:
+    async with DockerEngine(agents=SMALL) as engine:
+        jobs = [job(instance, "true", name=f"preloop-{instance}-{number}") for number in range(3)]
+        await begin(engine, jobs[0])
+        await begin(engine, jobs[1])
+        with pytest.raises(Unavailable) as refused:
+            await begin(engine, jobs[2])
+        assert (refused.value.code, "runner.agent_networks" in refused.value.hint) == ("container_networks_full", True)
+        await engine.remove(jobs[0].name)
+        await begin(engine, jobs[2])
+        assert {found.name for found in await engine.jobs(instance)} == {made.name for made in jobs[1:]}
+        for made in jobs:
+            await engine.remove(made.name)
+
+
+async def test_a_network_of_the_job_s_name_that_leads_elsewhere_is_refused(engine: DockerEngine, instance: str) -> None:
+    made = job(instance, "true")
+    labels = [word for name, value in made.labels.items() for word in ("--label", f"{name}={value}")]
+    await docker("network", "create", *labels, made.name)
+    with pytest.raises(Conflict) as refused:
+        await begin(engine, made)
+    assert refused.value.code == "job_name_taken"
+    assert await docker("inspect", "-f", "{{.State.Status}}", made.name) == "created"
+
+
+async def test_the_runtime_is_passed_on(box: str, instance: str) -> None:
+    async with DockerEngine(runtime="runc") as engine:
+        made = await begin(engine, job(instance, "true"))
+        assert json.loads(await docker("inspect", made))[0]["HostConfig"]["Runtime"] == "runc"
+        await engine.remove(made)
+    async with DockerEngine(runtime="nothing") as engine:
+        with pytest.raises(Fault, match="nothing") as refused:
+            await begin(engine, job(instance, "true"))
+        assert refused.value.code == "engine_refused"
+        await engine.remove(made)
 
 
 async def test_neither_another_container_nor_another_network_is_reachable(engine: DockerEngine, instance: str) -> None:

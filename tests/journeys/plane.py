@@ -220,6 +220,16 @@ def kept_ports() -> Iterator[dict[str, socket.socket]]:
         yield {"people": people, "containers": containers}
 
 
+def _clear(instance: str) -> None:
+    """Agents go on when their plane stops, which a test is not there to see."""
+    removals = {"ps -a": "rm -f -v", "network ls": "network rm", "volume ls": "volume rm"}
+    for listing, removal in removals.items():
+        for label in ("preloop.relay", "preloop.instance"):
+            words = ["docker", *listing.split(), "-q", "--filter", f"label={label}={instance.strip()}"]
+            if found := subprocess.run(words, capture_output=True, text=True, check=True).stdout.split():
+                subprocess.run(["docker", *removal.split(), *found], capture_output=True, check=True)
+
+
 @asynccontextmanager
 async def plane(
     folder: Path,
@@ -243,4 +253,6 @@ async def plane(
         finally:
             if running.process and running.process.returncode is None:
                 await running.stop()
+            if engine == "docker":
+                _clear((running.folder / "instance").read_text())
             tasks.cancel_scope.cancel()  # nothing is awaited between here and the group's end: no failure gets lost

@@ -185,14 +185,17 @@ def _marked(text: str) -> Iterator[tuple[str, bool]]:
             yield char, _invisible(char) or (mixed and _foreign(char))
 
 
+_IGNORED = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
+)
+"""What Unicode has ignored by default (DerivedCoreProperties.txt) in other categories than those below, and a blank."""
+
+
 def _invisible(char: str) -> bool:
     if char in "\n\t" or (char.isascii() and char.isprintable()):
         return False
-    return unicodedata.category(char) in {"Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp"} or (
-        unicodedata.category(char) == "Zs"
-        or char in "\u115f\u1160\u3164\uffa0\u034f\u2800"
-        or 0xFE00 <= ord(char) <= 0xFE0F
-    )
+    hidden = unicodedata.category(char) in {"Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp", "Zs"}
+    return hidden or _IGNORED.match(char) is not None
 
 
 def _foreign(char: str) -> bool:

@@ -60,6 +60,8 @@ def named(text: str) -> str:
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
+        ("a\u17b4b\u17b5c", "a[U+17B4]b[U+17B5]c"),
+        ("a\u180bb\U000e0100c", "a[U+180B]b[U+E0100]c"),
         ("invoice\u202egnp.exe", "invoice[U+202E]gnp.exe"),
         ("pay\u200bpal", "pay[U+200B]pal"),
         ("a\x00b\x1b[31m", "a[U+0000]b[U+001B][31m"),

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from control import events
@@ -151,11 +151,9 @@ async def cancel_pressed(request: Request, person: Person) -> Response:
     return RedirectResponse(f"/executions/{request.path_params['id']}", 303)
 
 
-async def raw_log(request: Request, person: Person) -> Response:
-    """The whole log as text, to keep."""
-    run, after, found = await get_execution(request, person), 0, []
-    if run.logs_deleted_at:
-        raise Missing("log_deleted", f"The log of {run.id} was deleted by retention on {stamp(run.logs_deleted_at)}.")
+async def whole_log(request: Request, person: Person) -> Response:
+    """The log as it is shown, to keep."""
+    run, after, found = await _with_log(request, person), 0, []
     while lines := await logs.read(parts(request).db, person.account_id, run.id, after=after):
         found += [f"{line.at} {line.level.upper():7} {line.source:7} {line.text}\n" for line in lines]
         after = lines[-1].number
@@ -163,10 +161,29 @@ async def raw_log(request: Request, person: Person) -> Response:
     return Response("".join(found), media_type="text/plain; charset=utf-8", headers=named)
 
 
+async def raw_output(request: Request, person: Person) -> Response:
+    """What the container printed, as it came: a CLI's events are JSON there."""
+    run = await _with_log(request, person)
+    path = parts(request).blobs.path(logs.file_of(run.id))
+    if not path.is_file():
+        hint = "It is kept when the container is gone, by the runner that held it, while the plan has room."
+        raise Missing("output_not_kept", f"The raw output of {run.id} is not here.", hint)
+    named = f"{json.dumps(run.id)[1:-1]}.txt"
+    return FileResponse(path, media_type=artifacts.OCTETS, filename=named, headers=artifacts.KEPT_FROM_BROWSERS)
+
+
+async def _with_log(request: Request, person: Person) -> shapes.ExecutionDetail:
+    run = await get_execution(request, person)
+    if run.logs_deleted_at:
+        raise Missing("log_deleted", f"The log of {run.id} was deleted by retention on {stamp(run.logs_deleted_at)}.")
+    return run
+
+
 routes = [
     Route("/executions", auth.shown(executions_page), methods=["GET"]),
     Route("/executions/{id}", auth.shown(execution_page), methods=["GET"]),
-    Route("/executions/{id}/log.txt", auth.shown(raw_log), methods=["GET"]),
+    Route("/executions/{id}/log.txt", auth.shown(whole_log), methods=["GET"]),
+    Route("/executions/{id}/output.txt", auth.shown(raw_output), methods=["GET"]),
     Route("/executions/{id}/cancel", auth.shown(cancel_pressed, Role.OPERATOR), methods=["POST"]),
 ]
 _RUN = "/executions/{id}"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from control.executions import logs
 from control.identity.principals import Role
 from control.tables import tool_calls
 from kit.db import Tx
@@ -99,7 +100,16 @@ async def test_a_final_run_is_not_asked_for_again(world: World, scene: Scene) ->
     assert 'data-every="1000"' in await read(world, f"/executions/{scene.runs['RUNNING']}")
 
 
-async def test_the_raw_log_can_be_kept(world: World, scene: Scene) -> None:
+async def test_what_the_container_printed_can_be_kept_once_it_is_gone(world: World, scene: Scene) -> None:
+    path = f"/executions/{scene.runs['SUCCEEDED']}"
+    assert "The raw output of" in await read(world, f"{path}/output.txt", status=404)
+    await world.house.blobs.put(logs.file_of(scene.runs["SUCCEEDED"]), b'at {"type":"turn.completed"}\n')
+    assert await read(world, f"{path}/output.txt") == 'at {"type":"turn.completed"}\n'
+    assert f'href="{path}/output.txt"' in await read(world, path)
+    assert "output.txt" not in await read(world, f"/executions/{scene.runs['RUNNING']}")
+
+
+async def test_the_log_can_be_kept(world: World, scene: Scene) -> None:
     text = await read(world, f"/executions/{scene.runs['RUNNING']}/log.txt")
     assert "Starting task: Process payment for contractor" in text
     assert len(text.splitlines()) == 5

@@ -196,12 +196,21 @@ async def payments(folder: Path) -> AsyncIterator[Tools]:
 
 
 def config(
-    folder: Path, tools: str, *, engine: str, more: str = "", ports: Mapping[str, socket.socket] | None = None
+    folder: Path,
+    tools: str,
+    *,
+    engine: str,
+    more: str = "",
+    runner: str = "",
+    ports: Mapping[str, socket.socket] | None = None,
 ) -> Path:
-    """preloop.toml of a journey: the example's models and people on free ports, or on those that are kept."""
+    """preloop.toml of a journey: the example's models and people on free ports, or on those that are kept. `runner` are
+    further lines of that section, `more` further sections."""
     path = folder / "preloop.toml"
     example = (ROOT / "examples" / "preloop.toml").read_text()
-    example = example.replace("http://127.0.0.1:8090/mcp", tools).replace('engine = "process"', f'engine = "{engine}"')
+    example = example.replace("http://127.0.0.1:8090/mcp", tools).replace(
+        'engine = "process"', f'engine = "{engine}"\n{runner}\n'
+    )
     people, inner = [sock.getsockname()[1] for sock in ports.values()] if ports else (free_port(), free_port())
     path.write_text(example + f"\n[server]\nport = {people}\ncontainer_port = {inner}\n{more}")
     return path
@@ -236,12 +245,13 @@ async def plane(
     *,
     engine: str = "process",
     more: str = "",
+    runner: str = "",
     database: str | None = None,
     ports: Mapping[str, socket.socket] | None = None,
 ) -> AsyncIterator[tuple[Plane, Tools]]:
     """A running plane with the example's flow applied, and its tool server."""
     async with payments(folder) as tools, anyio.create_task_group() as tasks:
-        path = config(folder, tools.url, engine=engine, more=more, ports=ports)
+        path = config(folder, tools.url, engine=engine, more=more, runner=runner, ports=ports)
         running = Plane(folder / "data", path, tasks, database, ports or {})
         await running.start()
         await running.apply()

@@ -8,6 +8,7 @@
 #   keys    names of the variables that receive the runtime token
 #   doors   "egress" and "git HOST" lines: what leads out of here; may be absent
 #   init.sh commands to run first; may be absent
+#   changes.sh  tells what changed, in changes.patch there, if the image has git
 # Text of a flow is only ever read from these files, never part of this script. POSIX sh: dash, busybox, macOS.
 set -u
 exec 2>&1
@@ -219,6 +220,13 @@ run_agent() {
     run "$own/stdin" "$own/keys" "$@"
 }
 
+# changes WHEN: its failure is nobody's, and says nothing.
+changes() {
+    has git || return 0
+    sh "$own/changes.sh" "$1" </dev/null >/dev/null 2>&1 &
+    wait_for "$!"
+}
+
 # --- the life ----------------------------------------------------------------------------------------------------
 
 trap on_term TERM INT
@@ -233,12 +241,16 @@ done <"$own/paths"
 if [ -f "$own/init.sh" ]; then
     run /dev/null /dev/null sh -e "$own/init.sh"
     [ "$code" -eq 0 ] || fail "$code" "init ended with exit code $code"
+    changes before
 fi
 [ -z "$stopping" ] || exit 143
 
 echo PRELOOP_AGENT_EXEC_START
 run_agent
 echo "PRELOOP_AGENT_EXEC_END $code"
+ended=$code
+changes after
+code=$ended
 
 if [ "${AGENT_POST_EXEC_SLEEP:-0}" != 0 ] && [ -z "$stopping" ]; then
     trap 'exit "$code"' TERM INT

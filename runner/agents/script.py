@@ -12,6 +12,7 @@ from kit.errors import Invalid
 from runner.engine import Job
 
 ENTRY_SCRIPT = Path(__file__).with_name("entry.sh")
+CHANGES_SCRIPT = Path(__file__).with_name("changes.sh")
 
 INSTANCE_LABEL = "preloop.instance"
 EXECUTION_LABEL = "preloop.execution"
@@ -126,6 +127,7 @@ def _files(plan: AgentPlan, brief: Brief) -> dict[str, str]:
     files = {
         **plan.files,
         ".preloop/entry.sh": ENTRY_SCRIPT.read_text(),
+        ".preloop/changes.sh": CHANGES_SCRIPT.read_text(),
         ".preloop/prompt.txt": brief.prompt,
         ".preloop/payload.json": brief.payload_json,
         ".preloop/argv": _lines(escape(argument) for argument in plan.argv),

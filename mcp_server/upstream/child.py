@@ -18,8 +18,9 @@ from mcp.shared.message import SessionMessage
 from mcp_types import jsonrpc_message_adapter
 from pydantic import ValidationError
 
+from kit.masking import MASK
 from kit.observe import log
-from mcp_server.upstream.veil import Veil
+from mcp_server.upstream.veil import Unreadable, Veil
 from mcp_server.upstream.wire import MAX_ANSWER
 
 LEAVE_S = 2.0
@@ -62,7 +63,12 @@ async def _read(
                 if len(line) > MAX_ANSWER:
                     lost(f"its answer is larger than {MAX_ANSWER // 2**20} MB")
                     return
-                await to_us.send(_message(veil.over(line)))
+                try:
+                    said = await veil.aside(line)
+                except Unreadable as error:
+                    lost(str(error))
+                    return
+                await to_us.send(_message(said))
             lost("it ended")
 
 
@@ -101,7 +107,11 @@ async def _write(process: Process, from_us: MemoryObjectReceiveStream[SessionMes
 async def _listen(name: str, process: Process, veil: Veil) -> None:
     assert process.stderr
     async for line in _lines(process.stderr):
-        log.info("tool server says", server=name, text=veil.over(line)[:SAID].decode(errors="replace"))
+        try:
+            said = (await veil.aside(line))[:SAID].decode(errors="replace")
+        except Unreadable:
+            said = MASK
+        log.info("tool server says", server=name, text=said)
     with contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
         while True:  # a pipe nobody reads would stop it
             await process.stderr.receive()

@@ -15,7 +15,7 @@ from mcp_types import METHOD_NOT_FOUND
 from kit.connection import Response
 from mcp_server.manner import Heard, Message
 from mcp_server.upstream.pool import NotConnected, Pool
-from mcp_server.upstream.veil import Veil
+from mcp_server.upstream.veil import Unreadable, Veil
 from mcp_server.upstream.wire import MAX_ANSWER
 
 __all__ = ["Broken", "Heard", "Message", "Post"]
@@ -56,13 +56,15 @@ class Post:
                 _judge(response, self._headers)
                 self.session_id = response.headers.get("mcp-session-id", self.session_id)
                 if response.content_type != "text/event-stream":
-                    return _answer(self._pool.veil.over(await _whole(response)), response.status)
+                    return _answer(await self._pool.veil.aside(await _whole(response)), response.status)
                 stream = _Stream(response, self._pool.veil)
                 if (answer := await self._hear(stream, heard)) is not None:
                     return answer
             return await self._resume(stream, heard)
         except NotConnected as error:
             raise Broken(f"no connection ({error})", sent=False) from error
+        except Unreadable as error:
+            raise Broken(str(error), sent=True) from error
         except ConnectionError as error:
             raise Broken(f"the connection broke ({str(error) or type(error).__name__})", sent=True) from error
 
@@ -132,7 +134,7 @@ class _Stream:
             elif name == b"retry" and value.isdigit():
                 self.retry_s = min(int(value) / 1000, 30.0)
             elif not name and not value and any(data):
-                return _message(self._veil.over(b"\n".join(data)))
+                return _message(await self._veil.aside(b"\n".join(data)))
             if sum(map(len, data)) > MAX_ANSWER:
                 raise _too_long()
         return None

@@ -10,7 +10,20 @@ from starlette.types import Receive, Scope, Send
 
 from tests.mcp_server.plane import serve
 
-TOOLS = ("whole", "nulls", "hang", "cut", "huge", "redirect", "forget", "malformed", "refuse", "wait", "echo")
+TOOLS = (
+    "whole",
+    "nulls",
+    "hang",
+    "cut",
+    "huge",
+    "redirect",
+    "forget",
+    "malformed",
+    "refuse",
+    "wait",
+    "echo",
+    "escaped",
+)
 SCHEMA = {"type": "object", "properties": {"note": {"default": None}}, "additionalProperties": True}
 
 
@@ -57,6 +70,9 @@ class Fake:
                 await self._result(send, message, {"content": content})
             case "echo":
                 told = json.dumps({name.decode(): value.decode() for name, value in headers})
+                await self._result(send, message, {"content": [{"type": "text", "text": told}]})
+            case "escaped":
+                told = dict(headers).get(b"authorization", b"").decode() + '"' * 110_000
                 await self._result(send, message, {"content": [{"type": "text", "text": told}]})
             case "nulls":
                 await self._result(send, message, {"content": content, "structuredContent": {"a": None, "b": [None]}})

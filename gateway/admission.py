@@ -4,7 +4,7 @@ Everything that can say no does so here, before the provider hears of the reques
 """
 
 import math
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from gateway import figures
 from gateway.attempt import Attempt, requested
@@ -99,6 +99,11 @@ class Admission:
         """A call that found no upstream leaves its event."""
         self._note(call, fault, "routing")
 
+    def skipped(self, call: Call, target: Target, fault: Fault) -> None:
+        """An upstream that can't be asked this leaves its event; others may be asked."""
+        data = {"alias": target.alias, "provider": target.provider, "model": target.model, "wire": call.wire.name}
+        self._put(call, "model.skipped", data | {"error": fault.code, "message": fault.message})
+
     def _check_pace(self, call: Call, route: Route) -> None:
         most = route.settings.requests_per_minute
         if most is None:
@@ -145,14 +150,16 @@ class Admission:
     def _note(self, call: Call, fault: Fault, stage: str) -> None:
         figures.REFUSED.add(call.wire.name, stage, fault.code)
         data = {"alias": call.request.alias, "wire": call.wire.name, "stage": stage}
-        data |= {"error": fault.code, "message": fault.message}
+        self._put(call, "model.refused", data | {"error": fault.code, "message": fault.message})
+
+    def _put(self, call: Call, type_: str, data: dict[str, Any]) -> None:
         principal = call.principal
         self._flush.put(
             Happened(
                 account_id=principal.account_id,
                 session_id=principal.session_id,
                 stream=principal.stream,
-                type="model.refused",
+                type=type_,
                 data=data,
             )
         )

@@ -123,13 +123,16 @@ def _built(
         )
         return GatewayApp(doorkeeper=doorkeeper, settings=settings, models=models, relay=relay, caps=caps)
 
+    def drain(within_s: float) -> None:
+        tasks.start_soon(_stop, lookouts, within_s)
+
     checks = Checks(models=models, routing=routing, client=client, keys=keys, clock=clock)
     return Gateway(
         app=app,
         models=models,
         checks=checks,
         settled=holds.settled,
-        drain=lambda within_s: tasks.start_soon(_stop, lookouts, within_s),
+        drain=drain,
     )
 
 

@@ -5,6 +5,7 @@ silent one can be covered with pauses and a departed client does not stop the bi
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import anyio
 
@@ -160,24 +161,43 @@ class Relay:
         return call.wire.face(call.request, id_, int(self._clock.now().timestamp()))
 
     async def _ask(self, call: Call, route: Route, speak: Speak) -> None:
-        """Attempt after attempt until one answers; the Fault of the last one when none does."""
+        """Attempt after attempt until one answers; the Fault of the last one when none does. An upstream that can't be
+        asked this is left out, and a call that no upstream can be asked gets the first reason."""
+        tried: list[Target] = []
+        failed: Attempt | None = None
+        unfit: Fault | None = None
+        target = self._begin(call, route, None)
+        while True:
+            attempt = await self._try(call, target, len(tried), speak)
+            if isinstance(attempt, Fault):
+                self._admission.skipped(call, target, attempt)
+                unfit = unfit or attempt
+                route = replace(route, targets=tuple(one for one in route.targets if one is not target))
+            else:
+                tried.append(target)
+                failed = attempt
+            if failed is None:
+                target = self._begin(call, route, unfit)
+                continue
+            if failed.fault is None:
+                return
+            gone = failed.began or call.outlet.gone
+            step = None if gone else await self._move(call, route, tried, failed)
+            if step is None:
+                raise failed.fault
+            target = step.target
+
+    def _begin(self, call: Call, route: Route, unfit: Fault | None) -> Target:
+        """Whom to ask, taken; the Fault, noted, when there is nobody."""
         try:
+            if unfit and not route.targets:
+                raise unfit
             target = self._routing.first(route).target
-        except UpstreamFailed as fault:
+        except Fault as fault:
             self._admission.refused(call, fault)
             raise
-        tried: list[Target] = []
         self._routing.take(target)
-        while True:
-            tried.append(target)
-            attempt = await self._try(call, target, len(tried) - 1, speak)
-            if attempt.fault is None:
-                return
-            gone = attempt.began or call.outlet.gone
-            step = None if gone else await self._move(call, route, tried, attempt)
-            if step is None:
-                raise attempt.fault
-            target = step.target
+        return target
 
     async def _move(self, call: Call, route: Route, tried: list[Target], attempt: Attempt) -> Step | None:
         """Where to go on, taken once its wait is over: a call that ends while it waits keeps nobody from trying."""
@@ -192,12 +212,16 @@ class Relay:
                 return step
         return None
 
-    async def _try(self, call: Call, target: Target, number: int, speak: Speak) -> Attempt:
-        """One attempt, settled whatever became of it. Only what came before it began is raised."""
+    async def _try(self, call: Call, target: Target, number: int, speak: Speak) -> Attempt | Fault:
+        """One attempt, settled whatever became of it; a Fault when this upstream can't be asked this. Only what came
+        before it began is raised."""
         attempt: Attempt | None = None
         try:
             id_ = new_id("att")
-            voice = await self._voices.of(target, call.request, call.wire, lambda: self._face(call, id_))
+            try:
+                voice = await self._voices.of(target, call.request, call.wire, lambda: self._face(call, id_))
+            except Fault as unfit:
+                return unfit
             attempt = await self._admission.admit(call, target, id_, number, voice.dropped, voice.size)
             await speak(voice, attempt)
         except Fault as fault:

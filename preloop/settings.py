@@ -208,10 +208,11 @@ class Settings(BaseSettings):
         """What a flow may name."""
         from control.flows.review import Known  # brings SQLAlchemy: a third of what a command over REST takes to start
 
-        names = {"models": list(self.models), "servers": list(self.servers), "groups": list(self.groups)}
+        names = {"models": list(self.models), "servers": list(self.servers)}
+        groups = {name: len(set(its)) for name, its in self.groups.items()}
         nameless = {group: [id_ for id_ in its if not self.approvers[id_].email] for group, its in self.groups.items()}
         reach = {"git": list(self.git), "wildcards": self.egress.wildcards}
-        return Known(**names, **reach, rule=rules.check, nameless=nameless)
+        return Known(**names, **reach, groups=groups, rule=rules.check, nameless=nameless)
 
 
 class _Environment(EnvSettingsSource):

@@ -180,6 +180,13 @@ class Flow(Strict):
     result_schema: dict[str, Any] = Field(default_factory=dict)
     """JSON Schema of `result.json`, which the agent then has to leave in its work folder."""
 
+    @field_validator("version", mode="before")
+    @classmethod
+    def _is_a_number(cls, version: object) -> object:
+        if isinstance(version, bool):
+            raise ValueError("Input should be 1")
+        return version
+
     @field_validator("result_schema")
     @classmethod
     def _can_be_checked(cls, schema: dict[str, Any]) -> dict[str, Any]:

@@ -4,13 +4,13 @@ run; what is only odd is said."""
 import difflib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
 
-from control.flows import template
+from control.flows import template, triggers
 from control.flows.flow import Approval, Tool
 from control.flows.quantities import duration
 from control.flows.source import Written
@@ -67,9 +67,9 @@ async def _tools(db: Database, account_id: str) -> dict[str, list[str]]:
 class Known:
     """What a flow may name and say, by the settings.
 
-    `rule` refuses an expression that can't be read; rules live above flows, so it is handed in. `nameless` are the
-    approvers without an email, by group: under four eyes nobody could tell if one of them is the run's requester.
-    `wildcards` are the hosts with `*.` that a flow may name.
+    `groups` say how many are in each. `rule` refuses an expression that can't be read; rules live above flows, so it is
+    handed in. `nameless` are the approvers without an email, by group: under four eyes nobody could tell if one of them
+    is the run's requester. `wildcards` are the hosts with `*.` that a flow may name.
     """
 
     def __init__(
@@ -77,13 +77,14 @@ class Known:
         *,
         models: Sequence[str],
         servers: Sequence[str],
-        groups: Sequence[str],
+        groups: Mapping[str, int],
         rule: Callable[[str], None] = lambda expression: None,
         nameless: Mapping[str, Sequence[str]] = MappingProxyType({}),
         git: Sequence[str] = (),
         wildcards: Sequence[str] = (),
     ) -> None:
         self._named = {"model": set(models), "server": set(servers), "group": set(groups), "git host": set(git)}
+        self._people = groups
         self._wildcards = frozenset(wildcards)
         self._rule = rule
         self._nameless = nameless
@@ -98,6 +99,7 @@ class Known:
                 self._one(written, "server", tool.server, *at, "server")
             if tool.approval:
                 self._one(written, "group", tool.approval.group, *at, "approval", "group")
+                self._enough(written, tool.approval, *at, "approval", "quorum")
                 if tool.approval.escalate:
                     self._one(written, "group", tool.approval.escalate, *at, "approval", "escalate")
                 self._seen(written, tool.approval, *at, "approval", "four_eyes")
@@ -113,6 +115,14 @@ class Known:
         if name not in self._named[kind]:
             said = f"{written.where(*at)}: the {kind} {name!r} is not in preloop.toml."
             raise Invalid("flow_invalid", said, _meant(name, self._named[kind]))
+
+    def _enough(self, written: Written, approval: Approval, *at: str | int) -> None:
+        people = self._people[approval.group]
+        if approval.quorum > people:
+            said = f"{approval.quorum} must say yes, and the group {approval.group!r} has {people}"
+            hint = f"Write at most {people}, or put" if people else "Put"
+            hint += f" more people into {approval.group!r} of [groups] in preloop.toml."
+            raise Invalid("flow_invalid", f"{written.where(*at)}: {said}.", hint)
 
     def _reach(self, written: Written) -> None:
         """Hosts: whole names; a wildcard is for an admin to allow. Repositories: of hosts that are set up."""
@@ -155,6 +165,12 @@ def _check_timeout(written: Written, of: Account) -> None:
         said = f"{duration(asked)} is above the maximum of the plan {of.plan!r}, {most}"
         hint = f"Write at most {most}, or give the plan more: `timeout` of [plans.{of.plan}] in preloop.toml."
         raise Invalid("flow_invalid", f"{written.where('limits', 'timeout')}: {said}.", hint)
+    wall = written.flow.limits.wall
+    if wall < asked:
+        said = f"{written.where('limits', 'wall')}: {duration(wall)} is below limits.timeout, {duration(asked)}."
+        raise Invalid(
+            "flow_invalid", said, "The wall clock has the agent's own time in it: raise it or lower the timeout."
+        )
 
 
 def _check_tool(written: Written, number: int, tool: Tool, of: Account) -> list[str]:
@@ -175,7 +191,8 @@ def _check_tool(written: Written, number: int, tool: Tool, of: Account) -> list[
 
 
 def _variables(written: Written, of: Account) -> list[str]:
-    """Variables that no sample has. Without a sample only those that no event can have."""
+    """Variables that no sample has. Without a sample only those that no event of its triggers can have."""
+    can = {"trigger_event": dict.fromkeys(triggers.keys(written.flow.triggers))}
     events = [{"trigger_event": event} for event in of.events]
     found = {}
     for slot in template.slots(written.flow.prompt):
@@ -184,8 +201,8 @@ def _variables(written: Written, of: Account) -> list[str]:
         if events:
             hint = template.missing(slot, events[0]).hint
             found[slot.spelled] = f"none of the newest {len(events)} events has {slot.spelled}; {hint}"
-        elif slot.path[0] != "trigger_event":
-            found[slot.spelled] = f"no event has {slot.spelled}; {template.missing(slot, {'trigger_event': {}}).hint}"
+        elif not template.has(replace(slot, path=slot.path[:2]), can):
+            found[slot.spelled] = f"no event has {slot.spelled}; {template.missing(slot, can).hint}"
     where = written.where("prompt")
     return [f"{where}: {said}." for said in found.values()]
 

@@ -44,7 +44,7 @@ def read(text: str, syntax: Syntax = "yaml") -> Written:
         raise Invalid("flow_invalid", "The flow file is empty or not a mapping.", "It begins with `version: 1`.")
     _plain(body, (), lines)
     try:
-        flow = Flow.model_validate(body)
+        flow = Flow.model_validate_json(canonical.dumps(body), strict=True)  # what JSON has, nothing read as something
     except ValidationError as error:
         raise _explained(error, body, lines) from error
     for key, used in UNSUPPORTED:

@@ -6,7 +6,7 @@ filter asks for does not pass it.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
@@ -115,6 +115,17 @@ class Event:
     commit: str | None = None
     url: str | None = None
     """https, to the issue, the request, the comment or the commit."""
+
+
+def keys(triggers: Sequence[Trigger]) -> list[str]:
+    """What `trigger_event` can hold in runs of a flow with these triggers; anybody may start it by hand as well."""
+    found = {"type": None, "payload": None}
+    for trigger in triggers:
+        if trigger.type in SENDERS:
+            found |= dict.fromkeys((*(field.name for field in fields(Event)), "delivery"))
+        elif trigger.type == "schedule":
+            found |= dict.fromkeys(("cron", "zone", "scheduled_at", "missed"))
+    return list(found)
 
 
 def matches(trigger: Trigger, event: Event) -> bool:

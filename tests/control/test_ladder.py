@@ -85,7 +85,7 @@ async def test_under_four_eyes_who_has_no_email_may_be_the_requester(house: Hous
 
 def test_a_flow_that_wants_four_eyes_of_somebody_without_an_email_is_refused() -> None:
     written = source.read(FLOW_KEYS)
-    known: dict[str, Any] = {"models": ["default"], "servers": ["payments"], "groups": ["finance", "directors"]}
+    known: dict[str, Any] = {"models": ["default"], "servers": ["payments"], "groups": {"finance": 1, "directors": 1}}
     with pytest.raises(Invalid, match=r"tools\.0\.approval\.four_eyes: carol of group 'directors'"):
         Known(**known, nameless={"finance": [], "directors": ["carol"]}).check(written)
     loose = source.read(FLOW_KEYS.replace("four_eyes: true", "four_eyes: false"))
@@ -106,7 +106,7 @@ def test_a_flow_file_names_the_next_group_and_four_eyes_and_a_group_nobody_knows
     written = source.read(FLOW_KEYS)
 
     def known(*groups: str) -> Known:
-        return Known(models=["default"], servers=["payments"], groups=groups)
+        return Known(models=["default"], servers=["payments"], groups=dict.fromkeys(groups, 1))
 
     known("finance", "directors").check(written)
     gate = written.flow.charter().tools[0].approval

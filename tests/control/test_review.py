@@ -24,7 +24,7 @@ from tests.control.house import ACCOUNT, FLOW, House
 KNOWN = Known(
     models=["default"],
     servers=["payments", "new"],
-    groups=["finance", "directors"],
+    groups={"finance": 2, "directors": 1},
     rule=rules.check,
     git=["github.com"],
     wildcards=["*.pypi.org"],
@@ -62,6 +62,11 @@ async def test_a_flow_whose_tools_were_seen_is_saved_without_a_word(house: House
             "{server: payments, tool: pay, approval: {group: finance, escalate: x}}",
             "tools.0.approval.escalate",
             "Known",
+        ),
+        (
+            "{server: payments, tool: pay, approval: {group: finance, quorum: 3}}",
+            "line 6, tools.0.approval.quorum: 3 must say yes, and the group 'finance' has 2.",
+            "at most 2",
         ),
         ("{server: payments, tool: pay, deny: 'args.x >'}", "line 6, tools.0.deny: 'args.x >' is not a CEL", ""),
         ("{server: payments, tool: pay, approval: {group: finance, when: '('}}", "line 6, tools.0.approval.when", ""),
@@ -135,6 +140,26 @@ async def test_a_timeout_that_is_not_written_is_held_against_the_plan_too(house:
     assert await reviewed(house.db, HEAD + "prompt: x\nlimits: {timeout: 300d, wall: 300d}\n") == []
 
 
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [
+        ("{timeout: 2h, wall: 1h}", "line 5, limits.wall: 1h is below limits.timeout, 2h."),
+        ("{wall: 10m}", "line 5, limits.wall: 10m is below limits.timeout, 30m."),
+    ],
+)
+async def test_a_wall_that_is_over_before_the_timeout_is_refused(house: House, limits: str, says: str) -> None:
+    await on_plan(house.db, "enterprise")
+    assert (await refused(house.db, f"{HEAD}prompt: x\nlimits: {limits}\n")).message == says
+
+
+@pytest.mark.parametrize("entry", ["{group: finance, quorum: 2}", "{group: directors}"])
+async def test_a_quorum_of_a_whole_group_is_well(house: House, entry: str) -> None:
+    assert (
+        await reviewed(house.db, f"{HEAD}prompt: x\ntools:\n- {{server: payments, tool: pay, approval: {entry}}}\n")
+        == []
+    )
+
+
 async def test_a_variable_that_no_past_event_has_is_said_with_what_they_have(house: House) -> None:
     payload = "trigger_event.payload"
     prompt = f"prompt: '{{{{{payload}.amuont}}}} {{{{{payload}.amount}}}} {{{{{payload}.x|default}}}}'\n"
@@ -174,6 +199,28 @@ async def test_a_variable_that_no_event_can_have_is_said_before_the_first_one(ho
     text = "version: 1\nname: fresh\nagent: {runtime: scripted}\nprompt: '{{payload.amount}}'\n"
     [warning] = await reviewed(house.db, text)
     assert warning == "line 4, prompt: no event has payload.amount; the template has `trigger_event`."
+
+
+@pytest.mark.parametrize(
+    ("variable", "triggers", "hint"),
+    [
+        ("trigger_event.paylod.amount", "", "trigger_event has `payload`"),
+        ("trigger_event.paylod", "[{type: webhook}]", "trigger_event has `payload`"),
+        ("trigger_event.titel", "[{type: github, events: [issue]}]", "trigger_event has `title`"),
+        ("trigger_event.title", "[{type: webhook}]", "trigger_event has `type`, `payload`"),
+        ("trigger_event.payload.anything", "", ""),
+        ("trigger_event.type", "", ""),
+        ("trigger_event.title", "[{type: gitlab, events: [issue], author_association: any}]", ""),
+        ("trigger_event.scheduled_at", "[{type: schedule, cron: '0 5 * * *'}]", ""),
+        ("trigger_event['payload'][0]", "", ""),
+    ],
+)
+async def test_what_no_event_of_its_triggers_has_is_said_before_the_first_one(
+    house: House, variable: str, triggers: str, hint: str
+) -> None:
+    text = f'version: 1\nname: fresh\nagent: {{runtime: scripted}}\nprompt: "{{{{{variable}}}}}"\n'
+    said = await reviewed(house.db, text + (f"triggers: {triggers}\n" if triggers else ""))
+    assert said == ([f"line 4, prompt: no event has {variable}; {hint}."] if hint else [])
 
 
 # versions -------------------------------------------------------------------------------------------------------------

@@ -60,6 +60,7 @@ def refused(text: str, syntax: source.Syntax = "yaml") -> Invalid:
         ("limits: {timeout: 999999999d}\n", "line 5, limits.timeout"),
         ("limits: {timeout: 0}\n", "line 5, limits.timeout"),
         ("retries: {on: x}\n", "line 5, retries.on"),
+        ("limits:\n  concurrency: true\n", "line 6, limits.concurrency: Input should be a valid integer"),
     ],
 )
 def test_a_mistake_in_yaml_is_named_with_its_line_and_key(more: str, says: str) -> None:
@@ -193,6 +194,12 @@ def test_the_schema_is_one_and_takes_what_we_take() -> None:
         {"name": "Not A Name"},
         {"tools": [{"server": "a"}]},
         {"version": 2},
+        {"version": True},
+        {"limits": {"concurrency": True}},
+        {"limits": {"concurrency": "3"}},
+        {"resources": {"cpus": "1.5"}},
+        {"agent": {"runtime": "scripted", "gateway": 1}},
+        {"tools": [{"server": "a", "tool": "b", "approval": {"group": "g", "four_eyes": "yes"}}]},
     ],
 )
 def test_the_schema_refuses_what_we_refuse(more: dict[str, Any]) -> None:

@@ -174,7 +174,7 @@ async def open_world(
         sealer=house.sealer,
         blobs=house.blobs,
         desk=desk,
-        known=Known(models=["default"], servers=["payments"], groups=["finance", "alone"], rule=rules.check),
+        known=Known(models=["default"], servers=["payments"], groups={"finance": 2, "alone": 1}, rule=rules.check),
         checks={"database": _asks(house)},
         upstreams=upstreams,
     )

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.bounds import TOOLS_TOKENS
 from gateway.dialects.schemas import MOST_WRITTEN_OUT, growth
 from gateway.wires.fields import MOST_NAME
 from gateway.wires.neutral import Json
@@ -14,7 +15,8 @@ from kit.errors import Invalid
 from tests.fakes import raw_provider as raw
 from tests.gateway.plane import PRICES, open_plane
 
-INPUT_NANO = 2_500
+INPUT_NANO, OUTPUT_NANO = 2_500, 10_000
+"""Of a token, as PRICES says."""
 GEMINI = b'{"candidates":[{"content":{"parts":[{"text":"Hi"}]},"finishReason":"STOP"}]}'
 NAMESPACE = "n" * 60
 MANY: list[Json] = [{"type": "custom", "name": f"a{number}"} for number in range(200)]
@@ -55,7 +57,9 @@ TARGETS = {
 async def test_what_a_provider_is_sent_is_held_for(tmp_path: Path, case: str, dialect: str) -> None:
     (wire, more), (name, model, answer) = CASES[case], TARGETS[dialect]
     path = {"chat": "/openai/v1/chat/completions", "responses": "/openai/v1/responses"}[wire]
-    said: Json = {"input": "x"} if wire == "responses" else {"messages": [{"role": "user", "content": "x"}]}
+    said: Json = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 1}
+    if wire == "responses":
+        said = {"input": "x", "max_output_tokens": 1}
     asked = json.dumps({"model": "m", **said, **more})
     async with raw.serve(raw.whole(answer)) as provider:
         alias = {"provider": name, "base_url": provider.url, "model": model, "api_key": "k", "dialects": [dialect]}
@@ -68,7 +72,8 @@ async def test_what_a_provider_is_sent_is_held_for(tmp_path: Path, case: str, di
             await client.post(f"{plane.containers}{path}", content=asked, headers=headers)
             await plane.settled()
             (held,) = [data["held_nano"] for type_, data in await plane.happened(session) if type_ == "model.requested"]
-    assert held >= len(provider.bodies[0]) * INPUT_NANO
+    hidden_nano = TOOLS_TOKENS * INPUT_NANO if "tools" in more else 0
+    assert held - hidden_nano - OUTPUT_NANO >= len(provider.bodies[0]) * INPUT_NANO
     assert len(provider.bodies[0]) < 7 * len(asked)
 
 
@@ -82,7 +87,7 @@ async def test_what_is_sent_as_it_came_is_held_for_by_its_own_size(tmp_path: Pat
             assert (await client.post(address, json=asked, headers={"x-api-key": token})).status_code == 200
             await plane.settled()
             held = (await plane.happened(session))[0][1]["held_nano"]
-    assert held < (3000 + 200) * INPUT_NANO + 50 * 10_000
+    assert held < (3000 + 200) * INPUT_NANO + 50 * OUTPUT_NANO
 
 
 NAMED: dict[str, tuple[str, Any]] = {

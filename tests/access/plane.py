@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from starlette.routing import Router
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from access import token as exchange
 from access.allowance import Allowance
 from access.egress import Egress, open_egress
 from access.git import Git, open_git
 from access.parts import Parts
 from access.settings import EgressSettings, GitHost
+from access.token import PATH
 from control import events
 from control.identity import sessions
 from control.identity.accounts import DEFAULT
@@ -63,12 +65,14 @@ class Plane:
     names: Names
     egress: Egress
     port: int
+    waiting: dict[str, str]
+    """Runtime tokens by the bootstrap tokens that are exchanged for them."""
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def session(self, *, bootstrap_hash: str | None = None, **reach: Any) -> tuple[str, str]:
+    async def session(self, **reach: Any) -> tuple[str, str]:
         """A session with this `egress` and `git`, and its runtime token."""
         until = datetime.now(UTC) + timedelta(minutes=10)
         charter = Charter(flow="reach", tools=(), models=(), **reach)
@@ -81,7 +85,6 @@ class Plane:
                 principal="agent",
                 charter=charter,
                 alive_until=until,
-                bootstrap_hash=bootstrap_hash,
             )
 
         session_id = await self.db.write(unit)
@@ -124,10 +127,16 @@ async def plane(
         open_egress(parts, limits, resolve=resolve, head_s=head_s) as egress,
         open_git(parts, hosts) as git,
     ):
-        app = _app(git, Router(routes=exchange.routes(db=db, signer=signer), default=_unknown))
+        waiting: dict[str, str] = {}
+
+        async def exchange(request: Request) -> JSONResponse:
+            return JSONResponse({"token": waiting[asgi.bearer(request.headers) or ""]})
+
+        app = _app(git, Router(routes=[Route(PATH, exchange, methods=["POST"])], default=_unknown))
         with bind("127.0.0.1", 0) as sock:
             async with listening(Served(app=asgi.Faults(app), sockets=[sock], take=egress.take)):
-                yield Plane(db=db, bus=bus, signer=signer, names=known, egress=egress, port=port_of(sock))
+                running = {"db": db, "bus": bus, "signer": signer, "names": known, "egress": egress}
+                yield Plane(**running, port=port_of(sock), waiting=waiting)  # type: ignore[arg-type]
                 egress.drain()
     await db.close()
 

@@ -38,20 +38,30 @@ def run(
 def list_newest(
     flow: Annotated[str | None, typer.Option(help="Only of this flow.")] = None,
     state: Annotated[str | None, typer.Option(help="Only in this state: running, failed, …")] = None,
+    trigger: Annotated[str | None, typer.Option(help="Only started by this: webhook, github, manual, …")] = None,
+    since: Annotated[str | None, typer.Option(help="Only since then: 30m, 24h, 7d or a date.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
     json_: Json = False,
 ) -> None:
     """Executions, newest first."""
+    wanted = {"flow": flow, "state": state, "trigger": trigger, "since": since}
     show.items(
-        Client.find().items("executions", most=limit, flow=flow, state=state),
-        ("STATUS", "FLOW", "TRIGGER", "STARTED", "DURATION", "WHY", "ID"),
-        lambda e: (
-            *(e["state"], e["flow"], e["trigger_type"]),
-            *(show.ago(e["started_at"]), show.span(e["duration_ms"]), _why(e), e["id"]),
-        ),
-        empty="No execution matches." if flow or state else "Nothing ran yet: `preloop run FLOW`.",
+        Client.find().items("executions", most=limit, **wanted),
+        COLUMNS,
+        cells,
+        empty="No execution matches." if any(wanted.values()) else "Nothing ran yet: `preloop run FLOW`.",
         json_wanted=json_,
     )
+
+
+COLUMNS = ("STATUS", "FLOW", "TRIGGER", "STARTED", "DURATION", "WHY", "ID")
+
+
+def cells(execution: dict[str, Any]) -> tuple[object, ...]:
+    """Of a row under COLUMNS."""
+    began, took = show.ago(execution["started_at"]), show.span(execution["duration_ms"])
+    what = (execution["state"], execution["flow"], execution["trigger_type"])
+    return (*what, began, took, _why(execution), execution["id"])
 
 
 def _why(execution: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import yaml
 from kit.errors import Fault, Invalid
 from preloop import show
 from preloop.client import Client
+from preloop.commands import executions
 from preloop.commands.options import FlowName, Json, json_of, syntax_of, text_of
 
 Version = Annotated[int | None, typer.Option(min=1, help="An older version; default the newest.")]
@@ -97,10 +98,13 @@ def versions(name: FlowName, json_: Json = False) -> None:
 
 @app.command("show")
 def show_one(name: FlowName, version: Version = None, json_: Json = False) -> None:
-    """One flow."""
+    """One flow, how it fares, and its last ten executions."""
     client = Client.find()
     found, fares = client.get("flows", name, version=version), client.get("flows", name, "health")
     show.one(found | {"health": fares if json_ else _fares(fares)}, json_wanted=json_)
+    if not json_ and fares["recent"]:
+        show.out.print()
+        show.table(executions.COLUMNS, map(executions.cells, fares["recent"]), empty="")
 
 
 def _fares(health: dict[str, Any]) -> str:

@@ -103,7 +103,7 @@ def _limit(value: int | None, unit: str = "") -> str:
 def _rule(key: str, value: int | None) -> str:
     if value is None:
         return FOREVER
-    return _bytes(value) if key == "keep" else f"{value} days"
+    return _bytes(value) if key == "keep" else f"{value} day{'' if value == 1 else 's'}"
 
 
 def _bytes(count: int) -> str:

@@ -1,6 +1,7 @@
 """The secrets that the settings of this process hold: what no stored line of an agent may show."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -15,11 +16,11 @@ _FILE = "_file"
 def known_secrets(settings: Settings) -> set[str]:
     """Each value, and the password of one that is an address. Of key files what they hold now; one that can't be read
     holds none."""
-    try:
-        servers = settings.opened_servers()
-    except Invalid:
-        servers = {}  # this role does not dial them, and has not what they need
-    return {part for whole in (settings, servers) for value in _values(whole, "") for part in _parts(value) if part}
+    found: list[object] = [settings]
+    for opened in (settings.opened_servers, settings.opened_git):
+        with suppress(Invalid):  # this role does not dial them, and has not what they need
+            found.append(opened())
+    return {part for whole in found for value in _values(whole, "") for part in _parts(value) if part}
 
 
 def _values(value: object, name: str) -> Iterator[str]:

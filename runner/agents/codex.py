@@ -55,7 +55,7 @@ enabled = false
 enabled = false
 
 [shell_environment_policy]
-inherit = "core"
+{_shell(brief)}
 
 [mcp_servers.preloop]
 url = {json.dumps(brief.mcp_url)}
@@ -64,6 +64,14 @@ required = true
 startup_timeout_sec = 60
 tool_timeout_sec = {CALL_LIMIT_S}
 """
+
+
+def _shell(brief: Brief) -> str:
+    """What the agent's own commands inherit: no key, unless they are to find the doors that lead out."""
+    if not brief.egress and not brief.git_hosts:
+        return 'inherit = "core"'
+    names = ["HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TMPDIR", "USER", "*_PROXY", "GIT_*"]
+    return f'inherit = "all"\nignore_default_excludes = true\ninclude_only = {json.dumps(names)}'
 
 
 def catalog(model: str) -> str:

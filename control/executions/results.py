@@ -85,10 +85,3 @@ async def one(db: Database, account_id: str, execution_id: str, name: str) -> Ro
     if not rows:
         raise Missing("artifact_unknown", f"{execution_id} has no artifact of that name.", "Its list has their names.")
     return rows[0]
-
-
-def sizes(tx: Tx, ids: Sequence[str]) -> dict[str, int]:
-    """Bytes by execution."""
-    its = sa.select(artifacts.c.execution_id, sa.func.sum(artifacts.c.size).label("size"))
-    rows = tx.execute(its.where(artifacts.c.execution_id.in_(ids)).group_by(artifacts.c.execution_id))
-    return {row.execution_id: int(row.size) for row in rows}

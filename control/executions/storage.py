@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from control.executions.logs import stream_of
-from control.tables import accounts, executions, storage_use, streams, tool_calls
+from control.tables import accounts, artifacts, executions, storage_use, streams, tool_calls
 from kit.db import Database, Lane, Tx, octets
 from kit.prepared import Prepared
 
@@ -27,7 +27,7 @@ COUNTED = 200
 class Kind(StrEnum):
     LOGS = "logs"  # log lines, and the whole output as a file
     PAYLOADS = "payloads"  # the event and the prompt made of it
-    RESULTS = "results"  # arguments and results of tool calls
+    RESULTS = "results"  # arguments and results of tool calls, and what the agent left
     BODIES = "bodies"  # of model calls; none are recorded yet
 
 
@@ -142,6 +142,13 @@ def _logs(tx: Tx, rows: Sequence[Row[Any]]) -> dict[str, int]:
 def _results(tx: Tx, ids: Sequence[str]) -> dict[str, int]:
     its = sa.select(tool_calls.c.execution_id, sa.func.sum(_CALL).label("size")).group_by(tool_calls.c.execution_id)
     rows = tx.execute(its.where(tool_calls.c.execution_id.in_(ids)))
+    called = {row.execution_id: int(row.size) for row in rows}
+    return Counter(called) + Counter(_left(tx, ids))
+
+
+def _left(tx: Tx, ids: Sequence[str]) -> dict[str, int]:
+    its = sa.select(artifacts.c.execution_id, sa.func.sum(artifacts.c.size).label("size"))
+    rows = tx.execute(its.where(artifacts.c.execution_id.in_(ids)).group_by(artifacts.c.execution_id))
     return {row.execution_id: int(row.size) for row in rows}
 
 

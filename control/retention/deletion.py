@@ -1,4 +1,5 @@
-"""What the clock takes of executions that are over: log lines, events and prompts, arguments and results.
+"""What the clock takes of executions that are over: log lines, events and prompts, arguments and results of calls, and
+what agents left.
 
 By age class by class, and by `keep` the oldest first until the account is below. Units touch at most 500 rows. The
 execution's row, its record and its costs stay; that content was deleted, and by which rule, is itself in the record,
@@ -17,12 +18,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from control import events
-from control.executions import logs, storage
+from control.executions import logs, results, storage
 from control.executions.states import FINAL
 from control.executions.storage import CONTENT, DELETED, SIZES, Kind
 from control.retention import rules
 from control.retention.rules import SETTLED, Rules
-from control.tables import accounts, executions, log_chunks, storage_use, streams, tool_calls
+from control.tables import accounts, artifacts, executions, log_chunks, storage_use, streams, tool_calls
 from kit.blobs import Blobs
 from kit.canonical import dumps
 from kit.db import Database, Lane, Tx
@@ -87,6 +88,9 @@ class _Pass:
             if Kind.LOGS in kinds:
                 for row in rows[:done]:
                     await self._blobs.delete(logs.file_of(row.id))
+            if Kind.RESULTS in kinds:
+                for row in rows[:done]:
+                    await self._blobs.clear(results.folder_of(row.id))
             if done:
                 place = (rows[done - 1].ended_at, rows[done - 1].id)
                 await self._db.write(partial(self._came, kinds=kinds, at=place[0]), lane=Lane.BULK)
@@ -187,7 +191,10 @@ def _empty(tx: Tx, execution_id: str, kind: Kind, most: int) -> int:
     if kind is Kind.RESULTS:
         kept = (tool_calls.c.execution_id == execution_id) & tool_calls.c.deleted_at.is_(None)
         calls = sa.select(tool_calls.c.id).where(kept).limit(most)
-        return tx.execute(_forget(tx).where(tool_calls.c.id.in_(calls))).rowcount
+        forgotten = tx.execute(_forget(tx).where(tool_calls.c.id.in_(calls))).rowcount
+        its = artifacts.c.execution_id == execution_id
+        some = sa.select(artifacts.c.name).where(its).order_by(artifacts.c.name).limit(max(1, most - forgotten))
+        return forgotten + tx.execute(sa.delete(artifacts).where(its, artifacts.c.name.in_(some))).rowcount
     return 0
 
 

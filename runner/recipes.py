@@ -1,6 +1,6 @@
 """What goes into each of our images, taken from this machine: no image registry is asked.
 
-    base      busybox, bash and git, node, CA certificates, the user `agent`
+    base      busybox, bash, curl and git, node, CA certificates, the user `agent`
     relay     base + images/relay/relay.js, what stands between agents and plane; made beside each of the following
     scripted  base + this interpreter, its standard library, what `mcp` and `openai` need, images/scripted/agent.py
     codex, gemini, opencode, claude: base + what `clis` takes out of the npm packages that images/NAME pins
@@ -55,6 +55,8 @@ def base(_cache: Path) -> Rootfs:
         root.file(Path(shared), shared)
     if bash := shutil.which("bash"):
         root.program(Path(bash), "/bin/bash")
+    if curl := shutil.which("curl"):  # the token is fetched with it sooner than node has started
+        root.program(Path(curl), "/usr/bin/curl")
     _add_git(root)
     _add_names_and_certificates(root)
     root.folder("/tmp", mode=0o1777)

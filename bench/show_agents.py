@@ -4,7 +4,8 @@
 
 A scripted model stands behind each CLI's own wire, the one gated tool is real. Without `--short` each CLI also meets a
 decline, a cancel, a spent budget, a provider that answers 401, 429 and 500 or breaks off, and a timeout; and one of its
-approvals is held for six minutes. Prints `name: value` lines; exit 0 when all holds, 1 when not, 2 when a part is missing.
+approvals is held for six minutes. Prints `name: value` lines; exit 0 when all holds, 1 when not, 2 when a part is
+missing.
 """
 
 import sys

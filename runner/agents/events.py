@@ -70,7 +70,7 @@ def lines(said: Said) -> list[tuple[str, str]]:
             told = "answered" if said.ok else "failed"
             return [("info" if said.ok else "warning", f"{said.tool or 'The tool'} {told}: {_short(text)}")]
         case "usage":
-            return [("info", f"Tokens, as it counts them: {text}")]
+            return [("info", f"Tokens, as it counts them: {text}")] if text else []
         case "notice":
             return [("warning", line) for line in text.split("\n")]
         case "error":
@@ -86,6 +86,8 @@ def compact(value: object) -> str:
 
 def counted(read: object, written: object, cached: object = 0) -> Said:
     """Tokens that went in, came out, and were read from a cache."""
+    if not (read or written):
+        return Said(kind="usage")
     return Said(kind="usage", text=f"{read or 0} in ({cached or 0} of them cached), {written or 0} out")
 
 

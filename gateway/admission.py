@@ -15,6 +15,7 @@ from gateway.holds import Holds
 from gateway.intent import intent_of
 from gateway.models import Models
 from gateway.refusals import Limited
+from gateway.settings import belongs
 from gateway.upstream import Route, Target
 from gateway.wires.fields import unsupported
 from kit.clock import Clock
@@ -139,7 +140,7 @@ class Admission:
                     Refused(
                         "hosted_tool_unpriced",
                         f"The tool {name!r} has no price at the model {route.alias!r}.",
-                        f'Set models.{route.alias}.hosted_usd: {{"{name}" = "0.01"}}, dollars for one use.',
+                        f'Set hosted_usd = {{"{name}" = "0.01"}}, dollars for one use, {belongs(route.alias)}.',
                     ),
                 )
 

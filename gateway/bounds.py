@@ -4,6 +4,7 @@ Values and sums only. What is reserved of a budget is the most; what was used wh
 """
 
 from gateway.dialects import hosted, pictures
+from gateway.settings import belongs
 from gateway.upstream import Target
 from gateway.wires.documents import Document
 from gateway.wires.neutral import Request
@@ -53,5 +54,5 @@ def unbounded(wire: str, request: Request, target: Target) -> str | None:
     if name := hosted.unbounded(wire, request):
         return f"This wire has no bound for the uses of {name!r}: leave it out, or ask a model of another provider."
     if target.max_input is None:
-        return f"Set models.{target.alias}.max_input_tokens: what the model reads at most."
+        return f"Set max_input_tokens, what the model reads at most, {belongs(target.alias)}."
     return None

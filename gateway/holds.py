@@ -13,6 +13,7 @@ from control.identity.principals import Principal
 from gateway.flush import Flush, Happened
 from gateway.intent import Intent, Opened
 from gateway.lender import Lender
+from gateway.settings import belongs
 from kit.clock import Clock
 from kit.errors import Refused, Unavailable
 from kit.journal import Journal
@@ -90,7 +91,7 @@ class Holds:
             raise Refused(
                 "model_unpriced",
                 f"The model {intent.alias!r} has no price, and {_name(against[0])} counts against a budget.",
-                f"Set models.{intent.alias}.input_usd_per_mtok and output_usd_per_mtok.",
+                f"Set input_usd_per_mtok and output_usd_per_mtok {belongs(intent.alias)}.",
             )
         hard = next((one for one in against if one.hard), None)
         if intent.unbounded and hard:

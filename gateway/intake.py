@@ -18,6 +18,7 @@ from kit.canonical import FLATTER, MAX_DEPTH
 from kit.errors import Fault, Invalid, Unauthorized
 
 _BEARER = re.compile(rb"bearer +(\S+) *$", re.IGNORECASE)
+_TOKENS = frozenset({b"authorization", b"x-api-key", b"x-goog-api-key"})
 _OURS = (b"anthropic-beta", b"anthropic-version")
 _HOLDERS = frozenset({dict, list})
 _DECODER = msgspec.json.Decoder()
@@ -34,12 +35,18 @@ class Head(Struct, frozen=True, kw_only=True):
 def head(scope: Scope) -> Head:
     """Read once what is needed of the headers."""
     headers = dict(scope["headers"])
-    bearer = _BEARER.match(headers.get(b"authorization", b""))
-    tokens = (bearer[1] if bearer else b"", headers.get(b"x-api-key", b""), headers.get(b"x-goog-api-key", b""))
+    tokens = [_token(name, value) for name, value in scope["headers"] if name in _TOKENS]
     named = {name.decode(): headers[name].decode("latin-1") for name in _OURS if name in headers}
     return Head(
         tokens=tuple(filter(None, tokens)), encoding=headers.get(b"content-encoding", b"identity").lower(), named=named
     )
+
+
+def _token(name: bytes, value: bytes) -> bytes:
+    if name != b"authorization":
+        return value
+    bearer = _BEARER.match(value)
+    return bearer[1] if bearer else b""
 
 
 def check_query(query: bytes) -> None:

@@ -145,11 +145,21 @@ class ModelAlias(BaseModel):
     @classmethod
     def _one(cls, given: object) -> object:
         """The short form: the fields of the one upstream beside those of the alias."""
-        if not isinstance(given, dict) or "upstreams" in given:
+        if not isinstance(given, dict):
+            return given
+        if "upstreams" in given:
+            lost = given.keys() & (Upstream.model_fields.keys() - cls.model_fields.keys())
+            if lost:
+                raise ValueError(f"`{min(lost)}` belongs into each of `upstreams`, not beside them")
             return given
         own = {name: value for name, value in given.items() if name in cls.model_fields}
         upstream = {name: value for name, value in given.items() if name not in cls.model_fields}
         return own | {"upstreams": [upstream]}
+
+
+def belongs(alias: str) -> str:
+    """Where the settings of a model itself stand, for a hint."""
+    return f"in [models.{alias}], or in each [[models.{alias}.upstreams]] where it has those"
 
 
 class BudgetSettings(BaseModel):

@@ -68,6 +68,8 @@ class Passing:
         finally:
             answer.close()
         _check_end(attempt)
+        if rest := self._meter.end():
+            await put(rest)
 
     async def _pass(self, answer: Answer, attempt: Attempt, put: Put) -> None:
         more = True

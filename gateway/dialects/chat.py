@@ -36,6 +36,8 @@ STOPS: Mapping[object, StopReason] = {
     "function_call": "tool_calls",
     "content_filter": "content_filter",
 }
+MARK = b"data: [DONE]\n\n"
+"""Behind the last event of a stream."""
 THOUGHT_HERE = seal("chat", "")
 """Closes a thought that a provider of this dialect showed: only such a one is sent its thoughts back."""
 
@@ -84,8 +86,12 @@ class ChatMeter(EventMeter):
         self.heard = spoken(answer.get("choices"), *SPOKEN)
         return body
 
+    def end(self) -> bytes:
+        """Its mark: an answer that was cut behind its reason to stop is all there."""
+        return b"" if self.finished else MARK
+
     def fail(self, fault: Fault) -> bytes:
-        return sse(error(fault)) + b"data: [DONE]\n\n"
+        return sse(error(fault)) + MARK
 
     def _counted(self, answer: Json, raw: bytes) -> Counted | None:
         if not isinstance(usage := answer.get("usage"), dict):

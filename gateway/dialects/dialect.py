@@ -70,6 +70,9 @@ class Meter(Protocol):
     def whole(self, body: bytes) -> bytes:
         """The same for an answer that is not a stream."""
 
+    def end(self) -> bytes:
+        """What a stream still lacks that was cut after it had spoken to its end."""
+
     def fail(self, fault: Fault) -> bytes:
         """The terminal event of a stream that broke, in the words of the wire."""
 

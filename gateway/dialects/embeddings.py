@@ -47,6 +47,9 @@ class EmbeddingsMeter:
             self.counted = counted(answer.usage, answer.id, body)
         return body
 
+    def end(self) -> bytes:
+        return b""
+
     def fail(self, fault: Fault) -> bytes:
         return compact(error(fault)).encode()
 

@@ -48,6 +48,9 @@ class EventMeter(ABC):
         self._hear(whole)
         return self._looked(whole) if self.marked(whole) else whole
 
+    def end(self) -> bytes:
+        return b""
+
     @abstractmethod
     def marked(self, events: bytes) -> bool:
         """May one of these events say more than a piece of the answer? Cheap; a yes too many does no harm."""

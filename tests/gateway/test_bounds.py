@@ -109,7 +109,7 @@ def test_tools_at_the_provider_may_read_all_that_the_model_can_once_more_for_eac
     [
         ("responses", "web_search", {"max_input_tokens": 9_000}, None),
         ("messages", "web_search", {"max_input_tokens": 9_000}, None),
-        ("messages", "web_search", {}, "Set models.default.max_input_tokens"),
+        ("messages", "web_search", {}, "in [models.default], or in each"),
         ("chat", "web_search", {"max_input_tokens": 9_000}, "no bound for the uses of 'web_search'"),
         ("gemini", "googleSearch", {"max_input_tokens": 9_000}, "no bound for the uses of 'googleSearch'"),
         ("responses", "mcp:mcp.test", {"max_input_tokens": 9_000}, "no bound for the uses of 'mcp:mcp.test'"),

@@ -123,7 +123,7 @@ async def test_a_client_that_names_no_bound_gets_ours(tmp_path: Path) -> None:
     [
         (CHAT, {}, "This wire has no bound for the uses of 'web_search'"),
         (GEMINI, {}, "This wire has no bound for the uses of 'googleSearch'"),
-        (RESPONSES, {"max_input_tokens": None}, "Set models.m.max_input_tokens"),
+        (RESPONSES, {"max_input_tokens": None}, "Set max_input_tokens"),
     ],
     ids=["chat", "gemini", "no window"],
 )

@@ -48,6 +48,16 @@ async def asking(plane: Plane, token: str, path: str = PATH, **body: Any) -> Asy
         yield answer
 
 
+@pytest.mark.parametrize("end", [True, False])
+async def test_a_stream_that_ends_behind_its_last_word_has_its_mark(tmp_path: Path, end: bool) -> None:
+    steps: list[Any] = [raw.word("Hi"), raw.ending()[0], 0.1]
+    async with opened(tmp_path, raw.stream(steps, end=end)) as (plane, _):
+        session, token = await plane.session("m")
+        async with asking(plane, token, stream=True) as answer:
+            assert await answer.aread() == b"".join(steps[:2]) + b"data: [DONE]\n\n"
+        assert (await plane.spend(session)).estimated == 1
+
+
 async def test_a_whole_answer_is_the_providers_byte_for_byte(tmp_path: Path) -> None:
     body = raw.completion()
     async with opened(tmp_path, raw.whole(body, x_request_id="req_up")) as (plane, provider):

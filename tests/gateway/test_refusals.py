@@ -115,6 +115,18 @@ async def test_two_equal_tokens_are_one_and_two_others_are_none(plane: Plane, ht
     assert (answer.status_code, answer.json()["error"]["code"]) == (401, "tokens_differ")
 
 
+@pytest.mark.parametrize("header", ["authorization", "x-api-key"])
+async def test_the_same_header_twice_is_two_tokens(plane: Plane, http: httpx.AsyncClient, header: str) -> None:
+    _, token = await plane.session("default")
+    tokens = {"same": (token, token), "other": ("another", token), "before": (token, "another")}
+    sent = {
+        name: [(header, f"Bearer {one}" if header[0] == "a" else one) for one in two] for name, two in tokens.items()
+    }
+    answers = {name: await http.get("/openai/v1/models", headers=headers) for name, headers in sent.items()}
+    assert {name: answer.status_code for name, answer in answers.items()} == {"same": 200, "other": 401, "before": 401}
+    assert answers["other"].json()["error"]["code"] == "tokens_differ"
+
+
 async def test_a_token_in_the_address_is_refused(plane: Plane, http: httpx.AsyncClient) -> None:
     _, token = await plane.session("default")
     answer = await http.get(f"/openai/v1/models?key={token}")

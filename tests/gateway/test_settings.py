@@ -55,6 +55,14 @@ def test_the_same_budget_twice_is_an_error() -> None:
     GatewaySettings.model_validate({"budgets": [one, one | {"kind": "soft"}, one | {"subject": "pay"}]})
 
 
+@pytest.mark.parametrize(("name", "value"), [("hosted_usd", {"web_search": "0.01"}), ("max_input_tokens", 9_000)])
+def test_what_belongs_to_each_upstream_is_not_said_beside_them(name: str, value: object) -> None:
+    upstream = {"model": "gpt"}
+    with pytest.raises(ValidationError, match=f"`{name}` belongs into each of `upstreams`"):
+        GatewaySettings.model_validate({"models": {"m": {"upstreams": [upstream], name: value}}})
+    GatewaySettings.model_validate({"models": {"m": {"upstreams": [upstream | {name: value}], "retries": 1}}})
+
+
 def test_a_key_is_never_printed() -> None:
     alias = ModelAlias.model_validate({"model": "gpt", "api_key": "sk-secret"})
     assert "sk-secret" not in repr(alias)

@@ -2,6 +2,8 @@
 
 Lists and resources are listened to apart. When a server refuses some resources, the others are found by halves, and it
 is asked for those from then on: nobody makes it deaf for somebody else. A new wish is news to its own servers only.
+When wishes change, what was listened to is let go once the server acknowledged what is wanted now, so nothing is lost
+between; for that while an update may be heard twice.
 """
 
 from collections import Counter
@@ -21,6 +23,11 @@ MOST = 100
 FOREVER_S = 86_400.0
 PAUSE_S = 5.0
 """Before an upstream that broke off is listened to again."""
+APART_S = 1.0
+"""Between two changes of what one upstream is asked for."""
+SETTLE_S = 10.0
+"""How long it has to acknowledge one."""
+ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 
 
 class Updates:
@@ -51,13 +58,20 @@ class Updates:
 
     async def follow(self, upstream: Upstream, heard: Heard) -> None:
         """Hear of what is wanted of one upstream, until cancelled."""
-        while True:
-            revised = self._revised.setdefault(upstream.name, anyio.Event())
-            async with anyio.create_task_group() as listening:
+        before: _Hearing | None = None
+        async with anyio.create_task_group() as listening:
+            while True:
+                revised = self._revised.setdefault(upstream.name, anyio.Event())
+                hearing = _Hearing(heard)
                 if uris := self.wanted_of(upstream.name):
-                    listening.start_soon(self._hear, upstream, uris, heard)
+                    listening.start_soon(self._hold, upstream, uris, hearing)
+                    with anyio.move_on_after(SETTLE_S):
+                        await hearing.settled.wait()
+                if before is not None:
+                    before.scope.cancel()
+                before = hearing
+                await anyio.sleep(APART_S)
                 await revised.wait()
-                listening.cancel_scope.cancel()
 
     def wanted_of(self, server: str) -> list[str]:
         """What this server is asked for: what is wanted of it and it did not refuse."""
@@ -76,18 +90,56 @@ class Updates:
         if event := self._revised.pop(server, None):
             event.set()
 
-    async def _hear(self, upstream: Upstream, uris: list[str], heard: Heard) -> None:
+    async def _hold(self, upstream: Upstream, uris: list[str], hearing: "_Hearing") -> None:
+        with hearing.scope:
+            await self._hear(upstream, uris, hearing)
+
+    async def _hear(self, upstream: Upstream, uris: list[str], hearing: "_Hearing") -> None:
+        settle = hearing.part()
+
+        async def heard(message: Message) -> Message | None:
+            if message.get("method") == ACKNOWLEDGED:
+                settle()
+            return await hearing.heard(message)
+
         refusal = await listen(upstream, {"resourceSubscriptions": uris}, heard)
-        if refusal.code == METHOD_NOT_FOUND:
-            return
-        if len(uris) > 1:
+        if refusal.code != METHOD_NOT_FOUND and len(uris) > 1:
             async with anyio.create_task_group() as halves:
                 for half in (uris[: len(uris) // 2], uris[len(uris) // 2 :]):
-                    halves.start_soon(self._hear, upstream, half, heard)
+                    halves.start_soon(self._hear, upstream, half, hearing)
+                await anyio.lowlevel.checkpoint()  # they are parts of it by now
+                settle()
             return
-        self._refused.add((upstream.name, uris[0]))
-        await anyio.sleep(PAUSE_S)  # others may be refused in the same moment: then all that are left go in one
-        self._revise(upstream.name)
+        settle()
+        if refusal.code != METHOD_NOT_FOUND:
+            self._refused.add((upstream.name, uris[0]))
+            await anyio.sleep(PAUSE_S)  # others may be refused in the same moment: then all that are left go in one
+            self._revise(upstream.name)
+
+
+class _Hearing:
+    """What one upstream is asked for at a time, in one request or several."""
+
+    def __init__(self, heard: Heard) -> None:
+        self.heard = heard
+        self.scope = anyio.CancelScope()
+        self.settled = anyio.Event()
+        self._open = 0
+
+    def part(self) -> Callable[[], None]:
+        """One request more; the returned function is called when it was acknowledged or refused, maybe again."""
+        self._open += 1
+        told = False
+
+        def settle() -> None:
+            nonlocal told
+            if not told:
+                told = True
+                self._open -= 1
+            if not self._open:
+                self.settled.set()
+
+        return settle
 
 
 async def listen(upstream: Upstream, wanted: Message, heard: Heard) -> MCPError:

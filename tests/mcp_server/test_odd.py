@@ -67,7 +67,7 @@ async def turns(work: Callable[[], Awaitable[object]]) -> int:
         before = count
         await work()
         beside.cancel_scope.cancel()
-        return count - before
+    return count - before
 
 
 async def test_arguments_that_take_long_to_check_hold_nobody_up() -> None:

@@ -26,6 +26,7 @@ Asked = dict[str, list[list[str]]]
 def heard(two: Two, monkeypatch: pytest.MonkeyPatch) -> tuple[Plane, Offers, Offers, Asked]:
     """Each server refuses what is not its own; `Asked` is what each was asked for, in order."""
     monkeypatch.setattr(updates, "PAUSE_S", 0.05)
+    monkeypatch.setattr(updates, "APART_S", 0.01)
     asked: Asked = {"one": [], "other": []}
     for server in two[1:]:
         server._listen = _picky(server, asked[server.name])  # type: ignore[assignment]
@@ -81,6 +82,45 @@ async def test_a_refused_resource_makes_nobody_deaf(heard: Any) -> None:
         await until(lambda: asked["one"][-1] == ["test://one", "test://one/b"], what="the refused ones are left out")
         for event in (ResourceUpdated(uri="test://one"), PromptsListChanged()):
             assert await comes(one, news, event) == event
+
+
+@pytest.mark.parametrize("kind", ["test://one", "evil://nowhere"])
+async def test_the_changing_wishes_of_one_session_cost_another_no_update(heard: Any, kind: str) -> None:
+    up, one, _, asked = heard
+    (_, mine), (_, others) = await up.enrolled(ONE), await up.enrolled(ONE)
+    event, said, got = ResourceUpdated(uri="test://one"), 0, 0
+    listens = one._listen
+
+    async def saying(ctx: Context, params: Any) -> Any:
+        """Something changes just when the server is asked for something else."""
+        nonlocal said
+        if "test://one" in (params.notifications.resource_subscriptions or []):
+            said += 1
+            await one.news.publish(event)
+        return await listens(ctx, params)
+
+    async def hear(news: Any) -> None:
+        nonlocal got
+        async for _ in news:
+            got += 1
+
+    async with (
+        up.client(others, "legacy") as flapping,
+        up.client(mine, "2026-07-28") as client,
+        client.listen(resource_subscriptions=["test://one"]) as news,
+    ):
+        assert await comes(one, news, event) == event
+        one._listen = saying
+        async with anyio.create_task_group() as hearing:
+            hearing.start_soon(hear, news)
+            for number in range(8):
+                uri = f"{kind}/{number}"
+                await flapping.subscribe_resource(uri)
+                await until(lambda: any(uri in uris for uris in asked["one"]), what="the server is asked")  # noqa: B023
+                await flapping.unsubscribe_resource(uri)
+            assert said >= 8
+            await until(lambda: got >= said, what=f"all {said} updates")
+            hearing.cancel_scope.cancel()
 
 
 async def test_subscriptions_of_the_older_wire_end_with_their_client_and_with_its_session(heard: Any) -> None:

@@ -59,6 +59,8 @@ async def detail(request: Request, person: Person) -> shapes.FlowDetail:
         newest_version=row.version,
         applied_at=row.applied_at,
         prompt=flow.prompt,
+        egress=flow.egress,
+        git=flow.git,
         hook_url=f"{given.settings.url}/hooks/flows/{flow.name}" if flow.starts_by("webhook") else None,
         schedules=_schedules(flow, given.clock.now()) if row.number == row.version else [],
         body=json.loads(row.body),

@@ -82,6 +82,8 @@ async def execution(db: Database, account_id: str, execution_id: str, now: datet
         model=flow.agent.model if flow else "",
         engine=row.engine,
         tools=tools(flow) if flow else [],
+        egress=flow.egress if flow else (),
+        git=flow.git if flow else (),
         trigger_event=json.loads(row.trigger_event),
         prompt=row.prompt,
         unresolved=json.loads(row.unresolved),

@@ -4,12 +4,13 @@ Money is a decimal string in `*_usd`, durations are `*_ms`, times RFC 3339 UTC. 
 """
 
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
 from control.executions.states import Shown
 from control.executions.waiting import Reason
+from control.flows.reach import GitRepository
 from web.approval_shapes import Approval
 from web.inputs import Body
 
@@ -111,7 +112,14 @@ class Forgotten(BaseModel):
     results_deleted_at: datetime | None
 
 
-class ExecutionDetail(Execution, Forgotten):
+class Reach(BaseModel):
+    """What a flow may reach outside: hosts, or `open` for every public one, and repositories."""
+
+    egress: tuple[str, ...] | Literal["open"] = ()
+    git: tuple[GitRepository, ...] = ()
+
+
+class ExecutionDetail(Execution, Forgotten, Reach):
     failure: Failure | None
     runtime: str
     model: str
@@ -225,7 +233,7 @@ class Schedule(BaseModel):
     next: list[datetime]
 
 
-class FlowDetail(Flow):
+class FlowDetail(Flow, Reach):
     newest_version: int
     applied_at: datetime
     """When this version was."""

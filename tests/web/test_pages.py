@@ -12,7 +12,7 @@ from control.tables import tool_calls
 from kit.db import Tx
 from tests.browser.scene import PAYMENT, Scene, set_scene
 from tests.web.test_links import found
-from tests.web.world import World
+from tests.web.world import FLOW, World
 from web import render
 
 TEMPLATES = sorted((render.HERE / "templates").rglob("*.html"))
@@ -170,3 +170,25 @@ def test_nothing_is_inline_and_nothing_skips_the_escaping(template: Path) -> Non
     assert not re.findall(r"\sstyle=|\son\w+=|<style|\|\s*safe|autoescape|javascript:", source)
     assert not re.findall(r"<script(?![^>]*\ssrc=)", source)
     assert not re.findall(r"https?://[\w.]+/", source.replace("http://www.w3.org/", ""))
+
+
+REACH = "egress: open\ngit: [{host: git.example.com, repo: owner/app, push: preloop/*}]\n"
+
+
+async def test_a_flow_that_reaches_everything_says_so_on_its_page_and_on_each_run_s(world: World) -> None:
+    async with world.client(await world.token(Role.ADMIN)) as http:
+        saved = await http.put("/api/v1/flows/process-payment", content=FLOW + REACH)
+        assert saved.status_code == 200, saved.text
+        started = await http.post("/api/v1/flows/process-payment/executions", json={"payload": {}})
+        run = started.json()["execution_id"]
+        for path in ("/flows/process-payment", f"/executions/{run}"):
+            html = (await http.get(path)).text
+            assert "Reaches outside" in html and "every public host" in html
+            assert "git.example.com/owner/app · pushes preloop/*" in html
+            told = (await http.get(f"/api/v1{path}")).json()
+            assert told["egress"] == "open"
+            assert told["git"] == [{"host": "git.example.com", "repo": "owner/app", "push": "preloop/*"}]
+
+
+async def test_a_flow_that_reaches_nothing_says_nothing_of_it(world: World) -> None:
+    assert "Reaches outside" not in await read(world, "/flows/process-payment")

@@ -174,7 +174,13 @@ async def open_world(
         sealer=house.sealer,
         blobs=house.blobs,
         desk=desk,
-        known=Known(models=["default"], servers=["payments"], groups={"finance": 2, "alone": 1}, rule=rules.check),
+        known=Known(
+            models=["default"],
+            servers=["payments"],
+            groups={"finance": 2, "alone": 1},
+            rule=rules.check,
+            git=["git.example.com"],
+        ),
         checks={"database": _asks(house)},
         upstreams=upstreams,
     )

@@ -1,1 +1,1 @@
-"""Agents as their makers ship them, pinned by package.json and its lock: what journeys start as enrolled agents."""
+"""Agents as their makers ship them, which journeys start as enrolled ones."""

@@ -1,24 +1,21 @@
-"""How each CLI is started as somebody's own agent: its files, its words, and how one sees that it ended well.
+"""Agent CLIs on this machine, as somebody's own agents: with what `runner/agents` writes into containers, each in a
+home of its own. Their programs are those of the images."""
 
-Found by running them; `runner/agents` writes the same into containers. Limits on a tool call are raised everywhere: a
-person may take longer than any client's patience.
-"""
-
-import json
 import os
 import subprocess
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import anyio
 
-from runner.agents import codex
-from runner.agents.script import Brief
-from tests.clis.install import binary
-
-PATIENCE_MS = 86_400_000
+from kit.errors import Unsuitable
+from runner import clis
+from runner.agents import adapters, events
+from runner.agents.events import Said
+from runner.agents.script import Brief, assemble
+from runner.engine import Job
+from runner.images import CACHE
+from tests.components import absent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,29 +26,6 @@ class Place:
     origin: str
     token: str
     prompt: str
-    gemini: str = ""
-    """Origin of a model server that speaks Gemini's wire."""
-    anthropic: str = ""
-    """Origin of one that speaks Anthropic's."""
-
-    @property
-    def mcp(self) -> str:
-        return f"{self.origin}/mcp/v1"
-
-    @property
-    def header(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Start:
-    """A command, what is written before it starts, and what it ended well means."""
-
-    argv: list[str]
-    well: Callable[[list[dict[str, Any]]], bool]
-    files: Mapping[str, str]
-    env: Mapping[str, str] = field(default_factory=dict)
-    stdin: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,128 +40,62 @@ class Ended:
         return self.code == 0 and self.well
 
 
-def codex_cli(at: Place) -> Start:
+async def run(name: str, at: Place) -> Ended:
+    """Start a CLI in its home and wait until it ended; cancelled, it is killed."""
     brief = Brief(
-        execution_id="",
+        execution_id="journey",
         model="default",
-        prompt="",
-        payload_json="",
-        control_url="",
-        mcp_url=at.mcp,
+        prompt=at.prompt,
+        payload_json="{}",
+        control_url=at.origin,
+        mcp_url=f"{at.origin}/mcp/v1",
         gateway_url=at.origin,
     )
-    return Start(
-        argv=["node", str(binary("codex")), "exec", "--json", "--skip-git-repo-check", "-"],
-        stdin=at.prompt,
-        files={"config.toml": codex.config(brief), "catalog.json": codex.catalog(brief.slug)},
-        env={"CODEX_HOME": str(at.home), "PRELOOP_API_TOKEN": at.token},
-        well=lambda events: any(event.get("type") == "turn.completed" for event in events),
-    )
-
-
-def opencode_cli(at: Place) -> Start:
-    options = {"baseURL": f"{at.origin}/openai/v1", "apiKey": at.token}
-    model = {"name": "x", "tool_call": True, "limit": {"context": 200_000, "output": 8192}}
-    server = {"type": "remote", "url": at.mcp, "enabled": True, "oauth": False, "timeout": PATIENCE_MS}
-    settings = {
-        "autoupdate": False,
-        "share": "disabled",
-        "permission": "allow",
-        "enabled_providers": ["preloop"],
-        "model": "preloop/default",
-        "small_model": "preloop/default",
-        "provider": {
-            "preloop": {"npm": "@ai-sdk/openai-compatible", "options": options, "models": {"default": model}},
-        },
-        "mcp": {"preloop": server | {"headers": at.header}},
-    }
-    off = ("AUTOUPDATE", "MODELS_FETCH", "LSP_DOWNLOAD", "DEFAULT_PLUGINS")
-    return Start(
-        argv=[str(binary("opencode")), "run", "--format", "json", "--title", "journey"],
-        stdin=at.prompt,
-        files={".config/opencode/opencode.json": json.dumps(settings)},
-        env={f"OPENCODE_DISABLE_{name}": "1" for name in off},
-        well=lambda events: _last(events, "step_finish").get("part", {}).get("reason") == "stop",
-    )
-
-
-def gemini_cli(at: Place) -> Start:
-    server = {"httpUrl": at.mcp, "headers": at.header, "trust": True, "timeout": PATIENCE_MS}
-    settings = {
-        "security": {"auth": {"selectedType": "gemini-api-key"}, "folderTrust": {"enabled": False}},
-        "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False},
-        "privacy": {"usageStatisticsEnabled": False},
-        "telemetry": {"enabled": False},
-        "mcpServers": {"preloop": server},
-    }
-    words = ["--output-format", "stream-json", "--yolo", "--skip-trust", "-m", "default", "-p", at.prompt]
-    env = {"GEMINI_API_KEY": "none", "GOOGLE_GEMINI_BASE_URL": at.gemini, "GEMINI_CLI_NO_RELAUNCH": "true"}
-    return Start(
-        argv=["node", str(binary("gemini")), *words],
-        files={".gemini/settings.json": json.dumps(settings)},
-        env=env,
-        well=lambda events: _last(events, "result").get("status") == "success",
-    )
-
-
-def claude_cli(at: Place) -> Start:
-    server = {"type": "http", "url": at.mcp, "headers": at.header, "timeout": PATIENCE_MS}
-    words = ["--output-format", "stream-json", "--verbose", "--strict-mcp-config", "--mcp-config", "mcp.json"]
-    env = {
-        "ANTHROPIC_BASE_URL": at.anthropic,
-        "ANTHROPIC_AUTH_TOKEN": "none",
-        "ANTHROPIC_MODEL": "default",
-        "ANTHROPIC_DEFAULT_HAIKU_MODEL": "default",
-        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-        "DISABLE_AUTOUPDATER": "1",
-        "MCP_CONNECTION_NONBLOCKING": "0",
-        "CLAUDE_CODE_MCP_TOOL_IDLE_TIMEOUT": "0",
-        "ENABLE_TOOL_SEARCH": "false",
-        "CLAUDE_CODE_MAX_RETRIES": "2",
-        "IS_SANDBOX": "1",
-        "MCP_PROTOCOL_NEGOTIATION": "legacy",  # on 2026-07-28 it gives a call up when its stream breaks
-    }
-    return Start(
-        argv=[str(binary("claude")), "-p", *words, "--dangerously-skip-permissions", at.prompt],
-        files={"mcp.json": json.dumps({"mcpServers": {"preloop": server}})},
-        env=env | {"CLAUDE_CONFIG_DIR": str(at.home / ".claude")},
-        well=lambda events: _last(events, "result").get("is_error") is False,
-    )
-
-
-STARTS: Mapping[str, Callable[[Place], Start]] = {
-    "codex": codex_cli,
-    "opencode": opencode_cli,
-    "gemini": gemini_cli,
-    "claude": claude_cli,
-}
-
-
-async def run(name: str, at: Place) -> Ended:
-    """Start a CLI in a home of its own and wait until it ended; cancelled, it is killed."""
-    start = STARTS[name](at)
-    for path, text in start.files.items():
+    plan = adapters.plan(name, "docker", brief)
+    job = assemble(plan, brief, name=name, instance="journey", bootstrap_token="none")
+    for path, content in job.files.items():
         (at.home / path).parent.mkdir(parents=True, exist_ok=True)
-        (at.home / path).write_text(text)
-    env = {"PATH": os.environ["PATH"], "HOME": str(at.home), "TERM": "dumb", **start.env}
+        (at.home / path).write_bytes(content)
+    env = {"HOME": str(at.home), "TERM": "dumb", **job.env, **_given(job, at)}
+    env["PATH"] = f"{_programs(name, at.home / 'bin')}:{os.environ['PATH']}"
     process = await anyio.run_process(
-        start.argv, input=start.stdin.encode(), check=False, stderr=subprocess.STDOUT, cwd=at.home, env=env
+        ["sh", "-c", 'exec "$@"', "sh", *plan.argv],  # found on the PATH that it is given
+        input=plan.stdin.encode(),
+        check=False,
+        stderr=subprocess.STDOUT,
+        cwd=at.home,
+        env=env,
     )
     said = process.stdout.decode(errors="replace")
-    return Ended(code=process.returncode, well=start.well(_events(said)), said=said)
+    return Ended(code=process.returncode, well=_well(name, said), said=said)
 
 
-def _events(said: str) -> list[dict[str, Any]]:
-    found = []
-    for line in said.splitlines():
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict):
-            found.append(event)
-    return found
+def _given(job: Job, at: Place) -> dict[str, str]:
+    """What the entry script adds in a container: the token under its names, and paths."""
+    keys = job.files[".preloop/keys"].decode().split()
+    paths = dict(line.split(" ", 1) for line in job.files[".preloop/paths"].decode().splitlines())
+    return dict.fromkeys(keys, at.token) | {key: str(at.home / path) for key, path in paths.items()}
 
 
-def _last(events: list[dict[str, Any]], kind: str) -> dict[str, Any]:
-    return next((event for event in reversed(events) if event.get("type") == kind), {})
+def _programs(name: str, folder: Path) -> Path:
+    """A folder with the CLI; where its maker has none for this machine, the test is skipped."""
+    folder.mkdir()
+    try:
+        for program in clis.PROGRAMS[name]:
+            (folder / program).symlink_to(clis.installed(name, program, CACHE))
+        if name == "gemini":
+            bundle = clis.folder(name, CACHE) / "node_modules/@google/gemini-cli/bundle/gemini.js"
+            (folder / name).write_text(f'#!/bin/sh\nexec node {bundle} "$@"\n')
+            (folder / name).chmod(0o755)
+    except Unsuitable as fault:
+        absent(fault.message)
+    return folder
+
+
+def _well(name: str, said: str) -> bool:
+    """Does its last word say so?"""
+    read = adapters.read(name)
+    assert read
+    found = [event for line in said.splitlines() if (event := events.parse(line)) is not None]
+    told: list[Said] = [one for event in found for one in events.heard(read, event) or ()]
+    return any(one.ok for one in [one for one in told if one.kind == "final"][-1:])

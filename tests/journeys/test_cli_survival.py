@@ -17,10 +17,8 @@ import pytest
 
 from preloop.demo import decide
 from tests.clis.agents import Ended, Place, run
-from tests.fakes import anthropic_model, gemini_model
 from tests.fakes.relay import relay
 from tests.journeys.plane import Plane, Tools, kept_ports, plane
-from tests.mcp_server.plane import serve
 
 pytestmark = [pytest.mark.node, pytest.mark.slow]
 DOWN_S = 20
@@ -35,19 +33,6 @@ def call(name: str) -> dict[str, object]:
     """What an agent is to pay; the recipient tells whose payment it was."""
     mail = f"{name}@example.com"
     return {"recipient": mail, "amount": 1500, "currency": "USD", "contract_id": "CONTRACT-2025-001"}
-
-
-@asynccontextmanager
-async def models() -> AsyncIterator[dict[str, str]]:
-    """Model servers for the wires our gateway does not speak yet."""
-    fakes = {
-        "gemini": gemini_model.app("mcp_preloop_pay", call("gemini")),
-        "anthropic": anthropic_model.app("mcp__preloop__pay", call("claude")),
-    }
-    async with anyio.create_task_group() as serving:
-        urls = {name: await serving.start(serve, app) for name, app in fakes.items()}
-        yield {name: url.removesuffix("/mcp/v1") for name, url in urls.items()}
-        serving.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -84,7 +69,7 @@ async def test_agents_wait_through_the_death_of_the_plane_and_each_pays_once(
 ) -> None:
     ended: dict[str, Ended] = {}
     over = anyio.Event()
-    async with models() as wires, reached(tmp_path, through) as (running, tools, origin):
+    async with reached(tmp_path, through) as (running, tools, origin):
         async with anyio.create_task_group() as agents:
 
             async def agent(name: str) -> None:
@@ -92,7 +77,7 @@ async def test_agents_wait_through_the_death_of_the_plane_and_each_pays_once(
                 home.mkdir()
                 prompt = PROMPT.format(**call(name))
                 token = await enroll(running, name)
-                ended[name] = await run(name, Place(home=home, origin=origin, token=token, prompt=prompt, **wires))
+                ended[name] = await run(name, Place(home=home, origin=origin, token=token, prompt=prompt))
                 if len(ended) == len(AGENTS):
                     over.set()
 

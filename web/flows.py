@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 
+import sqlalchemy as sa
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -9,9 +10,12 @@ from starlette.routing import Route
 from control.executions import health, intake
 from control.flows import catalog
 from control.flows.flow import loads
+from control.identity import repeats
 from control.identity.principals import Person, Role
+from control.tables import executions
 from control.tables import flows as stored
 from kit import canonical
+from kit.db import Tx
 from kit.errors import Fault
 from web import auth, charts, inputs, paging, reading, shapes
 from web.flow_files import detail, shape
@@ -32,20 +36,34 @@ async def list_flows(request: Request, person: Person) -> shapes.Listed[shapes.F
 
 
 async def start_test_run(request: Request, person: Person) -> shapes.Started:
-    """The Test Run. With `Idempotency-Key` the same request again gives the same execution."""
+    """The Test Run. With `Idempotency-Key` the same request again gives the same execution; the same key
+    with another payload is refused."""
     asked = await inputs.body(request, shapes.TestRun)
     return await _start(request, person, asked.payload, inputs.once(request, person.user_id))
 
 
 async def _start(request: Request, person: Person, payload: object, delivery_id: str | None) -> shapes.Started:
     given, name = parts(request), request.path_params["name"]
-    started = await given.db.write(
-        lambda tx: intake.start(
+
+    def unit(tx: Tx) -> intake.Started:
+        told = intake.start(
             tx, person.account_id, name, payload, trigger="manual", by=person.email, delivery_id=delivery_id
         )
-    )
+        if told.repeated:
+            _check_same(tx, told.execution_id, payload)
+        return told
+
+    started = await given.db.write(unit)
     url = f"{given.settings.url}/executions/{started.execution_id}"
     return shapes.Started(execution_id=started.execution_id, url=url, repeated=started.repeated)
+
+
+def _check_same(tx: Tx, execution_id: str, payload: object) -> None:
+    """Conflict where the key made an execution of another payload, as far as that is still kept."""
+    its = (executions.c.id == execution_id) & executions.c.payload_deleted_at.is_(None)
+    event = tx.execute(sa.select(executions.c.trigger_event).where(its)).scalar()
+    if event is not None and event != canonical.dumps({"type": "manual", "payload": payload}):
+        raise repeats.used()
 
 
 async def list_runs(request: Request, person: Person) -> shapes.Listed[shapes.Execution]:

@@ -106,13 +106,20 @@ class Lifecycle:
         return True
 
 
-def claimed(tx: Tx, execution_id: str, *, owner: str, at: datetime, until: datetime) -> Row[Any] | None:
-    """PENDING to RUNNING with a lease and the next epoch; None when somebody was faster or wants its end."""
-    lease = {"lease_owner": owner, "lease_until": until, "epoch": executions.c.epoch + 1}
+def claimed(
+    tx: Tx, execution_id: str, *, owner: str, at: datetime, until: datetime, most_s: int | None = None
+) -> Row[Any] | None:
+    """PENDING to RUNNING with a lease and the next epoch; None when somebody was faster or wants its end. Its timeout
+    is `most_s` at most."""
+    lease: dict[str, Any] = {"lease_owner": owner, "lease_until": until, "epoch": executions.c.epoch + 1}
+    if most_s is not None:
+        lease["timeout_s"] = sa.case((executions.c.timeout_s > most_s, most_s), else_=executions.c.timeout_s)
     wanted = executions.c.stop_intent.is_(None)
     row = _move(tx, execution_id, Stored.RUNNING, wanted, claimed_at=at, **lease)
     if row:
-        events.append(tx, row.account_id, row.id, "execution.claimed", owner=owner, epoch=row.epoch)
+        events.append(
+            tx, row.account_id, row.id, "execution.claimed", owner=owner, epoch=row.epoch, timeout_s=row.timeout_s
+        )
         tx.wake(WORK)
     return row
 

@@ -78,15 +78,16 @@ def claim(tx: Tx, owner: str) -> Row[Any] | None:
 
 
 def _claim_of(tx: Tx, account_id: str, owner: str) -> Row[Any] | None:
-    """The account's row is taken first: until we are done nobody else counts its slots."""
+    """The account's row is taken first: until we are done nobody else counts its slots. Its plan may have become
+    smaller since the flow was saved, so its longest timeout holds for what is claimed."""
     lock = sa.update(accounts).where(accounts.c.id == account_id).values(slots=accounts.c.slots)
-    slots = tx.execute(lock.returning(accounts.c.slots)).scalar_one()
+    account = tx.execute(lock.returning(accounts.c.slots, accounts.c.timeout_s)).one()
     now, mine = tx.now(), {"account": account_id}
     busy = Counter({row.flow_id: row.running for row in tx.execute(BUSY, mine)})
-    if slots is not None and busy.total() >= slots:
+    if account.slots is not None and busy.total() >= account.slots:
         return None
     for head in _turns(tx, account_id, now, busy):
-        if row := claimed(tx, head.id, owner=owner, at=now, until=now + LEASE):
+        if row := claimed(tx, head.id, owner=owner, at=now, until=now + LEASE, most_s=account.timeout_s):
             tx.execute(sa.update(flows).where(flows.c.id == head.flow_id).values(served_at=now))
             return row
     return None

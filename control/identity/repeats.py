@@ -27,7 +27,7 @@ def claim(tx: Tx, account_id: str, key: str, body: str) -> str | None:
         return None
     known = tx.execute(sa.select(repeats).where(repeats.c.key == key)).one()
     if known.body != body:
-        raise Conflict("key_used", "This Idempotency-Key came with another request.", "Use a new key for a new one.")
+        raise used()
     if known.answer is None:
         raise Conflict(
             "key_used",
@@ -36,6 +36,11 @@ def claim(tx: Tx, account_id: str, key: str, body: str) -> str | None:
         )
     answer: str = known.answer
     return answer
+
+
+def used() -> Conflict:
+    """The refusal of a key that came with something else before."""
+    return Conflict("key_used", "This Idempotency-Key came with another request.", "Use a new key for a new one.")
 
 
 def keep(tx: Tx, key: str, answer: str) -> None:

@@ -92,3 +92,18 @@ async def test_the_record_says_who_ended_a_session_and_a_token(world: World) -> 
     assert sorted(one.type for one in told) == ["session.revoked", "session.revoked", "token.revoked"]
     owners = {row.email for row in await world.house.db.read(sa.select(users.c.email))}
     assert {one.data["by"] for one in told} <= owners
+
+
+async def test_a_test_run_s_key_is_of_one_payload(world: World) -> None:
+    async with world.program(await world.token(Role.OPERATOR, "api")) as http:
+
+        async def run(payload: object, key: str = "k") -> httpx.Response:
+            path = "/api/v1/flows/process-payment/executions"
+            return await http.post(path, json={"payload": payload}, headers={"idempotency-key": key})
+
+        first = (await run({"amount": 5, "to": "a"})).json()
+        again = (await run({"to": "a", "amount": 5})).json()
+        assert (again["execution_id"], again["repeated"]) == (first["execution_id"], True)
+        other = await run({"amount": 6, "to": "a"})
+        assert (other.status_code, other.json()["code"]) == (409, "key_used")
+        assert (await run({"amount": 6, "to": "a"}, "new")).json()["repeated"] is False

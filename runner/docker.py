@@ -181,10 +181,16 @@ class DockerEngine:
 
     async def _connect(self, name: str, labels: Mapping[str, str]) -> None:
         """A network of this name, with the relay on it."""
+        relay = self._relay
+        if relay is None:
+            await self._make_network(name, labels)
+            return
+        address, container = await together(lambda: self._make_network(name, labels), relay.stand)
+        await relay.join(container, name, address)
+
+    async def _make_network(self, name: str, labels: Mapping[str, str]) -> str:
         async with self._networks:  # an engine makes one at a time, and two of one name when it is asked at once
-            address = await docker_network.ensure(self._door, name, labels, self._agents)
-        if self._relay:
-            await self._relay.join(name, address)
+            return await docker_network.ensure(self._door, name, labels, self._agents)
 
     async def _create(self, job: Job) -> bool:
         """Whether the container is new, its files in it; False when there was one of that name and these labels."""

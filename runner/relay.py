@@ -50,9 +50,8 @@ class Relay:
                 await self._start(known=held is not None)
             return self._name
 
-    async def join(self, network: str, address: str) -> None:
-        """Serve the agent on this network too. May run twice."""
-        name = await self.stand()
+    async def join(self, name: str, network: str, address: str) -> None:
+        """Let the relay of that name serve the agent on this network too. May run twice."""
         leg = {"IPAMConfig": {"IPv4Address": address}, "Aliases": [PLANE_HOST]}
         async with self._door.asking(f"join the relay to {network}"):
             try:

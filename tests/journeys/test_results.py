@@ -1,0 +1,81 @@
+"""What a real agent leaves in a real work folder: its files, its result, and the diff of what it did."""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.journeys.plane import FLOW, Plane, plane
+from tests.waiting import until
+
+AGENT = {"docker": "python3 /opt/agent/agent.py", "process": f"{sys.executable} images/scripted/agent.py"}
+WORK = """
+mkdir -p artifacts/charts; printf '\\000\\001chart' > artifacts/charts/a.png; ln -s /etc/passwd artifacts/passwd
+echo "two" > repo/notes; echo new > made; echo "token $PRELOOP_API_TOKEN" >> made; echo '{"paid": %s}' > result.json
+"""
+SCHEMA = {"type": "object", "properties": {"paid": {"type": "integer"}}, "required": ["paid"]}
+PAYLOAD = {"amount": 5, "recipient": "contractor@example.com", "contract_id": "CONTRACT-2025-001"}
+
+
+def flow(name: str, engine: str, paid: str) -> str:
+    """The example's job, done by the scripted agent between two steps of a shell."""
+    agent = AGENT[engine].replace("images/", f"{FLOW.parents[2]}/images/")
+    command = ["sh", "-ec", agent + "\n" + WORK % paid]
+    told = {"runtime": "command", "model": "default", "image": "preloop/scripted", "command": command}
+    lines = [
+        line
+        for line in FLOW.read_text().splitlines()
+        if not line.startswith(("name:", "agent:", "#", "limits:", "description:"))
+    ]
+    init = ["git init -q repo", "echo one > repo/notes"]
+    more = {"agent": told, "init": init, "result_schema": SCHEMA}
+    return "\n".join([*lines, f"name: {name}", *(f"{key}: {json.dumps(value)}" for key, value in more.items())])
+
+
+async def left(running: Plane, execution_id: str) -> dict[str, bytes]:
+    """Every artifact, as it is downloaded."""
+    found: dict[str, bytes] = {}
+    async with running.http() as http:
+
+        async def listed() -> list[dict[str, Any]] | None:
+            items = (await http.get(f"/api/v1/executions/{execution_id}/artifacts")).json()["items"]
+            return items if any(one["name"] == "changes.patch" for one in items) else None
+
+        for one in await until(listed, 30, what="what the agent left") or ():
+            found[one["name"]] = (await http.get(one["url"])).content
+            assert hashlib.sha256(found[one["name"]]).hexdigest() == one["sha256"]
+    return found
+
+
+async def test_what_an_agent_leaves_is_kept_and_its_result_is_checked(tmp_path: Path) -> None:
+    await leaves(tmp_path, "process")
+
+
+@pytest.mark.docker
+@pytest.mark.usefixtures("agent_images")
+async def test_the_same_in_a_container(tmp_path: Path) -> None:
+    await leaves(tmp_path, "docker")
+
+
+async def leaves(tmp_path: Path, engine: str) -> None:
+    async with plane(tmp_path, engine=engine) as (running, tools):
+        good, bad = [await running.apply(flow(name, engine, paid)) for name, paid in (("good", "5"), ("bad", '"all"'))]
+        id_ = await running.trigger(good, PAYLOAD)
+        row = await running.ended(id_)
+        assert (row["state"], row["cause"]) == ("SUCCEEDED", None), row["message"]
+        found = await left(running, id_)
+        patch = found.pop("changes.patch").decode()
+        assert found == {"artifacts/charts/a.png": b"\0\1chart", "result.json": b'{"paid": 5}\n'}
+        assert "--- a/repo/notes\n+++ b/repo/notes\n@@ -1 +1 @@\n-one\n+two\n" in patch
+        assert "+++ b/made\n" in patch and "+new\n" in patch
+        assert "eyJ" not in patch and ".preloop" not in patch
+        lines = [line["text"] for line in (await running.get(f"/executions/{id_}/logs"))["items"]]
+        assert "1 in artifacts/ left out: a link, a device or a pipe." in lines
+
+        row = await running.ended(await running.trigger(bad, PAYLOAD))
+        assert (row["state"], row["cause"]) == ("FAILED", "result_invalid")
+        assert "paid: 'all' is not of type 'integer'" in row["message"]
+        assert len(tools.payments) == 2

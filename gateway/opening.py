@@ -123,17 +123,18 @@ def _built(
         )
         return GatewayApp(doorkeeper=doorkeeper, settings=settings, models=models, relay=relay, caps=caps)
 
-    def drain(within_s: float) -> None:
-        tasks.start_soon(_stop, lookouts, within_s)
-
     checks = Checks(models=models, routing=routing, client=client, keys=keys, clock=clock)
     return Gateway(
         app=app,
         models=models,
         checks=checks,
         settled=holds.settled,
-        drain=drain,
+        drain=partial(_drain, tasks, lookouts),
     )
+
+
+def _drain(tasks: TaskGroup, lookouts: Sequence[Lookout], within_s: float) -> None:
+    tasks.start_soon(_stop, lookouts, within_s)
 
 
 async def _stop(lookouts: Sequence[Lookout], within_s: float) -> None:

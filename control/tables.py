@@ -340,6 +340,7 @@ tool_calls = sa.Table(
     _time("send_until"),  # the upstream's answer is due; later it is unknown what happened
     _time("settled_at"),
     _time("delivered_at"),
+    _time("attended_at"),  # when somebody listened for its answer last, to half a minute
     _count("waited_ms"),
     sa.Column("receipt_seq", sa.BigInteger),  # the event that tells how it ended
     _time("deleted_at"),  # retention took arguments and result; digest, names and receipt stay

@@ -121,6 +121,7 @@ class Calls:
 
     async def state(self, waiting: Waiting, call_id: str) -> tuple[Row[Any], Answer | None]:
         """How a call of this session stands, for somebody who does not wait; what may be sent is sent."""
+        self.sends.polled(call_id)
         row = await toolcalls.look(self._db, call_id)
         if row.status == Status.READY:
             await self._catalog.reread(row.server)

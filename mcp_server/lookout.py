@@ -4,15 +4,17 @@ In this process the bus wakes whoever waits. A change made elsewhere (a decision
 is seen here and published as if it had been made here, so that no waiter reads the database by a clock of its own.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 
 import anyio
 import sqlalchemy as sa
 
-from control.executions import toolcalls
+from control.executions import toolcalls, unattended
 from control.identity import sessions
 from control.tables import sessions as runtime
 from control.tables import tool_calls
@@ -21,6 +23,8 @@ from kit.db import READ_LIMIT, Database
 from kit.observe import log
 
 LOOK_S = 1.0
+TELL_S = 30.0
+"""How often it is written down for which calls somebody listens."""
 
 
 class Lookout:
@@ -32,6 +36,9 @@ class Lookout:
         self._calls: Counter[str] = Counter()
         self._sessions: Counter[str] = Counter()
         self._seen: dict[str, str] = {}
+        self._polled: set[str] = set()
+        self._told = -math.inf
+        self._began = datetime.now(UTC)
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -39,6 +46,9 @@ class Lookout:
             await anyio.sleep(LOOK_S)
             try:
                 await self.look()
+                if anyio.current_time() >= self._told + TELL_S:
+                    self._told = anyio.current_time()
+                    await self.tell()
             except Exception:
                 log.exception("a look at waiting calls failed and will be repeated")
 
@@ -65,6 +75,17 @@ class Lookout:
             _less(self._calls, call_id)
             if call_id not in self._calls:
                 self._seen.pop(call_id, None)
+
+    def polled(self, call_id: str) -> None:
+        """Whoever waits for this call asked for it just now, and will again."""
+        self._polled.add(call_id)
+
+    async def tell(self) -> None:
+        """Write down what is listened for, then ask for the end of runs whose agent listens no more."""
+        listened, self._polled = list({*self._calls, *self._polled}), set()
+        for batch in _batches(listened):
+            await self._db.write(partial(unattended.attend, call_ids=batch))
+        await self._db.write(partial(unattended.end, since=self._began))
 
     def note(self, call_id: str, status: str) -> None:
         """A waiter read this status; others who wait for the call hear of it if it is news."""

@@ -121,6 +121,10 @@ class Sends:
         """Does anybody wait for this call here?"""
         return self._lookout.follows(call_id)
 
+    def polled(self, call_id: str) -> None:
+        """Its caller asks now and then instead of waiting, and did so just now."""
+        self._lookout.polled(call_id)
+
     def settled(self, call_id: str) -> Row[Any] | None:
         """The row of a call that ended here since somebody asked; given once."""
         return self._settled.pop(call_id, None)

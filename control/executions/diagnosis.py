@@ -216,6 +216,12 @@ def stopped(cause: Cause, timeout_s: int = 1800, *, wall_s: int | None = None) -
         )
     if cause is Cause.CANCELLED:
         return Verdict(cause=cause, message="Cancelled.", hint="")
+    if cause is Cause.STREAM_CUT:
+        return Verdict(
+            cause=cause,
+            message="The agent did not listen any more while its tool call waited for a person.",
+            hint="It may have died, hung or given up: its last lines say more. Run it again",
+        )
     if cause is Cause.TOOL_FAILED:
         return Verdict(cause=cause, message="A tool failed, and this flow ends at the first failure.", hint="")
     return Verdict(cause=cause, message=cause.value.replace("_", " ").capitalize() + ".", hint="")

@@ -11,8 +11,10 @@ from sqlalchemy.engine import Row
 
 from control.approvals import desk as desks
 from control.approvals.desk import Desk, Verdict
+from control.executions import toolcalls
 from control.executions.lifecycle import Lifecycle
 from control.identity import sessions
+from control.tables import tool_calls
 from kit.bus import Bus
 from kit.db_sqlite import SqliteDatabase
 from mcp_server import lookout
@@ -89,3 +91,17 @@ async def test_a_session_revoked_elsewhere_ends_the_stream_that_only_listens_her
         await other.db.write(lambda tx: sessions.revoke(tx, session))
         with anyio.fail_after(10):
             await answer.aread()
+
+
+async def test_it_is_written_down_that_somebody_listens_for_a_waiting_call(
+    house: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookout, "TELL_S", 0.05)
+    _, token = await house.enrolled(GATED)
+    async with house.client(token, ERAS[0]) as client, anyio.create_task_group() as waiting:
+        with anyio.fail_after(15):
+            waiting.start_soon(client.call_tool, "pay", PAYMENT)
+            told = tool_calls.c.attended_at.is_not(None)
+            [call] = await house.rows(tool_calls, toolcalls.topic(""), 1, told)
+            assert call.status == "waiting"
+            waiting.cancel_scope.cancel()

@@ -9,6 +9,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, S
 from control.flows.quantities import mebibytes, seconds
 from control.flows.reach import HostName, Wildcard
 
+
+def _bytes(text: str | int) -> int:
+    """'2g' → bytes; a bare number is bytes."""
+    return text if isinstance(text, int) and not isinstance(text, bool) else mebibytes(text)
+
+
 Prefix = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*[^/?#\s])?$")]
 
 
@@ -25,7 +31,7 @@ class EgressSettings(BaseModel):
     """Open at a time,"""
     per_second: int = Field(default=20, ge=1, le=10_000)
     """new ones a second (twice as many at once),"""
-    most: Annotated[int, BeforeValidator(mebibytes), Field(gt=0)] = 2 << 30
+    most: Annotated[int, BeforeValidator(_bytes), Field(gt=0)] = 2 << 30
     """bytes in both directions together, over the whole session,"""
     idle: Annotated[int, BeforeValidator(seconds), Field(gt=0)] = 600
     """and how long a connection lives on which nothing moves."""

@@ -81,23 +81,30 @@ class _Python:
     def __init__(self) -> None:
         self._stdlib = Path(sysconfig.get_path("stdlib")).resolve()
         self._itself = _component("generic", "python", sys.version.split()[0])
+        self._told: dict[metadata.Distribution, Component] = {}
 
     def owner(self, source: Path) -> Component | None:
         if {"site-packages", "dist-packages"} & set(source.parts):
-            return self._installed.get(str(source))
+            found = self._installed.get(str(source))
+            return self._distribution(found) if found else None
         if source == Path(sys.executable).resolve() or source.is_relative_to(self._stdlib):
             return self._itself
         return None
 
     @cached_property
-    def _installed(self) -> dict[str, Component]:
+    def _installed(self) -> dict[str, metadata.Distribution]:
         """File → the distribution that brought it."""
-        found: dict[str, Component] = {}
+        found: dict[str, metadata.Distribution] = {}
         for one in metadata.distributions():
-            name, license_ = one.name.lower().replace("_", "-"), one.metadata.json.get("license_expression")
-            part, folder = _component("pypi", name, one.version, license_=license_), Path(str(one.locate_file("")))
-            found |= {f"{folder.resolve()}/{file}": part for file in one.files or ()}
+            folder = Path(str(one.locate_file(""))).resolve()
+            found |= {f"{folder}/{file}": one for file in one.files or ()}
         return found
+
+    def _distribution(self, found: metadata.Distribution) -> Component:
+        if found not in self._told:
+            name, license_ = found.name.lower().replace("_", "-"), found.metadata.json.get("license_expression")
+            self._told[found] = _component("pypi", name, found.version, license_=license_)
+        return self._told[found]
 
 
 def _of_this_machine(files: Mapping[str, Path]) -> Iterable[Component]:

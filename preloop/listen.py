@@ -142,9 +142,10 @@ class _Guarded(_Protocol):
     """The same for whom we trust less: a head that does not come is not waited for, and a connection that begins with
     CONNECT is no request of ours. Only one that begins so: behind a request nothing is taken for it."""
 
-    def __init__(self, *args: Any, take: Take, **named: Any) -> None:  # noqa: ANN401 - what uvicorn gives
+    def __init__(self, *args: Any, take: Take, head_s: float, **named: Any) -> None:  # noqa: ANN401 - what uvicorn gives
         super().__init__(*args, **named)
         self._take = take
+        self._head_s = head_s
         self._early: bytes | None = b""
         self._late: asyncio.TimerHandle | None = None
 
@@ -182,7 +183,7 @@ class _Guarded(_Protocol):
 
     def _hurry(self) -> None:
         self._came()
-        self._late = self.loop.call_later(HEAD_S, self.transport.close)
+        self._late = self.loop.call_later(self._head_s, self.transport.close)
 
     def _came(self) -> None:
         if self._late is not None:
@@ -213,12 +214,13 @@ class Served:
     app: ASGIApp
     sockets: list[socket.socket]
     take: Take | None = None
+    head_s: float = HEAD_S
 
 
 @asynccontextmanager
 async def listening(*listeners: Served) -> AsyncIterator[None]:
     """Serve each application on its sockets inside of this context."""
-    servers = [(_Server(_config(one.app, one.take)), one.sockets) for one in listeners]
+    servers = [(_Server(_config(one)), one.sockets) for one in listeners]
     async with anyio.create_task_group() as tasks:
         for server, sockets in servers:
             tasks.start_soon(server.serve, sockets)
@@ -239,10 +241,13 @@ def spare_collector() -> None:
     gc.set_threshold(5_000, 10, 5)
 
 
-def _config(app: ASGIApp, take: Take | None) -> uvicorn.Config:
+def _config(served: Served) -> uvicorn.Config:
+    http: type[asyncio.Protocol] = _Protocol
+    if served.take is not None:
+        http = cast(type[asyncio.Protocol], partial(_Guarded, take=served.take, head_s=served.head_s))
     return uvicorn.Config(
-        app,
-        http=_Protocol if take is None else cast(type[asyncio.Protocol], partial(_Guarded, take=take)),
+        served.app,
+        http=http,
         log_config=None,
         access_log=False,
         lifespan="off",

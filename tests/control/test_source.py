@@ -208,6 +208,29 @@ def test_the_schema_refuses_what_we_refuse(more: dict[str, Any]) -> None:
     assert refused(json.dumps(body)).code == "flow_invalid"
 
 
+@pytest.mark.parametrize(
+    ("agent", "word"),
+    [
+        ({"runtime": "command"}, "`image` and a `command`"),
+        ({"runtime": "command", "image": "mine:1"}, "`image` and a `command`"),
+        ({"runtime": "command", "command": ["work"]}, "`image` and a `command`"),
+        ({"runtime": "command", "image": "mine 1", "command": ["work"]}, "image"),
+        ({"runtime": "codex", "image": "mine:1"}, "belong to `runtime: command`"),
+        ({"runtime": "codex", "command": ["work"]}, "belong to `runtime: command`"),
+    ],
+)
+def test_an_image_and_a_command_belong_to_an_agent_of_one_s_own(agent: dict[str, Any], word: str) -> None:
+    fault = refused(json.dumps(dict(source.read(HEAD).body) | {"agent": agent}))
+    assert fault.code == "flow_invalid"
+    assert word in fault.message
+
+
+def test_an_agent_of_one_s_own_names_both() -> None:
+    agent = {"runtime": "command", "image": "mine:1", "command": ["sh", "-c", "work"]}
+    flow = source.read(json.dumps(dict(source.read(HEAD).body) | {"agent": agent})).flow
+    assert (flow.agent.image, flow.agent.command) == ("mine:1", ("sh", "-c", "work"))
+
+
 def test_the_schema_has_quantities_as_people_write_them_and_says_what_keys_mean() -> None:
     limits, approval = (SCHEMA["$defs"][part]["properties"] for part in ("Limits", "Approval"))
     assert (limits["timeout"]["default"], limits["wall"]["default"], approval["timeout"]["default"]) == (

@@ -48,8 +48,8 @@ class Streams:
 
 
 async def streamed(folder: Path, containers: int) -> Streams:
-    room = {"more": "\n[plans.pro]\nslots = 1000\n", "runner": f"parallel = {containers}"}
-    async with plane(folder, engine="docker", **room) as (running, _):
+    slots, parallel = "\n[plans.pro]\nslots = 1000\n", f"parallel = {containers}"
+    async with plane(folder, engine="docker", more=slots, runner=parallel) as (running, _):
         await running.apply(FLOW.format(talk=json.dumps(TALK)))
         assert running.process
         before, began = cpu_s(running.process.pid), anyio.current_time()

@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -71,12 +71,7 @@ async def plane(
         place = await stack.enter_async_context(open_engine(settings))  # a dead engine leaves no folder behind
         console = console or partial(_print_link, say)
         house = await stack.enter_async_context(open_house(settings, say, console, roles))
-        sockets = [inner]
-        if isinstance(place, Place) and place.gateway:
-            sockets.append(bind(place.gateway, port_of(inner)))
-        if isinstance(place, Place) and place.door:
-            _need_own_doors(settings, roles)
-            sockets.append(bind_unix(place.door))
+        sockets = [inner, *_ways_in(settings, place, roles)]
         doors = await stack.enter_async_context(open_doors(house, place))
         inside = Served(app=doors.containers, sockets=sockets, take=doors.take)
         await stack.enter_async_context(listening(Served(app=doors.people, sockets=[people]), inside))
@@ -126,6 +121,15 @@ def _need_addresses(settings: Settings, roles: frozenset[Role]) -> None:
                 f"Set it to the containers' listener of role {role} as agents reach it, like http://preloop:8081 for "
                 "containers and http://127.0.0.1:8081 for processes.",
             )
+
+
+def _ways_in(settings: Settings, place: Place | str, roles: frozenset[Role]) -> Iterator[socket.socket]:
+    """The sockets by which agents come who are not on this machine's loopback."""
+    if isinstance(place, Place) and place.gateway:
+        yield bind(place.gateway, settings.server.container_port)
+    if isinstance(place, Place) and place.door:
+        _need_own_doors(settings, roles)
+        yield bind_unix(place.door)
 
 
 def _need_own_doors(settings: Settings, roles: frozenset[Role]) -> None:

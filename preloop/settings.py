@@ -6,7 +6,6 @@ small models beside their doors.
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -23,7 +22,6 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from access.settings import EgressSettings, GitHost
@@ -38,6 +36,7 @@ from gateway.settings import BudgetSettings, ModelAlias, different
 from kit.errors import Invalid
 from mcp_server.settings import ServerName, UpstreamServer
 from preloop.notify_settings import CONSOLE, NotifySettings
+from preloop.settings_file import File
 from runner.settings import RunnerSettings
 from web.settings import WebSettings
 
@@ -166,7 +165,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         environment = _Environment(settings_cls)
-        return init_settings, environment, _File(settings_cls, environment.env_vars.get("preloop_config"))
+        return init_settings, environment, File(settings_cls, environment.env_vars.get("preloop_config"))
 
     def directory(self) -> Directory:
         """Who can be asked."""
@@ -233,28 +232,6 @@ class _Environment(EnvSettingsSource):
         return found
 
 
-class _File(PydanticBaseSettingsSource):
-    """preloop.toml: the one `PRELOOP_CONFIG` names, else the one in this folder if there is one."""
-
-    def __init__(self, settings_cls: type[BaseSettings], named: str | None) -> None:
-        super().__init__(settings_cls)
-        self._named = named
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        path = Path(self.current_state.get("config") or self._named or "preloop.toml")
-        if not path.exists():
-            if self._named or self.current_state.get("config"):
-                raise Invalid("settings_invalid", f"There is no file {path}.", "PRELOOP_CONFIG or --config names it.")
-            return {}
-        try:
-            return tomllib.loads(path.read_text())
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise Invalid("settings_invalid", f"{path} can't be read: {error}.", "It is TOML.") from error
-
-
 def _filled(where: str, values: Mapping[str, SecretStr]) -> dict[str, SecretStr]:
     return {
         key: SecretStr(_VARIABLE.sub(partial(_variable, f"{where}.{key}"), value.get_secret_value()))
@@ -290,7 +267,7 @@ def load(**flags: Any) -> Settings:  # noqa: ANN401 - whatever the command line 
 def stated(settings: Settings) -> dict[Literal["flag", "environment", "file", "default"], dict[str, Any]]:
     """What environment and file say, as they say it, the stronger first."""
     file = str(settings.config) if settings.config else None
-    return {"environment": _Environment(Settings)(), "file": _File(Settings, file)()}
+    return {"environment": _Environment(Settings)(), "file": File(Settings, file)()}
 
 
 def take_listen_variables() -> dict[str, str]:

@@ -14,7 +14,7 @@ version: 1
 name: reach
 agent: {runtime: scripted}
 prompt: go
-egress: ["*.pypi.org"]
+egress: ["*.packages.example"]
 git: [{host: github.com, repo: o/r}]
 """
 
@@ -66,7 +66,7 @@ def test_tokens_come_from_variables_and_are_not_shown(tmp_path: Path, monkeypatc
 
 def test_flows_may_name_what_is_set_up(tmp_path: Path) -> None:
     models = '[models.default]\nprovider = "scripted"\nscript = "pay"\n'
-    known = loaded(tmp_path, models + '[egress]\nwildcards = ["*.pypi.org"]\n[git."github.com"]\n').known()
+    known = loaded(tmp_path, models + '[egress]\nwildcards = ["*.packages.example"]\n[git."github.com"]\n').known()
     known.check(source.read(FLOW))
     with pytest.raises(Invalid, match="git host 'gitlab"):
         known.check(source.read(FLOW.replace("github.com", "gitlab.com")))

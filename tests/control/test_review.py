@@ -27,7 +27,7 @@ KNOWN = Known(
     groups={"finance": 2, "directors": 1},
     rule=rules.check,
     git=["github.com"],
-    wildcards=["*.pypi.org"],
+    wildcards=["*.p.example"],
 )
 HEAD = "version: 1\nname: process-payment\nagent: {runtime: scripted}\n"
 
@@ -206,7 +206,7 @@ async def test_a_variable_that_no_event_can_have_is_said_before_the_first_one(ho
     [
         ("trigger_event.paylod.amount", "", "trigger_event has `payload`"),
         ("trigger_event.paylod", "[{type: webhook}]", "trigger_event has `payload`"),
-        ("trigger_event.titel", "[{type: github, events: [issue]}]", "trigger_event has `title`"),
+        ("trigger_event.tytle", "[{type: github, events: [issue]}]", "trigger_event has `title`"),
         ("trigger_event.title", "[{type: webhook}]", "trigger_event has `type`, `payload`"),
         ("trigger_event.payload.anything", "", ""),
         ("trigger_event.type", "", ""),
@@ -252,7 +252,7 @@ async def test_many_who_apply_at_once_make_a_version_each(house: House) -> None:
     ("keys", "says"),
     [
         ("egress: ['*.example.com']", "line 5, egress.0: '*.example.com' is many hosts"),
-        ("egress: [pypi.org, '*.org:8443']", "line 5, egress.1: '*.org' is many hosts"),
+        ("egress: [p.example, '*.org:8443']", "line 5, egress.1: '*.org' is many hosts"),
         ("egress: [10.0.0.1]", "line 5, egress.0: '10.0.0.1' is not a host's name"),
         ("egress: ['[::1]:443']", "line 5, egress.0"),
         ("egress: [0x7f.1]", "line 5, egress.0"),
@@ -272,11 +272,11 @@ async def test_reach_that_nobody_allowed_is_refused(house: House, keys: str, say
 
 
 async def test_hosts_and_repositories_become_part_of_the_charter(house: House) -> None:
-    text = f"{HEAD}prompt: go\negress: [a.org, 'b.org:8443', '*.pypi.org']\ngit: [{{repo: o/r, push: preloop/*}}]\n"
+    text = f"{HEAD}prompt: go\negress: [a.org, 'b.org:8443', '*.p.example']\ngit: [{{repo: o/r, push: preloop/*}}]\n"
     assert await reviewed(house.db, text) == []
     charter = source.read(text).flow.charter()
     assert charters.loads(charters.dumps(charter)) == charter
-    assert charter.egress == ("a.org", "b.org:8443", "*.pypi.org")
+    assert charter.egress == ("a.org", "b.org:8443", "*.p.example")
     assert charter.git == (GitGrant(host="github.com", repo="o/r", push="preloop/*"),)
 
 

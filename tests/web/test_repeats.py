@@ -59,7 +59,7 @@ async def test_without_a_secret_the_first_answer_is_given_again_for_a_day(world:
         await db.write(lambda tx: repeats.claim(tx, ACCOUNT, "k", "b"))
     await db.write(lambda tx: repeats.keep(tx, "k", '{"id":"x"}'))
     assert await db.write(lambda tx: repeats.claim(tx, ACCOUNT, "k", "b")) == '{"id":"x"}'
-    await db.write(lambda tx: tx.execute(sa.update(stored).values(at=tx.now() - repeats.KEPT_FOR * 2)) and None)
+    await db.write(lambda tx: tx.changed(sa.update(stored).values(at=tx.now() - repeats.KEPT_FOR * 2)))
     assert await db.write(lambda tx: repeats.claim(tx, ACCOUNT, "k", "b")) is None
 
 

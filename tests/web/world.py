@@ -51,6 +51,12 @@ tools:
 limits: {concurrency: 3}
 """
 ORIGIN = "http://127.0.0.1:8080"
+PEOPLE = {
+    "alice": Approver(id="alice", name="Alice Moreau", email="alice@example.com"),
+    "bob": Approver(id="bob", name="Bob Okafor", email="bob@example.com"),
+    "carol": Approver(id="carol", name="Carol", email="carol@example.com"),
+}
+GROUPS = {"finance": ("alice", "bob"), "alone": ("carol",)}
 PASSWORD = "correct horse battery staple"
 
 
@@ -155,13 +161,7 @@ async def open_world(
         lay(folder / "preloop.db")
     db = await open_database(folder, url, bus)
     lifecycle = Lifecycle([desks.withdraw, revoke_session])
-    people = {
-        "alice": Approver(id="alice", name="Alice Moreau", email="alice@example.com"),
-        "bob": Approver(id="bob", name="Bob Okafor", email="bob@example.com"),
-        "carol": Approver(id="carol", name="Carol", email="carol@example.com"),
-    }
-    groups = {"finance": ("alice", "bob"), "alone": ("carol",)}
-    desk = Desk(Directory(approvers=people, groups=groups), lifecycle, fits)
+    desk = Desk(Directory(approvers=PEOPLE, groups=GROUPS), lifecycle, fits)
     sealer = Sealer.open(folder / "seal.key")
     house = House(db=db, bus=bus, sealer=sealer, lifecycle=lifecycle, desk=desk, folder=folder)
     await db.write(accounts.ensure_default)
@@ -177,7 +177,7 @@ async def open_world(
         known=Known(
             models=["default"],
             servers=["payments"],
-            groups={"finance": 2, "alone": 1},
+            groups={name: len(its) for name, its in GROUPS.items()},
             rule=rules.check,
             git=["git.example.com"],
         ),

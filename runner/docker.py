@@ -27,6 +27,7 @@ from runner.relay import Relay
 _STARTS_AT_ONCE = 4  # an engine starts 4–6 containers a second however many ask
 _SILENCE_S = 30.0  # after so long without a word, the engine is asked whether the job still runs
 _BREATH_S = 0.2
+_PARTING_S = 10.0
 _ENDED = {"exited", "dead", "removing"}
 
 
@@ -82,7 +83,8 @@ class DockerEngine:
         with anyio.CancelScope(shield=True):
             try:
                 if self._relay:
-                    await self._relay.sweep(last=True)
+                    with anyio.move_on_after(_PARTING_S):
+                        await self._relay.sweep(last=True)
             except Fault as fault:
                 log.warning("could not remove the relay", error=fault.message)
             finally:

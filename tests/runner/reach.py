@@ -1,4 +1,6 @@
-"""Runs inside a sandbox and tries to get out: python reach.py '{"tcp": [[host, port]], "names": [], "ports_of": host}'
+"""Runs inside a sandbox and tries to get out.
+
+    python reach.py '{"tcp": [[host, port]], "names": [], "ports_of": [host, first, last]}'
 
 Prints one line of JSON: `tcp` reached, `names` somebody answered for, `ports` open at `ports_of`. Questions to
 resolvers (`ask`: host, name) are sent as UDP packets too; whether one arrives is seen where it would.
@@ -39,9 +41,9 @@ def ask(host: str, name: str) -> None:
         sock.sendto(DNS % (bytes([len(label)]) + label), (host, 53))
 
 
-def open_ports(host: str) -> list[int]:
+def open_ports(host: str, first: int, last: int) -> list[int]:
     found = []
-    for port in range(1, 65536):
+    for port in range(first, last + 1):
         with socket.socket() as sock:
             sock.settimeout(PATIENCE_S)
             if sock.connect_ex((host, port)) == 0:
@@ -56,4 +58,4 @@ with ThreadPoolExecutor(100) as pool:
     tcp = [target for target, so in zip(wanted["tcp"], pool.map(reached, wanted["tcp"]), strict=True) if so]
     names = [name for name, so in zip(wanted["names"], pool.map(answered, wanted["names"]), strict=True) if so]
 scanned = wanted.get("ports_of")
-print(json.dumps({"tcp": tcp, "names": names, "ports": open_ports(scanned) if scanned else []}))
+print(json.dumps({"tcp": tcp, "names": names, "ports": open_ports(*scanned) if scanned else []}))

@@ -29,7 +29,8 @@ def in_container(brief: Brief) -> AgentPlan:
         paths={"GEMINI_CLI_HOME": _HOME},
         env={
             "GEMINI_CLI_NO_RELAUNCH": "true",  # the process it would start anew is deaf to TERM
-            "TERM": "xterm-256color",  # with less it complains
+            "TERM": "xterm-256color",  # with less colour it complains
+            "COLORTERM": "truecolor",
         },
     )
 

@@ -51,7 +51,8 @@ async def keep(parts: Parts, row: Row[Any], handle: str) -> None:
     else:
         gathering.notes.append(f"Storage of the plan is full ({size(limit)}): what the agent left is not kept.")
     notes = [*gathering.notes, *gathering.left_out()]
-    await parts.db.write(partial(results.keep, row=row, left=gathering.kept, notes=notes))
+    if gathering.kept or notes:
+        await parts.db.write(partial(results.keep, row=row, left=gathering.kept, notes=notes))
 
 
 async def checked(

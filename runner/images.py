@@ -48,7 +48,7 @@ async def build(
     """Make `preloop/NAME`, and what it stands on unless `base` names an image for that; returns its id.
 
     No agent reaches us without the relay, so that is made beside each. With a `base`, `base` itself is made by its
-    ordinary Dockerfile (network and a package mirror needed), and `relay` only when it is what is asked for.
+    ordinary Dockerfile (network and a package mirror needed).
     """
     if name not in RECIPES:
         raise Missing("image_unknown", f"There is no image {name!r}.", f"There are: {', '.join(RECIPES)}.")
@@ -56,8 +56,8 @@ async def build(
     await door.open()
     try:
         built = await _build(door, name, base, report, cache)
-        if name not in ("base", "relay") and base is None:
-            await _build(door, "relay", tag("base"), report, cache)
+        if name not in ("base", "relay"):
+            await _build(door, "relay", None if base else tag("base"), report, cache)
         return built
     finally:
         await door.close()

@@ -37,7 +37,11 @@ from preloop.listen import Served, bind, listening, port_of
 from tests.gateway.plane import prepare
 
 HOST = "code.example"
-"""A git host of the settings, and a name that `Names` leads to this machine."""
+"""A git host of the settings."""
+UP = "up.example"
+NAMES = {UP: [["127.0.0.1"]]}
+HERE: dict[str, Any] = {"settings": {"private_hosts": [UP]}, "names": NAMES}
+"""A host that an admin named, at an address that is not public."""
 
 
 @dataclass

@@ -9,8 +9,7 @@ import pytest
 from runner.agents.script import AgentPlan, Brief, assemble
 from tests.access.clients import run, standing
 from tests.access.codehost import ALONE, CodeHost, code_host
-from tests.access.plane import HOST, Plane, grants, plane
-from tests.access.test_egress import NAMES, UP
+from tests.access.plane import HOST, NAMES, UP, Plane, grants, plane
 from tests.components import need_program
 
 SHELLS = {"sh": ["sh"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}

@@ -11,7 +11,8 @@ import pytest
 from tests.journeys.plane import FLOW, Plane, plane
 from tests.waiting import until
 
-AGENT = {"docker": "python3 /opt/agent/agent.py", "process": f"{sys.executable} images/scripted/agent.py"}
+ON_HOST = f"{sys.executable} {FLOW.parents[2]}/images/scripted/agent.py"
+AGENT = {"docker": "python3 /opt/agent/agent.py", "process": ON_HOST, "bwrap": ON_HOST}
 WORK = """
 mkdir -p artifacts/charts; printf '\\000\\001chart' > artifacts/charts/a.png; ln -s /etc/passwd artifacts/passwd
 echo "two" > repo/notes; echo new > made; echo "token $PRELOOP_API_TOKEN" >> made; echo '{"paid": %s}' > result.json
@@ -22,8 +23,7 @@ PAYLOAD = {"amount": 5, "recipient": "contractor@example.com", "contract_id": "C
 
 def flow(name: str, engine: str, paid: str) -> str:
     """The example's job, done by the scripted agent between two steps of a shell."""
-    agent = AGENT[engine].replace("images/", f"{FLOW.parents[2]}/images/")
-    command = ["sh", "-ec", agent + "\n" + WORK % paid]
+    command = ["sh", "-ec", AGENT[engine] + "\n" + WORK % paid]
     told = {"runtime": "command", "model": "default", "image": "preloop/scripted", "command": command}
     lines = [
         line
@@ -58,6 +58,11 @@ async def test_what_an_agent_leaves_is_kept_and_its_result_is_checked(tmp_path: 
 @pytest.mark.usefixtures("agent_images")
 async def test_the_same_in_a_container(tmp_path: Path) -> None:
     await leaves(tmp_path, "docker")
+
+
+@pytest.mark.bwrap
+async def test_the_same_in_a_sandbox(tmp_path: Path) -> None:
+    await leaves(tmp_path, "bwrap")
 
 
 async def leaves(tmp_path: Path, engine: str) -> None:

@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from runner import images
+from kit.errors import Unsuitable
+from runner import docker_probe, images
 from runner.docker import DockerEngine
 from tests.runner.containers import begin, docker, first, job
+from tests.runner.doors import token_door
 from tests.runner.programs import free_port
 from tests.waiting import until
 
@@ -106,3 +108,13 @@ async def test_it_comes_back_by_itself(instance: str, port: int) -> None:
 async def test_it_is_never_taken_for_a_job(instance: str, port: int) -> None:
     async with led(instance, port) as engine:
         assert await engine.jobs(instance) == ()
+
+
+async def test_a_container_that_reaches_us_past_the_relay_is_an_error_at_the_start() -> None:
+    async with DockerEngine() as engine:
+        here = engine.outer.gateway
+        with token_door(here) as door:
+            body = docker_probe.body(images.tag("relay"), door.url, here, {"NetworkMode": "bridge"}, None)
+            with pytest.raises(Unsuitable) as refused:
+                await docker_probe.run(engine._door, docker_probe.name(), body, door.url, engine.outer)
+    assert refused.value.code == "container_network_open"

@@ -68,7 +68,8 @@ def lines(said: Said) -> list[tuple[str, str]]:
             return [("info", f"Calling {said.tool} {_short(text)}".rstrip())]
         case "tool_end":
             told = "answered" if said.ok else "failed"
-            return [("info" if said.ok else "warning", f"{said.tool or 'The tool'} {told}: {_short(text)}")]
+            answer = f": {_short(text)}" if text else "."
+            return [("info" if said.ok else "warning", f"{said.tool or 'The tool'} {told}{answer}")]
         case "usage":
             return [("info", f"Tokens, as it counts them: {text}")] if text else []
         case "notice":

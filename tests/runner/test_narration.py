@@ -19,7 +19,7 @@ from runner.narration import Entry, Narrator
 
 RECORDED = Path(__file__).with_name("recorded")
 RUNS = sorted(path.stem for path in RECORDED.glob("*.jsonl"))
-NAMED = re.compile(r"^\S+(?: tool)? (answered|failed): ")
+NAMED = re.compile(r"^\S+(?: tool)? (answered|failed)\b")
 BEFORE, STARTED = watch.Phase(), watch.Phase(started=True)
 
 
@@ -56,14 +56,14 @@ def test_a_recorded_run_is_told_in_lines(run: str) -> None:
 
 @pytest.mark.parametrize("run", RUNS)
 def test_whoever_adopts_a_run_at_any_line_tells_neither_less_nor_twice(run: str) -> None:
-    whole = [NAMED.sub(r"\1: ", text) for *_, text in stored(told(narrator(run), output(run)))]
+    whole = [NAMED.sub(r"\1", text) for *_, text in stored(told(narrator(run), output(run)))]
     for cut in range(1, len(output(run))):
         first = narrator(run)
         kept = [entry for line in output(run)[:cut] for entry in first.tell(line)]
         cursor = int(kept[-1][1]) if kept else 0
         phase = watch.Phase(started=first.phase.started)
         rest = told(narrator(run, phase), output(run)[cursor:])
-        both = [NAMED.sub(r"\1: ", text) for *_, text in stored(kept + rest)]
+        both = [NAMED.sub(r"\1", text) for *_, text in stored(kept + rest)]
         assert both == whole, f"adopted after line {cut}"
 
 

@@ -14,7 +14,7 @@ app = typer.Typer(no_args_is_help=True, help="Images of agents.")
 
 @app.command()
 def build(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="base, scripted or codex.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="base, scripted, codex, gemini, opencode or claude.")],
     base: Annotated[str | None, typer.Option(help="An image to build on instead of our own base.")] = None,
     json_: Json = False,
 ) -> None:

@@ -65,8 +65,12 @@ async def test_the_same_in_a_sandbox(tmp_path: Path) -> None:
     await leaves(tmp_path, "bwrap")
 
 
-async def leaves(tmp_path: Path, engine: str) -> None:
-    async with plane(tmp_path, engine=engine) as (running, tools):
+async def test_the_same_on_postgresql(tmp_path: Path, postgres_database: str) -> None:
+    await leaves(tmp_path, "process", postgres_database)
+
+
+async def leaves(tmp_path: Path, engine: str, database: str | None = None) -> None:
+    async with plane(tmp_path, engine=engine, database=database) as (running, tools):
         good, bad = [await running.apply(flow(name, engine, paid)) for name, paid in (("good", "5"), ("bad", '"all"'))]
         id_ = await running.trigger(good, PAYLOAD)
         row = await running.ended(id_)

@@ -42,7 +42,7 @@ class Scene:
 
 
 PAYS = Scene(state="SUCCEEDED")
-DEAR = {"say": "One.", "call": [{"tool": "pay", "arguments": PAY}], "usage": {"input": 170_000, "output": 40}}
+DEAR = {"say": "One.", "call": [{"tool": "pay", "arguments": PAY}], "usage": {"input": 190_000, "output": 40}}
 SCENES: Mapping[str, Scene] = {
     "held": Scene(state="SUCCEEDED", held_s=HELD_S),
     "declined": Scene(state="FAILED", cause="approval_declined", verdict="declined"),

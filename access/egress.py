@@ -87,8 +87,9 @@ class Egress:
                 connect.check(principal.charter, asked, self._settings.wildcards)
                 addresses = await self._outbound.checked(asked.host, asked.port)
             except (Refused, Unavailable) as fault:
-                await self._parts.tell(principal, "egress.refused", host=asked.host, port=asked.port, code=fault.code)
-                raise
+                told = {"host": asked.host, "port": asked.port, "code": fault.code, "message": fault.message}
+                await self._parts.tell(principal, "egress.refused", **told)
+                raise _unsaid(asked, fault) from fault
             await self._carry(client, asked, principal, addresses, meter)
 
     async def _head(self, client: Wire) -> bytes:
@@ -115,9 +116,9 @@ class Egress:
         try:
             try:
                 upstream = await Wire.of(await connected(asked.host, addresses, asked.port))
-            except Unavailable:
+            except Unavailable as fault:
                 why = "unreachable"
-                raise
+                raise Unavailable("egress_unreachable", f"{asked.host} does not answer.", "Try again later.") from fault
             tunnel = Tunnel(client, upstream, meter, idle_s=self._settings.idle)
             try:
                 await client.say(ESTABLISHED)
@@ -132,6 +133,13 @@ class Egress:
             ms = round((time.monotonic() - began) * 1000)
             figures = {"up": meter.up, "down": meter.down, "duration_ms": ms, "why": why}
             await self._parts.tell_end(principal, "egress.closed", opened=opened, **where, **figures)
+
+
+def _unsaid(asked: connect.Asked, fault: Refused | Unavailable) -> Fault:
+    """What a container hears: where names inside lead to is not for it to know."""
+    if fault.code == "egress_not_listed":
+        return fault
+    return Refused("egress_refused", f"{asked.host} is not reached from here.", "The run's record says why.")
 
 
 async def _refuse(client: Wire, fault: Fault) -> None:

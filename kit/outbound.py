@@ -17,6 +17,8 @@ import httpx
 from kit.errors import Refused, Unavailable
 
 LIMIT_S = 10.0
+TRIED = 4
+"""Addresses of one host that are dialled in turn, whatever its resolver says."""
 OTHERS_S = 3.0
 """How long one of several addresses of a host is tried before the next."""
 MAX_ANSWER = 64 * 1024
@@ -151,7 +153,7 @@ class Outbound:
                 raise Refused("address_private", said, self._hint)
             if not self._ours and _own(address):
                 raise Refused("address_private", f"{host} is at {address}, which is this machine.", self._hint)
-        return addresses
+        return addresses[:TRIED]
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -159,17 +161,18 @@ class Outbound:
 
 async def connected(host: str, addresses: Sequence[str], port: int) -> socket.socket:
     """A socket to the first of some checked addresses that answers, or Unavailable."""
-    for address in addresses:
+    for number, address in enumerate(addresses, 1):
+        last = number == len(addresses)
         sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
         sock.setblocking(False)
         try:
-            with anyio.fail_after(LIMIT_S if address == addresses[-1] else OTHERS_S):
+            with anyio.fail_after(LIMIT_S if last else OTHERS_S):
                 await asyncio.get_running_loop().sock_connect(sock, (address, port))
         except BaseException as error:
             sock.close()
             if not isinstance(error, TimeoutError | OSError):
                 raise
-            if address == addresses[-1]:
+            if last:
                 raise _unreached(host, error) from error
         else:
             return sock

@@ -196,6 +196,13 @@ class Flow(Strict):
             raise ValueError(refused.message) from refused
         return schema
 
+    @field_validator("git")
+    @classmethod
+    def _are_different(cls, git: tuple[GitRepository, ...]) -> tuple[GitRepository, ...]:
+        if len({(one.host, one.repo) for one in git}) < len(git):
+            raise ValueError("a repository stands twice; what may be pushed to is one branch, or one `…*`")
+        return git
+
     def charter(self) -> Charter:
         """What a session of this flow may do."""
         grants = [

@@ -265,6 +265,7 @@ async def test_many_who_apply_at_once_make_a_version_each(house: House) -> None:
         ("git: [{repo: o/r.git}]", "line 5, git.0.repo"),
         ("git: [{repo: o/r, push: 'a/../b'}]", "line 5, git.0.push: 'a/../b' is not a branch"),
         ("git: [{repo: o/r, push: 'a*b'}]", "line 5, git.0.push"),
+        ("git: [{repo: o/r}, {repo: o/r, push: main}]", "line 5, git: a repository stands twice"),
     ],
 )
 async def test_reach_that_nobody_allowed_is_refused(house: House, keys: str, says: str) -> None:

@@ -125,3 +125,12 @@ async def test_a_host_without_an_address_or_a_listener_is_unavailable(answer: Se
     with anyio.fail_after(5), pytest.raises(Unavailable):
         await outbound.dial("gone.example", 1)
     await outbound.close()
+
+
+async def test_of_many_addresses_all_are_checked_and_a_few_are_tried() -> None:
+    many = [f"93.184.216.{n}" for n in range(1, 100)]
+    outbound = Outbound(resolve=Names(many, [*many, "10.0.0.1"]))
+    assert await outbound.checked("many.example", 443) == many[:4]
+    with pytest.raises(Refused):
+        await outbound.checked("many.example", 443)
+    await outbound.close()

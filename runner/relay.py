@@ -34,7 +34,7 @@ class Relay:
         self._door = door
         self._outer = outer
         self._instance = instance
-        self._ports = sorted(ports)
+        self._ports = sorted(set(ports))
         self._agents = agents
         self._lock = anyio.Lock()
         self._name = ""
@@ -63,9 +63,11 @@ class Relay:
     async def sweep(self, *, last: bool = False) -> None:
         """Remove relays of this plane that serve nobody: earlier ones, and with `last` our own."""
         async with self._lock:
+            # What is known of a relay that is down may name networks that are no more.
+            agents = {held["Name"] for held in await self._door.left_over(f"preloop.instance={self._instance}")}
             for held in await self._door.containers(f"{LABEL}={self._instance}"):
                 name = held["Names"][0].removeprefix("/")
-                serves = set(held["NetworkSettings"]["Networks"]) - {self._outer.name}
+                serves = agents & set(held["NetworkSettings"]["Networks"])
                 if not serves and (last or name != self._name):
                     async with self._door.asking("remove a relay"):
                         await unless(404, self._door.ask.containers.container(name).delete(force=True, v=True))

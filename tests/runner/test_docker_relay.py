@@ -105,6 +105,13 @@ async def test_it_comes_back_by_itself(instance: str, port: int) -> None:
     assert await relays(instance) == []
 
 
+async def test_one_that_can_t_run_goes_with_its_plane_too(instance: str, box: str) -> None:
+    async with led(instance, 70000) as engine:  # no such port: it ends again and again
+        made = await begin(engine, job(instance, "true"))
+        await engine.remove(made)
+    assert await relays(instance) == []
+
+
 async def test_it_is_never_taken_for_a_job(instance: str, port: int) -> None:
     async with led(instance, port) as engine:
         assert await engine.jobs(instance) == ()

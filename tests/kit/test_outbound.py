@@ -8,6 +8,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from anyio.abc import SocketAttribute, SocketStream
 
 from kit.errors import Refused, Unavailable
 from kit.outbound import Outbound, connected, public
@@ -133,4 +134,25 @@ async def test_of_many_addresses_all_are_checked_and_a_few_are_tried() -> None:
     assert await outbound.checked("many.example", 443) == many[:4]
     with pytest.raises(Refused):
         await outbound.checked("many.example", 443)
+    await outbound.close()
+
+
+async def test_no_connection_is_used_twice_as_an_address_may_belong_to_two_names() -> None:
+    came: list[bytes] = []
+
+    async def answer(stream: SocketStream) -> None:
+        async with stream:
+            came.append(await stream.receive())
+            await stream.send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            async for more in stream:
+                came[-1] += more
+
+    outbound = Outbound(private_hosts=["one.example", "two.example"], resolve=Names(["127.0.0.1"], ["127.0.0.1"]))
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as inner, anyio.create_task_group() as tasks:
+        tasks.start_soon(inner.serve, answer)
+        port = inner.extra(SocketAttribute.local_port)
+        for name in ("one.example", "two.example"):
+            assert (await outbound.post(f"http://{name}:{port}/", body=b"", headers={})).status == 200
+        tasks.cancel_scope.cancel()
+    assert [head.count(b"POST / HTTP/1.1") for head in came] == [1, 1]
     await outbound.close()

@@ -105,10 +105,14 @@ async def test_it_comes_back_by_itself(instance: str, port: int) -> None:
     assert await relays(instance) == []
 
 
-async def test_one_that_can_t_run_goes_with_its_plane_too(instance: str, box: str) -> None:
-    async with led(instance, 70000) as engine:  # no such port: it ends again and again
+async def test_one_whose_networks_are_no_more_goes_with_its_plane(instance: str, box: str, port: int) -> None:
+    async with led(instance, port) as engine:
         made = await begin(engine, job(instance, "true"))
-        await engine.remove(made)
+        (mine,) = await relays(instance)
+        await docker("stop", "-t", "0", mine)
+        await docker("rm", "-fv", made)
+        await docker("network", "rm", made)
+        await docker("volume", "rm", made)
     assert await relays(instance) == []
 
 

@@ -86,6 +86,9 @@ class MemoryEngine:
             running.say(END.format(code))
             running.end(code)
 
+    async def began(self, handle: str) -> bool:
+        return handle in self.jobs
+
     async def logs(self, handle: str, *, after: str) -> AsyncIterator[LogLine]:
         running, at = self.jobs.get(handle), int(after or 0)
         while running is not None:

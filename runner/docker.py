@@ -109,6 +109,14 @@ class DockerEngine:
                 await self._door.start(job.name)
         return job.name
 
+    async def began(self, handle: str) -> bool:
+        with anyio.move_on_after(self._forsaken_s):
+            while (state := await self._state(handle)) is not None:
+                if state["Status"] != "created":
+                    return True
+                await anyio.sleep(_BREATH_S)
+        return False
+
     async def logs(self, handle: str, *, after: str) -> AsyncIterator[LogLine]:
         reader = LogReader(after)
         running = True
@@ -232,12 +240,8 @@ class DockerEngine:
     async def _is_forsaken(self, job: Job) -> bool:
         """Created by somebody who never came to start it; its files are in it now. To start it while they do could run
         it twice."""
-        with anyio.move_on_after(self._forsaken_s):
-            while True:
-                state = await self._state(job.name)
-                if state is None or state["Status"] != "created":
-                    return False
-                await anyio.sleep(_BREATH_S)
+        if await self.began(job.name) or await self._state(job.name) is None:
+            return False
         await self._fill(job)
         return True
 

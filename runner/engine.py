@@ -72,6 +72,10 @@ class Engine(Protocol):
     async def start(self, job: Job) -> str:
         """Create and start; returns the handle. May run twice: a job of that name and label is adopted as it is."""
 
+    async def began(self, handle: str) -> bool:
+        """Has the job started, whatever became of it? One that was made and not started is watched for as long as
+        whoever made it may take. May run twice."""
+
     def logs(self, handle: str, *, after: str) -> AsyncIterator[LogLine]:
         """Follow the output after a cursor ('' from the beginning) until the job has ended and all was read."""
 

@@ -27,9 +27,20 @@ def job_name(instance: str, execution_id: str) -> str:
 
 
 async def place(parts: Parts, row: Row[Any], flow: Flow, handle: str) -> bool:
-    """Start the agent of a claimed execution; False when the claim is somebody else's by now."""
+    """Start the agent of a claimed execution, or take over the one that was started; False when the claim is somebody
+    else's by now. A worker that died over it left a job that never began, or none: then it is started anew, unless
+    its secret was used, which only an agent does."""
+    began = row.job is not None and await parts.engine.began(handle)
+    if began:
+        return True
     secret, hash_ = tokens.mint("plb")
-    if not await parts.db.write(lambda tx: _record(tx, parts, row, flow, handle, hash_)):
+    if row.job is None:
+        mine = await parts.db.write(lambda tx: _record(tx, parts, row, flow, handle, hash_))
+    elif mine := await parts.db.write(lambda tx: _renew(tx, row, hash_)):
+        await parts.engine.remove(handle)
+    else:
+        return True  # it began, and is gone: whoever looks for it hears so
+    if not mine:
         return False
     job = _job(parts, row, flow, handle, secret)
     await parts.engine.prepare(job)
@@ -56,6 +67,14 @@ def _record(tx: Tx, parts: Parts, row: Row[Any], flow: Flow, handle: str, bootst
     if flow.egress == "open":
         events.append(tx, row.account_id, row.id, "egress.unrestricted", session=session_id)
     return True
+
+
+def _renew(tx: Tx, row: Row[Any], bootstrap_hash: str) -> bool:
+    """Give the execution's session another secret; False where the first was used, or the claim is not ours."""
+    mine = (executions.c.id == row.id) & (executions.c.epoch == row.epoch) & (executions.c.state == Stored.RUNNING)
+    if tx.one(sa.select(executions.c.id).where(mine).with_for_update()) is None:
+        return False
+    return runtime.renew_bootstrap(tx, row.session_id, bootstrap_hash)
 
 
 def _job(parts: Parts, row: Row[Any], flow: Flow, handle: str, secret: str) -> Job:

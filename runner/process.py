@@ -74,6 +74,9 @@ class ProcessEngine:
             raise Unavailable("engine_unreachable", f"The process for {job.name} did not come up.") from exc
         return job.name
 
+    async def began(self, handle: str) -> bool:
+        return (self._folder(handle) / "keeper.json").exists()
+
     async def logs(self, handle: str, *, after: str) -> AsyncIterator[LogLine]:
         """The cursor is the byte offset after the line, with `+` inside a cut one; the time is when it was read."""
         folder = self._folder(handle)

@@ -47,6 +47,7 @@ class Run:
         self._owner = owner
         self._handle = row.job or job_name(parts.instance, row.id)
         self._phase = watch.Phase(started=row.agent_started_at is not None)
+        self._placed = anyio.Event()
         self._agent_over = anyio.Event()
         self._job_over = anyio.Event()
         self._exit = Exit(gone=True)
@@ -57,18 +58,18 @@ class Run:
         """To the end of the execution and its container, or until somebody else holds the lease."""
         flow = await self._parts.db.write(lambda tx: catalog.version(tx, self._row.flow_id, self._row.flow_version))
         try:
-            if self._row.job is None and not await place(self._parts, self._row, flow, self._handle):
-                return
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._hold, tasks.cancel_scope)
-                tasks.start_soon(self._read, flow)
-                await self._agent_over.wait()
-                if not await self._judge(flow):
-                    tasks.cancel_scope.cancel()
-                with anyio.move_on_after(flow.post_exec_sleep + AFTER_END_S):
-                    await self._job_over.wait()
+                if await place(self._parts, self._row, flow, self._handle):
+                    self._placed.set()
+                    tasks.start_soon(self._read, flow)
+                    await self._agent_over.wait()
+                    if not await self._judge(flow):
+                        tasks.cancel_scope.cancel()
+                    with anyio.move_on_after(flow.post_exec_sleep + AFTER_END_S):
+                        await self._job_over.wait()
                 tasks.cancel_scope.cancel()
-            if not self._lost:
+            if self._placed.is_set() and not self._lost:
                 await clean(self._parts, self._row, self._handle, whole=self._job_over.is_set())
         except* Fault as faults:
             await self._failed(faults)
@@ -132,6 +133,7 @@ class Run:
                     scope.cancel()
                     return
                 if row is None or row.stop_intent:
+                    await self._placed.wait()  # what is being started can't be stopped
                     await self._stop(at_once=row is not None)
                     return
                 await stop.changed(queue.HEARTBEAT_S)

@@ -126,6 +126,13 @@ def exchange(tx: Tx, bootstrap: str, key: str | None = None) -> Row[Any]:
     return known
 
 
+def renew_bootstrap(tx: Tx, session_id: str, bootstrap_hash: str) -> bool:
+    """Another bootstrap secret in the place of one that nobody spent; the one before it is worth nothing any more."""
+    unspent = sessions.c.bootstrap_used_at.is_(None) & sessions.c.revoked_at.is_(None)
+    mine = (sessions.c.id == session_id) & unspent
+    return tx.changed(sa.update(sessions).where(mine).values(bootstrap_hash=bootstrap_hash))
+
+
 def extend(tx: Tx, session_id: str, alive_until: datetime) -> None:
     """Keep a session alive; one that was revoked stays dead."""
     mine = (sessions.c.id == session_id) & sessions.c.revoked_at.is_(None)

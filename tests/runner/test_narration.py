@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from control.executions.keeping import Stored
@@ -55,16 +55,15 @@ def test_a_recorded_run_is_told_in_lines(run: str) -> None:
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_whoever_adopts_a_run_at_any_line_tells_neither_less_nor_twice(run: str) -> None:
-    whole = [NAMED.sub(r"\1", text) for *_, text in stored(told(narrator(run), output(run)))]
-    for cut in range(1, len(output(run))):
-        first = narrator(run)
-        kept = [entry for line in output(run)[:cut] for entry in first.tell(line)]
-        cursor = int(kept[-1][1]) if kept else 0
-        phase = watch.Phase(started=first.phase.started)
-        rest = told(narrator(run, phase), output(run)[cursor:])
-        both = [NAMED.sub(r"\1", text) for *_, text in stored(kept + rest)]
-        assert both == whole, f"adopted after line {cut}"
+def test_whoever_adopts_a_run_after_any_entry_tells_neither_less_nor_twice(run: str) -> None:
+    given = output(run)
+    entries = told(narrator(run), given)
+    whole = [NAMED.sub(r"\1", text) for *_, text in stored(entries)]
+    for count in range(len(entries) + 1):
+        cursor = int(entries[count - 1][1]) if count else 0
+        rest = told(narrator(run, STARTED if cursor else BEFORE), given[cursor:])
+        both = [NAMED.sub(r"\1", text) for *_, text in stored(entries[:count] + rest)]
+        assert both == whole, f"adopted after line {cursor}"
 
 
 def test_an_event_longer_than_a_line_may_be_is_one_event() -> None:
@@ -105,6 +104,7 @@ ODD = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(TYPES), st.dictionaries(st.sampled_from(PARTS), ODD, max_size=4))
 def test_no_shape_of_an_event_breaks_the_reading(kind: str, parts: dict[str, object]) -> None:
     text = json.dumps({**parts, "type": kind})

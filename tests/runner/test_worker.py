@@ -1,22 +1,27 @@
 """The runner's loop: woken by what happens, and shut out by a newer epoch whatever it still believes."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import Row
 
-from bench.memory_engine import END, START, Running
+from bench.memory_engine import END, START, MemoryEngine, Running
 from control.executions import lifecycle, logs, queue, runners
 from control.identity import sessions
 from control.tables import accounts, executions
 from control.tables import runners as workers
+from control.tables import sessions as runtime
 from kit.bus import Bus
 from kit.db import Tx
 from preloop.database import open_database
 from runner.engine import Job
 from runner.placing import job_name
+from runner.run import Run
 from runner.worker import Worker
 from tests.control.house import ACCOUNT
 from tests.runner.station import Station, open_station
@@ -210,3 +215,42 @@ async def test_a_start_that_is_read_once_more_after_an_adoption_is_no_line_of_th
     agent.say("one")
     await station.stored(execution_id, "one")
     assert await station.said(execution_id) == ["one"]
+
+
+class Dies(MemoryEngine):
+    """Its worker is gone before anything was started."""
+
+    async def prepare(self, job: Job) -> None:
+        await anyio.sleep_forever()
+
+
+async def _died_while_starting(station: Station) -> Row[Any]:
+    """An execution that was placed by a worker that died then, in the hands of another."""
+    execution_id = await station.house.start()
+    row = await station.held("w1")
+    async with anyio.create_task_group() as tasks:
+        dying = replace(station.parts, engine=Dies(tasks))
+        tasks.start_soon(Run(dying, row, "w1").drive)
+        await station.row_when(execution_id, lambda row: row.job is not None, "the place")
+        tasks.cancel_scope.cancel()
+    return await station.adopted(execution_id, "w2")
+
+
+async def test_a_run_whose_worker_died_before_its_agent_began_is_started_anew(station: Station) -> None:
+    taken = await _died_while_starting(station)
+    before = await station.db.read(sa.select(runtime).where(runtime.c.id == taken.session_id))
+    station.drive(taken, "w2")
+    (await station.agent(taken.id)).end(0)
+    assert (await station.ended(taken.id)).cause != "runner_lost"
+    assert [what for what in station.asked(taken.id) if what != "stop"][:3] == ["remove", "prepare", "start"]
+    after = await station.db.read(sa.select(runtime).where(runtime.c.id == taken.session_id))
+    assert after[0].bootstrap_hash != before[0].bootstrap_hash
+
+
+async def test_one_whose_secret_was_used_began_and_is_lost(station: Station) -> None:
+    taken = await _died_while_starting(station)
+    used = sa.update(runtime).where(runtime.c.id == taken.session_id)
+    await station.db.write(lambda tx: tx.changed(used.values(bootstrap_used_at=tx.now())))
+    station.drive(taken, "w2")
+    assert (await station.ended(taken.id)).cause == "runner_lost"
+    assert "start" not in station.asked(taken.id)

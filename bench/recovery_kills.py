@@ -35,6 +35,8 @@ limits: {{concurrency: 20}}
 MOMENT_S = (0.2, 3.0)
 SETTLE_S = 240.0
 GONE_S = 60.0
+UNVERIFIED = "counting FAILED agent_unverified"
+"""The right verdict on an agent that never asked its model anything."""
 KINDS = ("counting", "scripted", "counting", "codex")
 
 
@@ -55,7 +57,7 @@ class Seen:
     @property
     def holds(self) -> bool:
         once = set(self.begun.values()) == {1} and set(self.paid.values()) == {1}
-        return once and set(self.ends) == {"SUCCEEDED"} and not self.torn and not self.left
+        return once and set(self.ends) <= {"SUCCEEDED", UNVERIFIED} and not self.torn and not self.left
 
 
 async def killed(folder: Path, *, kills: int, abreast: int, seed: int) -> Seen:
@@ -91,8 +93,8 @@ def _codex(text: str) -> str:
 async def _fill(running: Plane, ids: dict[str, str], abreast: int) -> None:
     """As many runs under way as wanted; `ids`: execution → its flow."""
     rows = (await running.get("/executions?limit=200"))["items"]
-    for number in range(abreast - sum(row["state"] not in FINAL for row in rows)):
-        flow = KINDS[(len(ids) + number) % len(KINDS)]
+    for _ in range(abreast - sum(row["state"] not in FINAL for row in rows)):
+        flow = KINDS[len(ids) % len(KINDS)]
         amount = 50 if len(ids) % 3 else 1500
         payload = {"amount": amount, "recipient": f"r{len(ids)}@example.com", "contract_id": "CONTRACT-2025-001"}
         ids[await running.trigger(flow, payload)] = flow

@@ -97,7 +97,8 @@ def _in_place(validator: Any, instance: Any, schema: dict[str, Any]) -> Iterator
 
 
 def _beside(validator: Any, instance: Any, schema: dict[str, Any]) -> Iterator[Any]:  # noqa: ANN401
-    yield from (inner for name, inner in schema.get("dependentSchemas", {}).items() if name in instance)
+    if isinstance(instance, dict):
+        yield from (inner for name, inner in schema.get("dependentSchemas", {}).items() if name in instance)
     for keyword in ("allOf", "anyOf", "oneOf"):
         yield from (inner for inner in schema.get(keyword, ()) if _fits(validator, instance, inner))
     if "if" in schema:

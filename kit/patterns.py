@@ -15,6 +15,8 @@ from kit.work import TooMuch, budget
 
 KEPT = 1024
 """Compiled patterns."""
+MOST = 256
+"""Patterns of one schema: those that are in use stay compiled."""
 MEMORY = 2**20
 """Bytes one of them may take."""
 INSTRUCTIONS = 100_000
@@ -46,8 +48,10 @@ def _translated(found: "re.Match[str]") -> str:
 
 def check(whose: str, found: Iterable[str]) -> None:
     """Refuse patterns that can't be matched in linear time."""
-    size = 0
-    for pattern in dict.fromkeys(found):
+    size, patterns = 0, list(dict.fromkeys(found))
+    if len(patterns) > MOST:
+        raise Invalid("schema_pattern", f"The schema of {whose} has more than {MOST} patterns.")
+    for pattern in patterns:
         try:
             size += _compiled(pattern).programsize
         except re2.error as error:

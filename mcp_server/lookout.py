@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import anyio
@@ -38,7 +38,7 @@ class Lookout:
         self._seen: dict[str, str] = {}
         self._polled: set[str] = set()
         self._told = -math.inf
-        self._began = datetime.now(UTC)
+        self._wrote = self._began = datetime.now(UTC)
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -73,6 +73,7 @@ class Lookout:
                 yield
         finally:
             _less(self._calls, call_id)
+            self._polled.add(call_id)  # whoever comes again and again listens too
             if call_id not in self._calls:
                 self._seen.pop(call_id, None)
 
@@ -82,10 +83,14 @@ class Lookout:
 
     async def tell(self) -> None:
         """Write down what is listened for, then ask for the end of runs whose agent listens no more."""
+        now = datetime.now(UTC)
+        if now - self._wrote > timedelta(seconds=2 * TELL_S):
+            self._began = now  # the database was away or the machine asleep: nobody knows who listened meanwhile
         listened, self._polled = list({*self._calls, *self._polled}), set()
         for batch in _batches(listened):
             await self._db.write(partial(unattended.attend, call_ids=batch))
         await self._db.write(partial(unattended.end, since=self._began))
+        self._wrote = now
 
     def note(self, call_id: str, status: str) -> None:
         """A waiter read this status; others who wait for the call hear of it if it is news."""

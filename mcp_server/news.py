@@ -17,6 +17,7 @@ from mcp.server import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
 from mcp.server.session import ServerSession
 from mcp.server.subscriptions import ListenHandler
+from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import (
     PromptsListChanged,
     ResourcesListChanged,
@@ -25,6 +26,7 @@ from mcp.shared.subscriptions import (
     ToolsListChanged,
 )
 from mcp_types import (
+    INVALID_REQUEST,
     SubscribeRequestParams,
     SubscriptionsListenRequestParams,
     SubscriptionsListenResult,
@@ -123,7 +125,10 @@ class News:
     # clients of 2026-07-28 ------------------------------------------------------------------------------------------
 
     async def _listen(self, ctx: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
-        principal = exchange_of(ctx).principal
+        exchange = exchange_of(ctx)
+        principal = exchange.principal
+        if exchange.fault is not None:  # read in two ways, it would not be known as something that lasts
+            raise MCPError(code=INVALID_REQUEST, message=exchange.fault.message)
         servers = frozenset(upstream.name for upstream in self._passthrough.allowed(principal))
         wanted = await self._passthrough.whose(principal, params.notifications.resource_subscriptions or [])
         release = self._updates.hold(principal.session_id, wanted)

@@ -81,6 +81,10 @@ class Updates:
         before = set(self._wanted)
         for pair in pairs:
             self._wanted[pair] += by
+        again = self._refused.intersection(pairs) if by > 0 else frozenset()
+        self._refused -= again  # whoever wishes anew finds out anew
+        for server in {server for server, _ in again}:
+            self._revise(server)
         self._wanted = +self._wanted
         for server in {server for server, _ in before ^ set(self._wanted)}:
             self._revise(server)

@@ -34,6 +34,7 @@ from runner.placing import job_name, place
 
 AFTER_END_S = 30.0
 """How long a container may live after its agent ended, beside the flow's own sleep."""
+BROKE = "Something went wrong on our side while the agent was followed."
 DECLINED_S = 5.0
 """How long an agent may still talk after its run was ended by a person's no."""
 
@@ -73,11 +74,17 @@ class Run:
                 await clean(self._parts, self._row, self._handle, whole=self._job_over.is_set())
         except* Fault as faults:
             await self._failed(faults)
+        except* (sa.exc.SQLAlchemyError, OSError):
+            raise  # the database was away: whoever adopts it goes on
+        except* Exception as bugs:
+            await self._failed(bugs)
 
     async def _failed(self, error: BaseException) -> None:
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        fault = error if isinstance(error, Fault) else Fault("internal_error", str(error))
+        fault = error if isinstance(error, Fault) else Fault("internal_error", BROKE, "Its log says more. Run it again")
+        if error is not fault:  # it ends all the same: whoever adopted it would break as we did
+            log.error("a run broke", execution=self._row.id, exc_info=error)
         log.warning("run failed", execution=self._row.id, code=fault.code, error=fault.message)
         cause = Cause.INTERNAL_ERROR if self._phase.started else Cause.SETUP_FAILED
         await self._end(Verdict(cause=cause, message=fault.message, hint=fault.hint))

@@ -118,8 +118,9 @@ async def _once(op: Operation, request: Request, person: Person) -> str | Respon
         return known
     try:
         answer = await _text(op, request, person)
-    except Fault:
-        await db.write(lambda tx: repeats.release(tx, hashed))
+    except Fault as fault:
+        if fault.code != "commit_unknown":  # else it may have been made
+            await db.write(lambda tx: repeats.release(tx, hashed))
         raise
     if isinstance(answer, str) and not op.secret:
         await db.write(lambda tx: repeats.keep(tx, hashed, answer))

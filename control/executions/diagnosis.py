@@ -6,7 +6,7 @@ Logs never decide; they feed suggestions. The sentences are the product page's w
 
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from control.executions import model_faults, suggestions
 from control.executions.model_faults import ModelEnd
@@ -197,7 +197,15 @@ def _tool(call: ToolEnd) -> Verdict:
 def _stopped(seen: Seen, cause: Cause) -> Verdict:
     if cause is Cause.TOOL_FAILED and (failed := [call for call in seen.tools if call.status == "failed"]):
         return _tool(failed[0])
-    return stopped(cause, seen.timeout_s, wall_s=seen.wall_s if seen.waited else None)
+    verdict = stopped(cause, seen.timeout_s, wall_s=seen.wall_s if seen.waited else None)
+    if cause is Cause.STREAM_CUT and seen.waiting:
+        return replace(
+            verdict,
+            message=f"The agent did not listen any more while its call of '{seen.waiting[0]}' waited for a person.",
+            stage="approval",
+            tool=seen.waiting[0],
+        )
+    return verdict
 
 
 def stopped(cause: Cause, timeout_s: int = 1800, *, wall_s: int | None = None) -> Verdict:

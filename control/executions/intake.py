@@ -15,6 +15,7 @@ from control.executions.lifecycle import LISTED, QUEUE, WORK
 from control.executions.states import FINAL, Stored
 from control.flows import catalog, template
 from control.flows.flow import Flow
+from control.identity.repeats import KEPT_FOR
 from control.tables import deliveries, executions, flows
 from control.tables import events as recorded
 from kit import canonical
@@ -24,6 +25,8 @@ from kit.ids import new_id
 
 REMEMBERED = timedelta(minutes=10)
 """How long after its execution's end a delivery id is still known."""
+KEYED = "key:"
+"""How the id of an `Idempotency-Key` begins, which is known for a day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +176,8 @@ def _deliver(
     mine = sa.and_(*(deliveries.c[name] == value for name, value in key.items()))
     known = tx.execute(sa.select(deliveries.c.execution_id).where(mine).with_for_update()).scalar_one()
     before = _last(tx, known)
-    if before.state not in FINAL or before.ended_at > now - REMEMBERED:
+    remembered = KEPT_FOR if delivery_id.startswith(KEYED) else REMEMBERED
+    if before.state not in FINAL or before.ended_at > now - remembered:
         return str(known), None
     tx.execute(sa.update(deliveries).where(mine).values(execution_id=execution_id, created_at=now))
     return None, str(before.resends or before.budget_of or before.id)

@@ -157,7 +157,9 @@ def sweep(tx: Tx, lifecycle: Lifecycle) -> int:
     now, ended = tx.now(), 0
     lost = sa.select(executions).where(RUNNING, executions.c.lease_until < now - UNADOPTED)
     for row in tx.execute(lost.limit(SWEPT).with_for_update(skip_locked=True)).all():  # who renews it now is not lost
-        why = diagnosis.stopped(Cause(row.stop_intent), row.timeout_s) if row.stop_intent else diagnosis.LOST
+        wall_s = row.wall_s if (now - row.claimed_at).total_seconds() >= row.wall_s else None
+        stopped = row.stop_intent and diagnosis.stopped(Cause(row.stop_intent), row.timeout_s, wall_s=wall_s)
+        why = stopped or diagnosis.LOST
         ended += lifecycle.end(tx, row.id, why.cause, message=why.message, hint=why.hint, epoch=row.epoch)
     return ended
 

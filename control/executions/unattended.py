@@ -1,7 +1,7 @@
 """Calls that wait for people while their agent does not listen any more: a run that nobody can finish is ended.
 
-Doors say every half minute which calls somebody listens for; what was not said for `GONE` is unattended. Agents whose
-plane was away come back within two minutes (their relay holds on for so long), or not at all.
+Doors say every half minute which calls somebody listens for. A run is unattended when for `GONE` nobody listened for any
+of its calls, and it made none and asked no model. Agents whose plane was away come back within two minutes (their relay holds on for so long), or not at all.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from control.executions import lifecycle
 from control.executions.states import Cause, Stored
 from control.executions.toolcalls import Status
+from control.tables import events as recorded
 from control.tables import executions, tool_calls
 from kit.db import Tx
 
@@ -26,20 +27,23 @@ def attend(tx: Tx, call_ids: Sequence[str]) -> None:
 
 
 def end(tx: Tx, *, since: datetime) -> int:
-    """Ask for the end of runs with a call that waits unattended; how many. `since` is when the process that asks began
+    """Ask for the end of runs that wait unattended; how many. `since` is when the process that asks began
     to say which are attended: before it has done so for long enough it knows nothing."""
     now = tx.now()
     if now < since + GONE:
         return 0
-    last = sa.func.coalesce(tool_calls.c.attended_at, tool_calls.c.asked_at)
+    last = sa.func.max(sa.func.coalesce(tool_calls.c.attended_at, tool_calls.c.asked_at))
+    its = (recorded.c.account_id == executions.c.account_id) & (recorded.c.stream == executions.c.id)
+    thinks = sa.exists().where(its, recorded.c.type == "model.requested", recorded.c.at > now - GONE)
     runs = (
         (executions.c.state == Stored.RUNNING) & executions.c.stop_intent.is_(None) & (executions.c.open_approvals > 0)
     )
     found = (
         sa.select(executions.c.account_id, executions.c.id)
         .join(tool_calls, tool_calls.c.execution_id == executions.c.id)
-        .where(runs, tool_calls.c.status == Status.WAITING, last < now - GONE)
-        .distinct()
+        .where(runs, ~thinks)
+        .group_by(executions.c.account_id, executions.c.id)
+        .having(last < now - GONE)
         .limit(_ENDED_AT_ONCE)
     )
     return sum(

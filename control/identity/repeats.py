@@ -20,19 +20,22 @@ def claim(tx: Tx, account_id: str, key: str, body: str) -> str | None:
     """None when this request is the first of its key, else the first one's answer. `key` and `body` are hashes; a key
     that came with another body is refused, and so is one whose answer was not kept."""
     now = tx.now()
-    old = sa.select(repeats.c.key).where(repeats.c.at < now - KEPT_FOR).limit(_FORGOTTEN_AT_ONCE)
-    tx.execute(sa.delete(repeats).where(repeats.c.key.in_(old)))
+    past = repeats.c.at < now - KEPT_FOR
+    old = sa.select(repeats.c.key).where(past).limit(_FORGOTTEN_AT_ONCE)
+    tx.execute(sa.delete(repeats).where(repeats.c.key.in_(old) | (past & (repeats.c.key == key))))
     row = {"account_id": account_id, "key": key, "body": body, "at": now}
     if tx.changed(tx.insert(repeats).values(row).on_conflict_do_nothing()):
         return None
-    known = tx.execute(sa.select(repeats).where(repeats.c.key == key)).one()
+    known = tx.one(sa.select(repeats).where(repeats.c.key == key))
+    if known is None:
+        raise Conflict("key_used", "Another request with this Idempotency-Key was refused just now.", "Send it again.")
     if known.body != body:
         raise used()
     if known.answer is None:
         raise Conflict(
             "key_used",
-            "This Idempotency-Key was used before, and its answer is not kept.",
-            "A secret is shown once. The list shows what was made; use a new key to make another.",
+            "A request with this Idempotency-Key is under way, or its answer was not kept: secrets are shown once.",
+            "The list shows what was made; use a new key to make another.",
         )
     answer: str = known.answer
     return answer

@@ -49,9 +49,13 @@ class Conversation:
         self._maker = maker
         self._names = {call.id: call.name for message in request.messages for call in message.calls}
         self.dropped: set[str] = set()
+        self._said: set[tuple[str, str]] = set()
+        self._called = 0
         self.messages = [made for message in request.messages for made in self._message(message)]
 
     def _message(self, message: Message) -> list[Json]:
+        if message.role != "assistant":
+            self._said, self._called = set(), 0
         if message.role == "tool":
             return [self._result(part) for part in message.parts if isinstance(part, Result)]
         if message.role == "assistant":
@@ -146,17 +150,20 @@ class Conversation:
         return made
 
     def _calls(self, calls: list[Call]) -> list[Json]:
-        """Gemini's transform takes two calls that are alike for one: the second is marked (`mended` unmarks it)."""
-        if len(calls) > MOST_CALLS:
+        """Gemini's transform takes two calls that are alike for one: the second is marked (`mended` unmarks it). It
+        joins assistant messages that follow each other, so the calls of all of them count as one turn."""
+        begun, self._called = self._called, self._called + len(calls)
+        if (self._called if self._maker == GEMINI else len(calls)) > MOST_CALLS:
             raise Invalid("too_many_calls", f"More than {MOST_CALLS} calls in one turn can't be put to this model.")
         made = [self._call(call) for call in calls]
-        seen: set[tuple[str, str]] = set()
-        for place, call in enumerate(made):
+        for place, call in enumerate(made, begun):
             name, arguments = call["function"]["name"], call["function"]["arguments"]
-            if self._maker == GEMINI and (name, arguments) in seen:
+            if self._maker == GEMINI and f'"{AGAIN}"' in arguments:
+                raise Invalid("argument_reserved", f"An argument called {AGAIN!r} can't be put to this model.")
+            if self._maker == GEMINI and (name, arguments) in self._said:
                 again = compact(json.loads(arguments) | {AGAIN: place})
                 call["function"] = {"name": name, "arguments": again}
-            seen.add((name, arguments))
+            self._said.add((name, arguments))
         return made
 
     def _thought(self, thought: Thought) -> Any:  # noqa: ANN401 - Anthropic's block or Gemini's signature

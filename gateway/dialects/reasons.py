@@ -25,6 +25,13 @@ _CREDITS = re.compile(
     r"|billing[_ ]hard[_ ]limit|out of credits|quota_exhausted|exceeded your monthly",
     re.IGNORECASE,
 )
+_BLAMED = (400, 404, 409, 413, 422)
+"""Statuses whose sentences quote the request: what a client wrote must not pass for what the provider says."""
+_ITS_CREDITS = re.compile(
+    r'"(code|type|status)"\s*:\s*"(insufficient_(quota|balance|credits?|funds)|billing_hard_limit_reached|quota_exhausted)"'
+    r'|"message"\s*:\s*"your credit balance is too low',
+    re.IGNORECASE,
+)
 _LENGTH = re.compile(
     r"context_length_exceeded|maximum context length|context window|prompt is too long|input is too long"
     r"|input token count|maximum number of tokens|request_too_large",
@@ -39,7 +46,8 @@ def reason(status: int, said: bytes | str) -> Reason:
     text = (said.decode(errors="replace") if isinstance(said, bytes) else said)[:LOOKED_AT]
     if status >= 500:
         return "overloaded" if status in (503, 529) or "overloaded" in text.lower() else "failed"
-    if status == 402 or (_CREDITS.search(text) and not (status == 429 and _BRIEF.search(text))):
+    credits = _ITS_CREDITS if status in _BLAMED else _CREDITS
+    if status == 402 or (credits.search(text) and not (status == 429 and _BRIEF.search(text))):
         return "credits_exhausted"
     if status == 429:
         return "rate_limited"

@@ -24,7 +24,7 @@ def list_waiting(
             a["tool"],
             a["flow"] or _enrolled(a),
             a["approver_group"],
-            a["status"],
+            "timeout" if a["status"] == "expired" else a["status"],
             show.ago(a["asked_at"]),
         ),
         empty="Nothing waits for a person.",

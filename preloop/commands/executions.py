@@ -126,7 +126,8 @@ def _followed(client: Client, execution_id: str, say: Callable[[dict[str, Any]],
             break
         time.sleep(0.5)
     _absent(row)
-    show.talk.print(f"{row['state']} after {show.span(row['duration_ms'])}, {row['cost_usd'] or '0'} USD")
+    after_ = f" after {show.span(row['duration_ms'])}" if row["duration_ms"] is not None else ""
+    show.talk.print(f"{row['state']}{after_}, {row['cost_usd'] or '0'} USD")
     suggestion = f"Suggestion: {row['hint']}" if row["hint"] else None
     retried = f"Retried by {row['retried_by']}" if row["retried_by"] else None
     for told in (row["message"], suggestion, retried):

@@ -43,7 +43,7 @@ def parse(line: str) -> Event | None:
         return None
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 
@@ -52,7 +52,7 @@ def heard(read: Read, event: Event) -> Sequence[Said] | None:
     """What an event says; None when it has another shape than its maker's: anybody in a container may print."""
     try:
         return read(event)
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return None
 
 

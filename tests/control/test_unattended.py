@@ -4,11 +4,12 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from control import events
 from control.executions import unattended
 from control.executions.unattended import GONE
 from control.tables import tool_calls
 from kit.db import Tx
-from tests.control.house import House
+from tests.control.house import ACCOUNT, House
 
 LONG, SHORT = 2 * GONE, GONE / 2
 
@@ -71,4 +72,22 @@ async def test_to_listen_is_written_down_for_calls_that_wait(house: House) -> No
 async def test_a_call_that_does_not_wait_for_people_ends_nobody(house: House) -> None:
     call = await house.call(await house.running(), amount=50)
     await asked(house, call, LONG)
+    assert await end(house) == 0
+
+
+async def test_a_run_with_another_call_that_is_listened_for_goes_on(house: House) -> None:
+    principal = await house.running()
+    left, held = await house.call(principal), await house.call(principal, amount=1600)
+    await asked(house, left, LONG)
+    await asked(house, held, LONG, attended=SHORT)
+    assert await end(house) == 0
+    await asked(house, held, LONG, attended=LONG)
+    assert await end(house) == 1
+
+
+async def test_an_agent_that_asks_its_model_works_on(house: House) -> None:
+    principal = await house.running()
+    call = await house.call(principal)
+    await asked(house, call, LONG)
+    await house.db.write(lambda tx: events.append(tx, ACCOUNT, principal.stream, "model.requested", call="att_1"))
     assert await end(house) == 0

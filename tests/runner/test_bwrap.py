@@ -85,7 +85,7 @@ async def test_it_reaches_the_door_and_nothing_else(engine: BwrapEngine, tmp_pat
         tcp += [[address, open_] for address in other.addresses for open_ in other.ports]
         wanted = {"tcp": tcp, "names": [], "ask": [[a, "leak.example"] for a, _ in tcp]}
         with bind_unix(tmp_path / "door" / SOCKET):
-            got = await tried(engine, wanted | {"ports_of": "127.0.0.1"})
+            got = await tried(engine, wanted | {"ports_of": ["127.0.0.1", 1, 65535]})
         assert (got["tcp"], other.came) == ([], [])
         assert PORT in got["ports"]
         reached = await anyio.run_process(["python3", str(REACH), json.dumps({"tcp": tcp, "names": []})])

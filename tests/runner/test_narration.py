@@ -125,3 +125,8 @@ def test_an_answer_is_shown_on_one_line_and_cut() -> None:
     assert text.startswith("read answered: word word")
     assert len(text) < 1100
     assert lines(replace(Said(kind="final"), ok=False, text="No\nway")) == [("error", "Ended: No way")]
+
+
+def test_an_event_that_is_nested_beyond_reading_is_a_line_of_the_agent() -> None:
+    deep = '{"a":' + "[" * 50_000 + "]" * 50_000 + "}"
+    assert parse(deep) is None

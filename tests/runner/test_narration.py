@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from control.executions.keeping import Stored
 from runner import watch
 from runner.agents import adapters
-from runner.agents.events import Said, lines
+from runner.agents.events import Said, lines, parse
 from runner.engine import LogLine
 from runner.lines import CONTINUED, LIMIT, LineSplitter
 from runner.narration import Entry, Narrator

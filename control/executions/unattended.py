@@ -1,7 +1,8 @@
 """Calls that wait for people while their agent does not listen any more: a run that nobody can finish is ended.
 
-Doors say every half minute which calls somebody listens for. A run is unattended when for `GONE` nobody listened for any
-of its calls, and it made none and asked no model. Agents whose plane was away come back within two minutes (their relay holds on for so long), or not at all.
+Doors say every half minute which calls somebody listens for. A run is unattended when for `GONE` nobody listened for
+any of its calls, and it made none and asked no model. Agents whose plane was away come back within two minutes (their
+relay holds on for so long), or not at all.
 """
 
 from collections.abc import Sequence

@@ -47,6 +47,8 @@ class Plane:
     house: House
     url: str
     sign_in: str = ""
+    said: str = ""
+    """Where its agents run."""
 
 
 @asynccontextmanager
@@ -82,13 +84,14 @@ async def plane(
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(tasks.cancel_scope.cancel)
         _start_work(tasks, house, place, mcp_url, gateway_url)
+        said = place.said if isinstance(place, Place) and Role.RUNNER in roles else ""
         if Role.WEB not in roles:
-            yield Plane(house=house, url=settings.server.url)
+            yield Plane(house=house, url=settings.server.url, said=said)
             return
         path = settings.data / "plane.json"
         sign_in = await _announce(house, path)
         stack.callback(_conceal, path)
-        yield Plane(house=house, url=settings.server.url, sign_in=sign_in)
+        yield Plane(house=house, url=settings.server.url, said=said, sign_in=sign_in)
 
 
 async def up(
@@ -101,6 +104,8 @@ async def up(
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with plane(settings, say, given=given, roles=roles) as running:
             spare_collector()
+            if running.said:
+                say(running.said)
             say(f"Preloop listens on {running.url}")
             if running.sign_in:
                 say(f"Sign in (once, within the hour): {running.sign_in}")
@@ -160,7 +165,6 @@ async def _probe(instance: str, place: Place | str, urls: tuple[str, str], say: 
     if isinstance(place, str):
         say(f"There is {place} Executions stay PENDING until one works; then start Preloop again.")
         return
-    say(place.said)
     if isinstance(place.engine, DockerEngine):
         addresses = [address for url in urls if (address := urlsplit(url)).hostname == PLANE_HOST]
         try:

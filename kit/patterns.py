@@ -15,7 +15,7 @@ from kit.work import TooMuch, budget
 
 KEPT = 1024
 """Compiled patterns."""
-MOST = 256
+MOST = 1000
 """Patterns of one schema: those that are in use stay compiled."""
 MEMORY = 2**20
 """Bytes one of them may take."""

@@ -95,6 +95,8 @@ class BwrapEngine(ProcessEngine):
 def _arguments(work: Path, door: Path, etc: Path) -> Iterator[str]:
     yield from ("--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--cap-drop", "ALL")
     yield from ("--uid", UID, "--gid", UID, "--hostname", "agent")
+    # first, as the interpreter may be below one of them
+    yield from ("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/var/tmp", "--tmpfs", HOME)
     for name in _OF_THE_SYSTEM:
         yield from ("--ro-bind-try", name, name)
     for link in map(Path, _LINKS):
@@ -107,7 +109,6 @@ def _arguments(work: Path, door: Path, etc: Path) -> Iterator[str]:
             yield from ("--ro-bind", str(path), str(path))
     for name in _ETC:
         yield from ("--ro-bind", str(etc / name), f"/etc/{name}")
-    yield from ("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/var/tmp", "--tmpfs", HOME)
     yield from ("--ro-bind", str(door), DOOR, "--bind", str(work), WORK, "--chdir", WORK)
     yield from ("--remount-ro", "/")
 

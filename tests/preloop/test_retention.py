@@ -60,7 +60,7 @@ async def test_rest_and_pages_say_when_it_went(desk: Desk) -> None:
         )
     async with desk.world.client(await desk.world.token(Role.VIEWER)) as http:
         page = (await http.get(f"/executions/{id_}")).text
-        assert page.count(GONE) == 4  # log, arguments, prompt, event
+        assert page.count(GONE) == 5  # log, arguments, prompt, event, what the agent left
         assert "contractor@example.com" not in page
         page = (await http.get(f"/approvals/{approval}")).text
         assert (GONE in page, asked["digest"] in page, "contractor@example.com" in page) == (True, True, False)

@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from control.approvals import pins
 from control.approvals.pins import Seen, Trust
 from control.identity import accounts
+from control.identity import charter as charters
+from control.identity.charter import Charter
 from control.identity.principals import Role
 from control.tables import sessions, users
 from kit import canonical
@@ -122,7 +124,7 @@ async def test_a_list_longer_than_one_read_is_whole(world: World, http: httpx.As
             "account_id": ACCOUNT,
             "kind": "enrolled",
             "principal": "agent:a",
-            "charter": "{}",
+            "charter": charters.dumps(Charter(flow="f", tools=(), models=())),
             "created_at": now,
             "opened_at": now,
         }
@@ -157,7 +159,7 @@ async def test_a_forged_cursor_shows_nothing_of_another_account(world: World, ht
             "account_id": "other",
             "kind": "enrolled",
             "principal": "agent:b",
-            "charter": "{}",
+            "charter": charters.dumps(Charter(flow="f", tools=(), models=())),
             "created_at": now,
             "opened_at": now,
         }

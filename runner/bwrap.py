@@ -97,6 +97,7 @@ def _arguments(work: Path, door: Path, etc: Path) -> Iterator[str]:
     yield from ("--uid", UID, "--gid", UID, "--hostname", "agent")
     # first, as the interpreter may be below one of them
     yield from ("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/var/tmp", "--tmpfs", HOME)
+    yield from ("--ro-bind", str(door), DOOR, "--bind", str(work), WORK)
     for name in _OF_THE_SYSTEM:
         yield from ("--ro-bind-try", name, name)
     for link in map(Path, _LINKS):
@@ -109,8 +110,7 @@ def _arguments(work: Path, door: Path, etc: Path) -> Iterator[str]:
             yield from ("--ro-bind", str(path), str(path))
     for name in _ETC:
         yield from ("--ro-bind", str(etc / name), f"/etc/{name}")
-    yield from ("--ro-bind", str(door), DOOR, "--bind", str(work), WORK, "--chdir", WORK)
-    yield from ("--remount-ro", "/")
+    yield from ("--chdir", WORK, "--remount-ro", "/")
 
 
 def _unusable(why: str) -> Unsuitable:

@@ -55,7 +55,9 @@ def check(value: object, depth: int = 0) -> None:
         raise Invalid("json_odd_text", "A text holds a NUL or half a character.", "Send whole UTF-8 text without NUL.")
     elif isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_SAFE_INTEGER:
         raise Invalid(
-            "json_integer_too_large", f"An integer of {value.bit_length()} bits is beyond 2^53.", "Send it as a string."
+            "json_integer_too_large",
+            f"The integer of {value.bit_length()} bits is beyond 2^53.",
+            "Send it as a string.",
         )
     elif isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         raise Invalid("json_not_a_number", "NaN and infinities are not JSON.", "Send null or a number.")

@@ -28,9 +28,8 @@ from kit.prepared import Prepared, row_class
 REATTACH = timedelta(seconds=120)
 """How long an answer that was never delivered waits for its caller to come back."""
 OUTAGE = timedelta(hours=1)
-"""How old such an answer may be while a process is new: as long as nobody answered, nobody could come back."""
-BEGAN = datetime.now(UTC)
-"""When this process did."""
+"""How old it may be while a process is new: as long as nobody answered, nobody could come back."""
+BEGAN = datetime.now(UTC)  # this process
 
 
 class Status(StrEnum):

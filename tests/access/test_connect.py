@@ -1,6 +1,7 @@
 """The head of a CONNECT: one meaning or none. And whom a charter lets through."""
 
 import base64
+from dataclasses import replace
 
 import pytest
 
@@ -134,4 +135,7 @@ def test_nothing_is_listed_unless_somebody_lists_it() -> None:
 
 def test_open_is_every_host() -> None:
     charter = Charter(flow="f", tools=(), models=(), egress="open")
-    connect.check(charter, Asked(host="api.example.com", port=22, token="t"), [])
+    asked = Asked(host="api.example.com", port=22, token="t")
+    connect.check(charter, asked, [])
+    with pytest.raises(Refused, match="does not list"):
+        connect.check(replace(charter, egress=("api.example.com",)), asked, [])

@@ -1,6 +1,7 @@
 """The list a push begins with: what git writes is understood, what could be understood twice is not."""
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -119,7 +120,10 @@ def test_a_ref_that_is_not_listed_is_refused(ref: str) -> None:
 
 @pytest.mark.parametrize("ref", ["refs/heads/preloop/a", "refs/heads/preloop/a/b.c", "refs/heads/preloop/fix@2+x=1"])
 def test_a_listed_ref_passes(ref: str) -> None:
-    push.check(GRANT, (Update(ref=ref, old=NONE, new=A),))
+    update = (Update(ref=ref, old=NONE, new=A),)
+    push.check(GRANT, update)
+    with pytest.raises(Fault, match="only reads"):
+        push.check(replace(GRANT, push=None), update)
 
 
 def test_a_branch_that_is_named_whole_is_that_branch_alone() -> None:

@@ -110,7 +110,7 @@ async def test_a_client_that_does_not_read_breaks_nothing_when_we_stop(
                 sent = -1
                 while sent < provider.sent:  # until the provider is held up as well
                     sent = provider.sent
-                    await anyio.sleep(0.5)
+                    await anyio.sleep(0.5)  # that it sends no more for a while is what is looked for
                 stop.set()
                 assert (await plane.spend(session)).estimated == 1
     assert [record.message for record in caplog.records if "ASGI" in record.message] == []

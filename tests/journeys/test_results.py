@@ -18,6 +18,12 @@ mkdir -p artifacts/charts; printf '\\000\\001chart' > artifacts/charts/a.png; ln
 echo "two" > repo/notes; echo new > made; echo "token $PRELOOP_API_TOKEN" >> made; echo '{"paid": %s}' > result.json
 """
 SCHEMA = {"type": "object", "properties": {"paid": {"type": "integer"}}, "required": ["paid"]}
+LEFT = {
+    "ends": [("SUCCEEDED", None), ("FAILED", "result_invalid")],
+    "kept": {"artifacts/charts/a.png": b"\0\1chart", "result.json": b'{"paid": 5}\n'},
+    "told": ["1 in artifacts/ left out: a link, a device or a pipe."],
+    "payments": 2,
+}
 PAYLOAD = {"amount": 5, "recipient": "contractor@example.com", "contract_id": "CONTRACT-2025-001"}
 
 
@@ -51,40 +57,41 @@ async def left(running: Plane, execution_id: str) -> dict[str, bytes]:
 
 
 async def test_what_an_agent_leaves_is_kept_and_its_result_is_checked(tmp_path: Path) -> None:
-    await leaves(tmp_path, "process")
+    assert await left_by_runs(tmp_path, "process") == LEFT
 
 
 @pytest.mark.docker
 @pytest.mark.usefixtures("agent_images")
 async def test_the_same_in_a_container(tmp_path: Path) -> None:
-    await leaves(tmp_path, "docker")
+    assert await left_by_runs(tmp_path, "docker") == LEFT
 
 
 @pytest.mark.bwrap
 async def test_the_same_in_a_sandbox(tmp_path: Path) -> None:
-    await leaves(tmp_path, "bwrap")
+    assert await left_by_runs(tmp_path, "bwrap") == LEFT
 
 
 async def test_the_same_on_postgresql(tmp_path: Path, postgres_database: str) -> None:
-    await leaves(tmp_path, "process", postgres_database)
+    assert await left_by_runs(tmp_path, "process", postgres_database) == LEFT
 
 
-async def leaves(tmp_path: Path, engine: str, database: str | None = None) -> None:
+async def left_by_runs(tmp_path: Path, engine: str, database: str | None = None) -> dict[str, object]:
+    """What became of a run with a right result, and of one with a wrong one."""
     async with plane(tmp_path, engine=engine, database=database) as (running, tools):
         good, bad = [await running.apply(flow(name, engine, paid)) for name, paid in (("good", "5"), ("bad", '"all"'))]
         id_ = await running.trigger(good, PAYLOAD)
-        row = await running.ended(id_)
-        assert (row["state"], row["cause"]) == ("SUCCEEDED", None), row["message"]
+        right = await running.ended(id_)
         found = await left(running, id_)
         patch = found.pop("changes.patch").decode()
-        assert found == {"artifacts/charts/a.png": b"\0\1chart", "result.json": b'{"paid": 5}\n'}
         assert "--- a/repo/notes\n+++ b/repo/notes\n@@ -1 +1 @@\n-one\n+two\n" in patch
         assert "+++ b/made\n" in patch and "+new\n" in patch
         assert "eyJ" not in patch and ".preloop" not in patch
         lines = [line["text"] for line in (await running.get(f"/executions/{id_}/logs"))["items"]]
-        assert "1 in artifacts/ left out: a link, a device or a pipe." in lines
-
-        row = await running.ended(await running.trigger(bad, PAYLOAD))
-        assert (row["state"], row["cause"]) == ("FAILED", "result_invalid")
-        assert "paid: 'all' is not of type 'integer'" in row["message"]
-        assert len(tools.payments) == 2
+        wrong = await running.ended(await running.trigger(bad, PAYLOAD))
+        assert "paid: 'all' is not of type 'integer'" in wrong["message"]
+        return {
+            "ends": [(row["state"], row["cause"]) for row in (right, wrong)],
+            "kept": found,
+            "told": [line for line in lines if "left out" in line],
+            "payments": len(tools.payments),
+        }

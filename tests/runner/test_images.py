@@ -19,6 +19,7 @@ from runner.agents.script import AgentPlan, Brief, assemble
 from runner.docker import DockerEngine
 from runner.engine import Exit
 from runner.rootfs import Rootfs
+from tests.runner.containers import docker
 from tests.runner.doors import TOKEN, TokenDoor, token_door
 from tests.runner.programs import free_port, plane
 
@@ -32,7 +33,7 @@ BRIEF = Brief(
     control_url="",
 )
 
-docker = [pytest.mark.docker, pytest.mark.node, pytest.mark.slow]
+engine_needed = [pytest.mark.docker, pytest.mark.node, pytest.mark.slow]
 
 
 async def made(name: str) -> str:
@@ -96,7 +97,7 @@ def inner(told: list[str]) -> list[str]:
 
 
 class TestBase:
-    pytestmark = docker
+    pytestmark = engine_needed
 
     async def test_an_agent_lives_its_whole_life_in_it(self, engine: DockerEngine, door: TokenDoor) -> None:
         script = """
@@ -136,6 +137,7 @@ exit 7"""
         port = urlsplit(door.url).port or 0
         async with led(f"test-{secrets.token_hex(4)}", port) as engine:
             await engine.probe(await made("base"), f"http://preloop:{port}")
+            assert await docker("ps", "-aq", "--filter", "name=preloop-probe") == ""
 
     async def test_the_probe_says_what_a_firewall_must_allow(self) -> None:
         async with led(f"test-{secrets.token_hex(4)}", 9) as engine:
@@ -154,7 +156,7 @@ exit 7"""
 
 
 class TestScripted:
-    pytestmark = docker
+    pytestmark = engine_needed
 
     async def test_its_libraries_import_where_nothing_can_be_written(
         self, engine: DockerEngine, door: TokenDoor
@@ -183,7 +185,7 @@ VERSIONS = {"codex": "codex-cli 0.169.0", "gemini": "0.61.0", "opencode": "1.18.
 
 @pytest.mark.codex
 class TestClis:
-    pytestmark = docker
+    pytestmark = engine_needed
 
     @pytest.mark.parametrize("name", VERSIONS)
     async def test_it_runs_hardened_and_says_what_is_in_it(
@@ -200,7 +202,7 @@ class TestClis:
 
 @pytest.mark.codex
 class TestCodex:
-    pytestmark = docker
+    pytestmark = engine_needed
 
     async def test_it_thinks_through_the_gateway_and_calls_a_tool_of_ours(
         self, engine: DockerEngine, door: TokenDoor, tmp_path: Path

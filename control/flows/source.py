@@ -50,7 +50,7 @@ def read(text: str, syntax: Syntax = "yaml") -> Written:
     for key, used in UNSUPPORTED:
         if used(flow):
             where = _where(lines, tuple(key.split(".")))
-            raise Invalid("not_supported_yet", f"{where}: no behaviour of ours answers to this.", "Leave it out.")
+            raise Invalid("not_supported_yet", f"{where}: this version can't do that.", "Leave it out.")
     return Written(flow=flow, body=body, lines=lines)
 
 

@@ -129,8 +129,8 @@ class Flush:
             return []
         try:
             self._journal.close(*(happened.attempt for happened in batch if happened.attempt))
-        except OSError:  # an attempt is in the ledger once, whoever finds it in the journal
-            log.exception("journal can't be written")
+        except OSError as error:  # an attempt is in the ledger once, whoever finds it in the journal
+            log.error("journal can't be written", error=str(error))
         return []
 
 

@@ -75,8 +75,8 @@ class Holds:
         happened = replace(happened, charges=self._purse.settle(entry.id, entry.cost_nano or 0))
         try:
             self._journal.note(entry.id, happened)
-        except OSError:  # if we die before the flush, it is settled at what was held for it
-            log.exception("journal can't be written", attempt=entry.id)
+        except OSError as error:  # if we die before the flush, it is settled at what was held for it
+            log.error("journal can't be written", attempt=entry.id, error=str(error))
         self._flush.put(happened)
 
     async def settled(self) -> None:
@@ -118,7 +118,7 @@ class Holds:
             self._journal.open(opened.intent.id, opened)
         except OSError as error:
             self._purse.settle(opened.intent.id, 0)
-            log.exception("journal can't be written", attempt=opened.intent.id)
+            log.error("journal can't be written", attempt=opened.intent.id, error=str(error))
             raise Unavailable(
                 "journal_unwritable", "The gateway can't write down what it begins.", "Its operator's log says why."
             ) from error

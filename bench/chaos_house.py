@@ -19,7 +19,8 @@ import httpx
 
 from bench.processes import PYTHON, ROOT
 from runner.process import ProcessEngine
-from tests.journeys.plane import config, free_port, payments
+from tests.journeys.plane import config, payments
+from tests.ports import free_port
 
 UP = "Preloop listens on"
 END_S = 30.0

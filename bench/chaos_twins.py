@@ -7,7 +7,8 @@ import anyio
 import httpx
 
 from kit import webhooks
-from tests.journeys.plane import FLOW, Plane, config, free_port
+from tests.journeys.plane import FLOW, Plane, config
+from tests.ports import free_port
 
 HOOK = "/hooks/flows/process-payment"
 

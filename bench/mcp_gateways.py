@@ -15,6 +15,7 @@ from typing import Any
 
 from bench import processes
 from bench.processes import PEERS
+from tests.ports import free_port
 
 INSTALL = {
     "fastmcp": "python -m venv {at} && {at}/bin/pip install fastmcp httptools uvloop",
@@ -141,7 +142,7 @@ def ours(upstream: str, folder: Path) -> Iterator[Plane]:
 
 @contextmanager
 def fastmcp(upstream: str, folder: Path) -> Iterator[Gateway]:
-    port = processes.free_port()
+    port = free_port()
     script = folder / "proxy.py"
     script.write_text(PROXY)
     with processes.running([str(PEERS / "fastmcp/bin/python"), str(script), upstream, str(port)]) as running:
@@ -151,7 +152,7 @@ def fastmcp(upstream: str, folder: Path) -> Iterator[Gateway]:
 
 @contextmanager
 def contextforge(upstream: str, folder: Path) -> Iterator[Gateway]:
-    port, programs = processes.free_port(), PEERS / "contextforge/bin"
+    port, programs = free_port(), PEERS / "contextforge/bin"
     settings = os.environ | FORGE | {"DATABASE_URL": f"sqlite:///{folder}/forge.db"}
     command = [str(programs / "mcpgateway"), "--host", "127.0.0.1", "--port", str(port)]
     with processes.running(command, settings, folder) as running:

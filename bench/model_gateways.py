@@ -16,6 +16,7 @@ from bench import gateway_house, model_answers, processes
 from bench.gateway_house import PRICES
 from bench.load import Server
 from bench.processes import PEERS
+from tests.ports import free_port
 
 LITELLM, PORTKEY = PEERS / "litellm", PEERS / "portkey"
 PORTKEY_STARTS = PORTKEY / "node_modules/@portkey-ai/gateway/build/start-server.js"
@@ -87,7 +88,7 @@ def upstream(folder: Path) -> Iterator[Server]:
         at = folder / "answers" / path
         at.parent.mkdir(parents=True, exist_ok=True)
         at.write_bytes(answer)
-    port = processes.free_port()
+    port = free_port()
     with _nginx(folder, "answers", ANSWERS.format(port=port, at=folder)) as pid:
         processes.wait_for(f"http://127.0.0.1:{port}{CHAT}")
         yield Server(name="direct", url=f"http://127.0.0.1:{port}", pid=pid)
@@ -95,7 +96,7 @@ def upstream(folder: Path) -> Iterator[Server]:
 
 @contextmanager
 def nginx(folder: Path, to: Server) -> Iterator[Server]:
-    port = processes.free_port()
+    port = free_port()
     with _nginx(folder, "proxy", PROXY.format(port=port, upstream=to.url.removeprefix("http://"))) as pid:
         processes.wait_for(f"http://127.0.0.1:{port}{CHAT}")
         yield Server(name="nginx", url=f"http://127.0.0.1:{port}", pid=pid)
@@ -136,7 +137,7 @@ def preloop(
 @contextmanager
 def litellm(folder: Path, to: Server) -> Iterator[Server]:
     """One worker with a master key and no database, which is less than ours does."""
-    port, openai = processes.free_port(), {"model": "openai/gpt-bench", "api_key": KEY}
+    port, openai = free_port(), {"model": "openai/gpt-bench", "api_key": KEY}
     models = {
         "whole": {**openai, "api_base": f"{to.url}/v1"},
         "streamed": {**openai, "api_base": f"{to.url}/streamed"},
@@ -155,7 +156,7 @@ def litellm(folder: Path, to: Server) -> Iterator[Server]:
 @contextmanager
 def portkey(folder: Path, to: Server) -> Iterator[Server]:
     """As it comes: without keys, budgets or a ledger."""
-    port = processes.free_port()
+    port = free_port()
     command = ["node", str(PORTKEY_STARTS), "--headless", f"--port={port}"]
     with processes.running(command, os.environ | {"NODE_ENV": "production"}, folder) as running:
         processes.wait_for(f"http://127.0.0.1:{port}/")

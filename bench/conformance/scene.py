@@ -16,8 +16,9 @@ import httpx
 from bench.conformance import parts
 from bench.conformance.shim import Shim
 from preloop.demo import decide
-from tests.journeys.plane import Plane, free_port
+from tests.journeys.plane import Plane
 from tests.mcp_server.plane import serve
+from tests.ports import free_port
 
 START_S = 60
 GATED = "test_simple_text"

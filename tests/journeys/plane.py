@@ -17,6 +17,8 @@ import anyio
 import httpx
 from anyio.abc import Process, TaskGroup
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).parents[2]
 FLOW = ROOT / "examples" / "flows" / "process-payment.yaml"
 HANDING = ROOT / "tests" / "fakes" / "handing.py"
@@ -214,12 +216,6 @@ def config(
     people, inner = [sock.getsockname()[1] for sock in ports.values()] if ports else (free_port(), free_port())
     path.write_text(example + f"\n[server]\nport = {people}\ncontainer_port = {inner}\n{more}")
     return path
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from preloop.database import filesystem, prepare_folder
-from tests.journeys.plane import FLOW, ROOT, Plane, config, free_port, plane
+from tests.journeys.plane import FLOW, ROOT, Plane, config, plane
+from tests.ports import free_port
 
 
 def preloop(

@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from preloop.demo import decide
-from tests.journeys.plane import Plane, Tools, config, free_port, payments
+from tests.journeys.plane import Plane, Tools, config, payments
 from tests.journeys.test_bad_input import preloop, told
+from tests.ports import free_port
 
 
 @dataclass

@@ -26,12 +26,6 @@ async def program(*words: str | Path | int, env: dict[str, str] | None = None) -
                 process.kill()
 
 
-async def free_port(host: str) -> int:
-    async with await anyio.create_tcp_listener(local_host=host) as listener:
-        port: int = listener.extra(anyio.abc.SocketAttribute.local_port)
-    return port
-
-
 @asynccontextmanager
 async def plane(host: str, port: int, folder: Path) -> AsyncIterator[Process]:
     """Answering by the time the block begins."""

@@ -10,9 +10,9 @@ import pytest
 from kit.errors import Unsuitable
 from runner import docker_probe, images
 from runner.docker import DockerEngine
+from tests.ports import free_port
 from tests.runner.containers import begin, docker, first, job
 from tests.runner.doors import token_door
-from tests.runner.programs import free_port
 from tests.waiting import until
 
 pytestmark = [pytest.mark.docker, pytest.mark.node]
@@ -24,8 +24,8 @@ async def built(anyio_backend: str) -> None:
 
 
 @pytest.fixture
-async def port() -> int:
-    return await free_port("127.0.0.1")
+def port() -> int:
+    return free_port("127.0.0.1")
 
 
 @asynccontextmanager

@@ -19,9 +19,10 @@ from runner.agents.script import AgentPlan, Brief, assemble
 from runner.docker import DockerEngine
 from runner.engine import Exit
 from runner.rootfs import Rootfs
+from tests.ports import free_port
 from tests.runner.containers import docker
 from tests.runner.doors import TOKEN, TokenDoor, token_door
-from tests.runner.programs import free_port, plane
+from tests.runner.programs import plane
 
 BRIEF = Brief(
     execution_id="exe_1",
@@ -173,7 +174,7 @@ class TestScripted:
         turns = [{"call": [["pay", {"recipient": "a", "amount": 1}]]}, {"say": "Done."}]
         (tmp_path / "turns.json").write_text(json.dumps(turns))
         (tmp_path / "approved").touch()
-        port = await free_port(engine.outer.gateway)
+        port = free_port(engine.outer.gateway)
         async with plane(engine.outer.gateway, port, tmp_path):
             end, told = await run(engine, door, adapters.plan("scripted", "docker", BRIEF), **doors(port))
         assert end == Exit(code=0), told
@@ -209,7 +210,7 @@ class TestCodex:
     ) -> None:
         await made("codex")
         (tmp_path / "approved").touch()
-        port = await free_port(engine.outer.gateway)
+        port = free_port(engine.outer.gateway)
         async with plane(engine.outer.gateway, port, tmp_path):
             plan = adapters.plan("codex", "docker", replace(BRIEF, **doors(port)))
             end, told = await run(engine, door, plan, **doors(port))

@@ -12,7 +12,7 @@ import pytest
 from anyio.abc import SocketStream
 
 from tests.fakes.relay import relay
-from tests.runner.programs import free_port
+from tests.ports import free_port
 from tests.waiting import until
 
 pytestmark = pytest.mark.node
@@ -45,8 +45,8 @@ class Plane:
 
 
 @pytest.fixture
-async def plane() -> Plane:
-    return Plane(await free_port("127.0.0.1"))
+def plane() -> Plane:
+    return Plane(free_port("127.0.0.1"))
 
 
 async def at(origin: str, host: str = "127.0.0.1") -> SocketStream:

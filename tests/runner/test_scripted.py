@@ -13,7 +13,8 @@ import pytest
 from anyio.abc import Process
 from anyio.streams.text import TextReceiveStream
 
-from tests.runner.programs import free_port, plane, program
+from tests.ports import free_port
+from tests.runner.programs import plane, program
 from tests.waiting import until
 
 AGENT = Path(__file__).parents[2] / "images" / "scripted" / "agent.py"
@@ -21,8 +22,8 @@ HOST = "127.0.0.1"
 
 
 @pytest.fixture
-async def port() -> int:
-    return await free_port(HOST)
+def port() -> int:
+    return free_port(HOST)
 
 
 @asynccontextmanager

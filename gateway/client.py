@@ -7,7 +7,6 @@ header. Neighbour: `dialects/` says what to ask.
 
 import asyncio
 import contextlib
-import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
@@ -17,6 +16,7 @@ from yarl import URL
 
 from gateway.dialects import failures
 from gateway.upstream import Target, UpstreamFailed
+from kit import tls
 from kit.clock import Clock
 from kit.connection import Connection, Response
 from kit.site import Site, header_lines
@@ -99,7 +99,6 @@ class Client:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._tls = ssl.create_default_context()
         self._sites: dict[tuple[str, str, int], Site] = {}
         self._known: dict[URL, tuple[Site, str]] = {}
 
@@ -148,8 +147,8 @@ class Client:
         host, port = url.host or "", url.port or 0
         place = (url.scheme, host, port)
         if place not in self._sites:
-            tls = self._tls if url.scheme == "https" else None
-            self._sites[place] = Site(host, port, tls, kept_s=KEPT_S)
+            trusted = tls.context() if url.scheme == "https" else None
+            self._sites[place] = Site(host, port, trusted, kept_s=KEPT_S)
         named = url.host_port_subcomponent
         start = f"{url.raw_path_qs} HTTP/1.1\r\nhost: {named}\r\naccept-encoding: identity\r\n"
         self._known[url] = (self._sites[place], start)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 import anyio
 import httpx
 
+from kit import tls
 from kit.errors import Refused, Unavailable
 
 LIMIT_S = 10.0
@@ -62,7 +63,9 @@ class Outbound:
         self._ours = ours
         self._resolve = resolve
         alone = httpx.Limits(max_keepalive_connections=0)  # one that is kept is known by its address, not by its name
-        self._client = httpx.AsyncClient(follow_redirects=False, timeout=LIMIT_S, trust_env=False, limits=alone)
+        self._client = httpx.AsyncClient(
+            follow_redirects=False, timeout=LIMIT_S, trust_env=False, limits=alone, verify=tls.context()
+        )
 
     async def post(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> Answer:
         """POST once. Any status is an Answer; a refused or unreachable address is a Fault."""

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import httpx
 
+from kit import tls
 from kit.errors import Conflict, Fault, Invalid, Missing, Refused, Throttled, Unauthorized, Unavailable
 from preloop.settings import ClientSettings
 
@@ -47,7 +48,10 @@ class Client:
         if not token or not token.isascii() or not token.isprintable():
             raise Unauthorized("token_missing", f"There is no token for {url}.", TOKEN_HINT)
         headers = {"authorization": f"Bearer {token}"}
-        self._http = httpx.Client(base_url=f"{url}/api/v1", headers=headers, timeout=30, trust_env=False)
+        trusted = tls.context() if url.startswith("https:") else False
+        self._http = httpx.Client(
+            base_url=f"{url}/api/v1", headers=headers, timeout=30, trust_env=False, verify=trusted
+        )
 
     @classmethod
     def find(cls) -> "Client":

@@ -5,7 +5,6 @@ proxies, no content codings. What goes wrong is an OSError: `NotConnected` when 
 """
 
 import asyncio
-import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import anyio
 
+from kit import tls
 from kit.connection import Response
 from kit.site import Site, header_lines
 from mcp_server.upstream.veil import Veil
@@ -35,8 +35,8 @@ class Pool:
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
         parts = urlsplit(url)
-        tls = ssl.create_default_context() if parts.scheme == "https" else None
-        self._site = Site(parts.hostname or "", parts.port or (443 if tls else 80), tls, kept_s=IDLE_S)
+        trusted = tls.context() if parts.scheme == "https" else None
+        self._site = Site(parts.hostname or "", parts.port or (443 if trusted else 80), trusted, kept_s=IDLE_S)
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         known = {"host": parts.netloc.rpartition("@")[2]}
         sent = [unquote(parts.password or "")]

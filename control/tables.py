@@ -231,6 +231,7 @@ executions = sa.Table(
     _text("engine", length=200),
     _text("job", length=120),
     _text("image", length=200),
+    _time("unmetered_at"),  # its agent was given a provider's key then: its model calls go past the gateway
     _count("epoch"),
     _text("lease_owner", length=120),
     _time("lease_until"),
@@ -265,6 +266,8 @@ executions = sa.Table(
     sa.Index("ix_executions_unwanted", "created_at",
              sqlite_where=sa.text("state = 'PENDING' AND stop_intent IS NOT NULL"),
              postgresql_where=sa.text("state = 'PENDING' AND stop_intent IS NOT NULL")),
+    sa.Index("ix_executions_unmetered", "account_id", "unmetered_at",
+             sqlite_where=sa.text("unmetered_at IS NOT NULL"), postgresql_where=sa.text("unmetered_at IS NOT NULL")),
     sa.Index("ix_executions_ended", "ended_at"),  # not by account: SQLite would take it for any question of one
 )  # fmt: skip
 

@@ -76,6 +76,16 @@ class Checks:
                 tasks.start_soon(ask, target)
         return [found[key] for key in sorted(found)]
 
+    async def serves(self, alias: str) -> bool:
+        """Is there an upstream of this alias that is not left alone, and answers when it is asked now?"""
+        route = self._models.route(alias)
+        targets = [target for target in route.targets if not self._routing.open(target)] if route else []
+        for target in targets:
+            probe, _ = await self._probe(target)
+            if probe != "failed":
+                return True
+        return False
+
     def _targets(self) -> Sequence[Target]:
         routes = [self._models.route(alias) for alias in sorted(self._models.aliases)]
         return [target for route in routes if route for target in route.targets]

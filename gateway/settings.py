@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from control.flows.direct import Direct
 from kit.errors import Invalid
 from ledger import money
 from ledger.limits import Limit, Limits
@@ -139,6 +140,7 @@ class ModelAlias(BaseModel):
     retries: int = Field(default=2, ge=0, le=10)  # of a call that broke before its first token, over all upstreams
     requests_per_minute: int | None = Field(default=None, ge=1)  # of one session
     concurrency: int | None = Field(default=None, ge=1)  # of one session
+    direct: Direct | None = None  # another key, for agents that go past the gateway
     on_disconnect: Literal["drain", "abort"] = "drain"  # read to the end and bill exactly, or stop and bill an estimate
 
     @model_validator(mode="before")

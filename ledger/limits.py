@@ -106,6 +106,12 @@ class Limits:
             found = self._known[payer] = self._applying(payer, at)
         return found
 
+    def binds(self, flow: str, alias: str) -> bool:
+        """Does a hard one count what executions of this flow cost on a model?"""
+        mine = {"flow": flow, "principal": f"flow:{flow}", "alias": alias}
+        hard = [limit for limit in self.all if limit.kind == "hard"]
+        return any(limit.subject is None or limit.subject == mine.get(limit.scope) for limit in hard)
+
     def named(self, account_id: str, at: datetime) -> tuple[Budget, ...]:
         """Those that are there before anything was spent: the account's, and those that name their subject."""
         subjects = [(limit, account_id if limit.scope == "account" else limit.subject) for limit in self.all]

@@ -17,7 +17,7 @@ def known_secrets(settings: Settings) -> set[str]:
     """Each value, and the password of one that is an address. Of key files what they hold now; one that can't be read
     holds none."""
     found: list[object] = [settings]
-    for opened in (settings.opened_servers, settings.opened_git):
+    for opened in (settings.opened_servers, settings.opened_git, settings.opened_direct):
         with suppress(Invalid):  # this role does not dial them, and has not what they need
             found.append(opened())
     return {part for whole in found for value in _values(whole, "") for part in _parts(value) if part}

@@ -17,14 +17,16 @@ from anyio.abc import TaskGroup
 
 from control.approvals.notices import Notice
 from control.executions import queue
+from control.flows.direct import Direct
 from control.identity import accounts
+from gateway.settings import limits
 from kit.db import Tx
 from kit.errors import Invalid, Missing
 from kit.redaction import Redactor
 from kit.tokens import write_private
 from preloop.channels import asker, open_channels, open_ends, way
 from preloop.chores import Chores
-from preloop.doors import open_doors
+from preloop.doors import Doors, open_doors
 from preloop.house import Console, House, Place, Say, open_engine, open_house
 from preloop.known_secrets import known_secrets
 from preloop.listen import Served, bind, bind_unix, listening, opened, port_of, spare_collector
@@ -32,6 +34,7 @@ from preloop.roles import ALL, Role
 from preloop.sending import Sender
 from preloop.settings import Settings
 from runner import relay
+from runner.direct import Directs
 from runner.docker import DockerEngine
 from runner.docker_network import PLANE_HOST
 from runner.parts import Parts
@@ -64,6 +67,7 @@ async def plane(
     `given` are sockets that somebody else keeps open, by their names in `preloop/inherited`.
     """
     _need_addresses(settings, roles)
+    direct = settings.opened_direct() if Role.RUNNER in roles else {}
     async with AsyncExitStack() as stack:
         people = opened(given, "people", settings.server.host, settings.server.port)
         stack.callback(people.close)
@@ -71,8 +75,7 @@ async def plane(
         stack.callback(inner.close)
         settings = _placed(settings, people, inner)
         place = await stack.enter_async_context(open_engine(settings))  # a dead engine leaves no folder behind
-        console = console or partial(_print_link, say)
-        house = await stack.enter_async_context(open_house(settings, say, console, roles))
+        house = await stack.enter_async_context(open_house(settings, say, console or partial(_print_link, say), roles))
         sockets = [inner, *_ways_in(settings, place, roles)]
         doors = await stack.enter_async_context(open_doors(house, place))
         inside = Served(app=doors.containers, sockets=sockets, take=doors.take)
@@ -83,7 +86,7 @@ async def plane(
             await _probe(house.instance, place, (mcp_url, gateway_url), say)
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(tasks.cancel_scope.cancel)
-        _start_work(tasks, house, place, mcp_url, gateway_url)
+        _start_work(tasks, house, place, mcp_url, gateway_url, _directs(settings, direct, doors))
         said = place.said if isinstance(place, Place) and Role.RUNNER in roles else ""
         if Role.WEB not in roles:
             yield Plane(house=house, url=settings.server.url, said=said)
@@ -174,9 +177,18 @@ async def _probe(instance: str, place: Place | str, urls: tuple[str, str], say: 
             say(f"No agent can start yet. {fault.message} `preloop images build scripted` makes it, and an agent's.")
 
 
-def _start_work(tasks: TaskGroup, house: House, place: Place | str, mcp_url: str, gateway_url: str) -> None:
+def _directs(settings: Settings, keys: Mapping[str, Direct], doors: Doors) -> Directs:
+    covered = limits(settings.budgets).binds
+    if doors.gateway is None:
+        return Directs(keys=keys, covered=covered)
+    return Directs(keys=keys, covered=covered, serves=doors.gateway.checks.serves)
+
+
+def _start_work(
+    tasks: TaskGroup, house: House, place: Place | str, mcp_url: str, gateway_url: str, directs: Directs
+) -> None:
     if Role.RUNNER in house.roles:
-        adopted = _start_worker(tasks, house, place, mcp_url, gateway_url)
+        adopted = _start_worker(tasks, house, place, mcp_url, gateway_url, directs)
     else:
         adopted = anyio.Event()
         tasks.start_soon(_look_on, adopted)
@@ -202,7 +214,9 @@ def _start_work(tasks: TaskGroup, house: House, place: Place | str, mcp_url: str
         tasks.start_soon(sender.run)
 
 
-def _start_worker(tasks: TaskGroup, house: House, place: Place | str, mcp_url: str, gateway_url: str) -> anyio.Event:
+def _start_worker(
+    tasks: TaskGroup, house: House, place: Place | str, mcp_url: str, gateway_url: str, directs: Directs
+) -> anyio.Event:
     """Set when it had its chance to take over what was lost."""
     if isinstance(place, str):
         adopted = anyio.Event()
@@ -220,6 +234,7 @@ def _start_worker(tasks: TaskGroup, house: House, place: Place | str, mcp_url: s
         mcp_url=mcp_url,
         gateway_url=gateway_url,
         settings=house.settings.runner,
+        directs=directs,
         redactor=Redactor(known_secrets(house.settings)),
     )
     worker = Worker(parts)

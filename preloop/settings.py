@@ -12,30 +12,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from access.settings import EgressSettings, GitHost
 from control.approvals import rules
 from control.approvals.directory import Approver, Directory
-from control.flows.quantities import mebibytes, seconds
+from control.flows.direct import Direct
 from control.flows.reach import HostName
 from control.identity.caps import Share
 from control.identity.plans import PRESETS, Plan
-from control.retention.rules import LONGEST, Rules
-from gateway.settings import BudgetSettings, ModelAlias, different
+from gateway.settings import BudgetSettings, ModelAlias, different, limits
 from kit.errors import Invalid
 from mcp_server.settings import ServerName, UpstreamServer
+from preloop import direct_keys
 from preloop.notify_settings import CONSOLE, NotifySettings
+from preloop.sections import ApproverSettings, GatewaySection, PlanSettings, RetentionSettings
 from preloop.settings_file import File
 from runner.settings import RunnerSettings
 from web.settings import WebSettings
@@ -61,51 +53,6 @@ class ServerSettings(WebSettings):
         return Share(
             calls=self.session_calls, streams=self.session_streams, per_second=self.session_requests_per_second
         )
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class GatewaySection(Strict):
-    """`[gateway]`"""
-
-    strict: bool = False
-    """Each model call is in the database before it is made, not only in its journal: survives a power cut."""
-
-
-class ApproverSettings(Strict):
-    """`[approvers.<id>]`"""
-
-    name: str
-    email: str = ""
-    notify: tuple[str, ...] = (CONSOLE,)
-
-
-class PlanSettings(Strict):
-    """`[plans.<id>]`: what is set here replaces that part of a preset; a plan of another name has no limits but these.
-    0 is no limit."""
-
-    slots: int | None = Field(default=None, ge=0, le=100_000)
-    storage: Annotated[int, BeforeValidator(mebibytes), Field(ge=0)] | None = None
-    timeout: Annotated[int, BeforeValidator(seconds), Field(ge=0)] | None = None
-
-
-Days = Annotated[int, Field(ge=1, le=LONGEST)]
-
-
-class RetentionSettings(Strict):
-    """`[retention]`: how many days each kind of content is kept after its execution's end, and how much of it there may
-    be at most, the oldest going first. Without a number it stays for ever."""
-
-    logs_days: Days | None = None
-    payloads_days: Days | None = None
-    results_days: Days | None = None
-    bodies_days: Days | None = None
-    keep: Annotated[int, BeforeValidator(mebibytes), Field(gt=0)] | None = None
-
-    def rules(self) -> Rules:
-        return Rules(**self.model_dump())
 
 
 class Settings(BaseSettings):
@@ -194,6 +141,10 @@ class Settings(BaseSettings):
             for name, host in self.git.items()
         }
 
+    def opened_direct(self) -> dict[str, Direct]:
+        """By alias the keys that agents get, read. Invalid where one is not there, or is the gateway's."""
+        return direct_keys.opened(self.models, _set)
+
     def plan_list(self) -> dict[str, Plan]:
         """Every plan by its name: the presets as the file changes them, and the file's own."""
         found = dict(PRESETS)
@@ -211,7 +162,16 @@ class Settings(BaseSettings):
         groups = {name: len(set(its)) for name, its in self.groups.items()}
         nameless = {group: [id_ for id_ in its if not self.approvers[id_].email] for group, its in self.groups.items()}
         reach = {"git": list(self.git), "wildcards": self.egress.wildcards}
-        return Known(**names, **reach, groups=groups, rule=rules.check, nameless=nameless)
+        direct = {alias: model.direct for alias, model in self.models.items() if model.direct}
+        return Known(
+            **names,
+            **reach,
+            groups=groups,
+            rule=rules.check,
+            nameless=nameless,
+            direct=direct,
+            covered=limits(self.budgets).binds,
+        )
 
 
 class _Environment(EnvSettingsSource):

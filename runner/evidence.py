@@ -26,7 +26,8 @@ from runner.engine import Exit
 from runner.watch import Phase
 
 BRIEF_S = 0.3
-"""After a bad end: the gateway commits what happened within 0.1 s of it, and an agent may be faster."""
+"""After a bad end, or one of an agent whose model was not seen yet: the gateway commits what happened within 0.1 s, and
+an agent may be faster."""
 LONG_S = 2.0
 """For a model call that was begun and whose end is not in the record yet."""
 RECENT = 20
@@ -39,10 +40,16 @@ FINISHED = "agent.finished"
 
 async def awaited(db: Database, bus: Bus, row: Row[Any], *, badly: bool) -> None:
     """Return when what the gateway knows of this run should be in the record, after two seconds at the latest."""
-    brief_s, began = BRIEF_S if badly else 0.0, anyio.current_time()
+    brief_s, began = BRIEF_S if badly or not await _thought(db, row) else 0.0, anyio.current_time()
     with bus.watch(events.topic(row.id)) as watch, anyio.move_on_after(LONG_S):
         while (left_s := began + brief_s - anyio.current_time()) > 0 or await _open(db, row):
             await watch.changed(left_s if left_s > 0 else BRIEF_S)
+
+
+async def _thought(db: Database, row: Row[Any]) -> bool:
+    """Is it in the record that the agent called its model?"""
+    its = (sessions.c.execution_id == row.id) & sessions.c.model_called_at.is_not(None)
+    return bool(await db.read(sa.select(sessions.c.id).where(its)))
 
 
 async def _open(db: Database, row: Row[Any]) -> bool:
@@ -77,6 +84,7 @@ def gather(tx: Tx, execution_id: str, flow: Flow, phase: Phase, exit_: Exit) -> 
         final=_final(tx, row),
         needs_tools=bool(flow.tools),
         tools_listed=bool(session and session.tools_listed_at),
+        metered=row.unmetered_at is None,
         model_called=bool(session and session.model_called_at),
         timeout_s=row.timeout_s,
         wall_s=row.wall_s,

@@ -8,6 +8,7 @@ from kit.blobs import Blobs
 from kit.bus import Bus
 from kit.db import Database
 from kit.redaction import Redactor
+from runner.direct import Directs
 from runner.engine import Engine, LogLine
 from runner.redacted import redacted
 from runner.settings import RunnerSettings
@@ -29,6 +30,8 @@ class Parts:
     gateway_url: str
     """The same of role `gateway`."""
     settings: RunnerSettings
+    directs: Directs = field(default_factory=Directs)
+    """Providers' keys for agents that go past the gateway."""
     redactor: Redactor = field(default_factory=Redactor)
     """Knows what no stored line may hold."""
 

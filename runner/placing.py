@@ -10,8 +10,10 @@ from sqlalchemy.engine import Row
 from control import events
 from control.executions import queue
 from control.executions.states import Stored
+from control.flows.direct import Direct
 from control.flows.flow import Flow
 from control.identity import sessions as runtime
+from control.identity.charter import Charter
 from control.tables import executions
 from kit import tokens
 from kit.db import Tx
@@ -19,6 +21,9 @@ from runner.agents import adapters
 from runner.agents.script import Brief, Limits, assemble
 from runner.engine import Job
 from runner.parts import Parts
+
+BYPASSED = "model.direct"
+"""The type of the event that says so."""
 
 
 def job_name(instance: str, execution_id: str) -> str:
@@ -35,20 +40,25 @@ async def place(parts: Parts, row: Row[Any], flow: Flow, handle: str) -> bool:
         return True
     secret, hash_ = tokens.mint("plb")
     if row.job is None:
-        mine = await parts.db.write(lambda tx: _record(tx, parts, row, flow, handle, hash_))
+        direct = await parts.directs.chosen(flow)
+        mine = await parts.db.write(lambda tx: _record(tx, parts, row, flow, handle, hash_, direct))
     elif mine := await parts.db.write(lambda tx: _renew(tx, row, hash_)):
         await parts.engine.remove(handle)
     else:
         return True  # it began, and is gone: whoever looks for it hears so
     if not mine:
         return False
-    job = _job(parts, row, flow, handle, secret)
+    if row.job is not None:  # as it was decided then
+        direct = parts.directs.kept(flow) if row.unmetered_at else None
+    job = _job(parts, row, flow, handle, secret, direct)
     await parts.engine.prepare(job)
     await parts.engine.start(job)
     return True
 
 
-def _record(tx: Tx, parts: Parts, row: Row[Any], flow: Flow, handle: str, bootstrap_hash: str) -> bool:
+def _record(
+    tx: Tx, parts: Parts, row: Row[Any], flow: Flow, handle: str, bootstrap_hash: str, direct: Direct | None
+) -> bool:
     mine = (executions.c.id == row.id) & (executions.c.epoch == row.epoch)
     mine &= (executions.c.state == Stored.RUNNING) & executions.c.job.is_(None)
     if not tx.changed(sa.update(executions).where(mine).values(engine=parts.engine_id, job=handle)):
@@ -58,7 +68,7 @@ def _record(tx: Tx, parts: Parts, row: Row[Any], flow: Flow, handle: str, bootst
         row.account_id,
         kind="execution",
         principal=f"flow:{flow.name}",
-        charter=replace(flow.charter(), budget_of=row.budget_of),
+        charter=_charter(flow, row, direct),
         alive_until=tx.now() + queue.LEASE + queue.UNADOPTED,
         execution_id=row.id,
         bootstrap_hash=bootstrap_hash,
@@ -66,7 +76,21 @@ def _record(tx: Tx, parts: Parts, row: Row[Any], flow: Flow, handle: str, bootst
     tx.execute(sa.update(executions).where(executions.c.id == row.id).values(session_id=session_id))
     if flow.egress == "open":
         events.append(tx, row.account_id, row.id, "egress.unrestricted", session=session_id)
+    if direct:
+        tx.execute(sa.update(executions).where(executions.c.id == row.id).values(unmetered_at=tx.now()))
+        told = {"alias": flow.agent.model, "wire": direct.wire, "model": direct.model, "host": direct.site}
+        said = f"Runs past the gateway: key of [models.{flow.agent.model}.direct], spend is not metered."
+        events.append(tx, row.account_id, row.id, BYPASSED, **told, gateway=flow.agent.gateway, message=said)
     return True
+
+
+def _charter(flow: Flow, row: Row[Any], direct: Direct | None) -> Charter:
+    """The flow's. Past the gateway nothing of the gateway, and its provider's host beside those that it names."""
+    charter = replace(flow.charter(), budget_of=row.budget_of)
+    if direct is None:
+        return charter
+    reach = charter.egress if charter.egress == "open" else (*charter.egress, direct.site)
+    return replace(charter, models=(), egress=reach)
 
 
 def _renew(tx: Tx, row: Row[Any], bootstrap_hash: str) -> bool:
@@ -77,10 +101,11 @@ def _renew(tx: Tx, row: Row[Any], bootstrap_hash: str) -> bool:
     return runtime.renew_bootstrap(tx, row.session_id, bootstrap_hash)
 
 
-def _job(parts: Parts, row: Row[Any], flow: Flow, handle: str, secret: str) -> Job:
+def _job(parts: Parts, row: Row[Any], flow: Flow, handle: str, secret: str, direct: Direct | None) -> Job:
     brief = Brief(
         execution_id=row.id,
-        model=flow.agent.model,
+        model=direct.model if direct else flow.agent.model,
+        direct=direct,
         prompt=row.prompt,
         payload_json=json.dumps(json.loads(row.trigger_event)["payload"], ensure_ascii=False),
         mcp_url=f"{parts.mcp_url}/mcp/v1",
@@ -88,7 +113,7 @@ def _job(parts: Parts, row: Row[Any], flow: Flow, handle: str, secret: str) -> J
         control_url=parts.mcp_url,
         init=flow.init,
         post_exec_sleep_s=flow.post_exec_sleep,
-        egress=bool(flow.egress),
+        egress=bool(flow.egress or direct),
         git_hosts=tuple(sorted({repository.host for repository in flow.git})),
         image=flow.agent.image,
         command=flow.agent.command,

@@ -8,6 +8,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
@@ -20,9 +21,12 @@ GRACE_S = 1.0
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, *, ws: WSProtocolType = "auto", grace_s: float = GRACE_S) -> AsyncIterator[str]:
-    """An application on a free port of 127.0.0.1, which listens before the block begins; its origin."""
-    config = uvicorn.Config(app, lifespan="off", ws=ws, log_config=None, access_log=False)
+async def serving(
+    app: ASGIApp, *, ws: WSProtocolType = "auto", grace_s: float = GRACE_S, tls: Path | None = None
+) -> AsyncIterator[str]:
+    """An application on a free port of 127.0.0.1, which listens before the block begins; its origin. `tls` is a PEM
+    file with a certificate for `localhost` and its key."""
+    config = uvicorn.Config(app, lifespan="off", ws=ws, log_config=None, access_log=False, ssl_certfile=tls)
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
@@ -31,7 +35,7 @@ async def serving(app: ASGIApp, *, ws: WSProtocolType = "auto", grace_s: float =
     await server.startup(sockets=[listening])
     await server.on_tick(0)  # the Date of its answers
     try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        yield f"{'https://localhost' if tls else 'http://127.0.0.1'}:{listening.getsockname()[1]}"
     finally:
         with anyio.CancelScope(shield=True):
             await _end(server, grace_s)

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from control.tables import executions
 from kit.db import Database
 from ledger import money, reports
 from ledger.prices import INPUT, OUTPUT
@@ -53,6 +55,16 @@ def counted(spend: reports.Spend) -> dict[str, Any]:
         "input_tokens": spend.total_input,
         "output_tokens": spend.total_output,
     }
+
+
+async def unmetered(
+    db: Database, account_id: str, since: datetime, until: datetime, *which: sa.ColumnElement[bool]
+) -> int:
+    """How many executions went past the gateway from a moment to before another one."""
+    mine = (executions.c.account_id == account_id) & (executions.c.unmetered_at >= since)
+    asked = sa.select(sa.func.count()).select_from(executions)
+    [row] = await db.read(asked.where(mine, executions.c.unmetered_at < until, *which))
+    return int(row[0])
 
 
 async def model_calls(db: Database, account_id: str, execution_id: str, page: Page) -> shapes.Listed[shapes.ModelCall]:

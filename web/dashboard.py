@@ -26,7 +26,8 @@ async def get_dashboard(request: Request, person: Person) -> shapes.Dashboard:
     given, account_id = parts(request), person.account_id
     now, db = given.clock.now(), given.db
     zone = (await db.read(sa.select(accounts.c.time_zone).where(accounts.c.id == account_id)))[0].time_zone
-    spent = costs.of(await reports.between(db, account_id, *periods.day(now, zone)))
+    today = periods.day(now, zone)
+    spent = costs.of(await reports.between(db, account_id, *today))
     alive = (sessions.c.alive_until > now) & sessions.c.revoked_at.is_(None) & sessions.c.opened_at.is_not(None)
     since = now - timedelta(days=1)
     asked = (tool_calls.c.account_id == account_id) & (tool_calls.c.asked_at > since)
@@ -37,6 +38,7 @@ async def get_dashboard(request: Request, person: Person) -> shapes.Dashboard:
         tool_calls_24h=await reading.count(db, tool_calls, asked),
         spend_today_usd=spent.usd,
         unpriced_calls_today=spent.unpriced,
+        unmetered_executions_today=await costs.unmetered(db, account_id, *today),
         gateway_success_24h=await _success(given, account_id),
         waiting_approvals=(await reading.approvals_listed(db, account_id, Page(limit=MOST), pending=True)).items,
         recent_executions=runs.items,

@@ -59,6 +59,7 @@ async def detail(request: Request, person: Person) -> shapes.FlowDetail:
         newest_version=row.version,
         applied_at=row.applied_at,
         prompt=flow.prompt,
+        gateway=flow.agent.gateway,
         egress=flow.egress,
         git=flow.git,
         hook_url=f"{given.settings.url}/hooks/flows/{flow.name}" if flow.starts_by("webhook") else None,

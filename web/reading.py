@@ -82,6 +82,7 @@ async def execution(db: Database, account_id: str, execution_id: str, now: datet
         model=flow.agent.model if flow else "",
         engine=row.engine,
         tools=tools(flow) if flow else [],
+        gateway=flow.agent.gateway if flow else True,
         egress=flow.egress if flow else (),
         git=flow.git if flow else (),
         trigger_event=json.loads(row.trigger_event),
@@ -130,7 +131,7 @@ def _execution(row: Row[Any], now: datetime, cost: costs.Cost, why: Waiting | No
     wall = _ms(end - begun)
     waited = min(row.waited_ms + waiting, wall)
     derived = {"url", "flow", "state", "waiting_for", "started_at", "duration_ms", "queued_ms", "active_ms", "cost_usd"}
-    return same(row, shapes.Execution, without=derived | {"waited_ms", "unpriced_calls"}) | {
+    return same(row, shapes.Execution, without=derived | {"waited_ms", "unpriced_calls", "metered"}) | {
         "url": f"/executions/{row.id}",
         "flow": row.flow_name,
         "state": states.shown(row.state, row.open_approvals),
@@ -140,8 +141,9 @@ def _execution(row: Row[Any], now: datetime, cost: costs.Cost, why: Waiting | No
         "queued_ms": _ms(begun - row.created_at),
         "active_ms": wall - waited,
         "waited_ms": waited,
-        "cost_usd": cost.usd,
+        "cost_usd": None if row.unmetered_at else cost.usd,
         "unpriced_calls": cost.unpriced,
+        "metered": row.unmetered_at is None,
     }
 
 

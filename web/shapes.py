@@ -72,6 +72,8 @@ class Execution(BaseModel):
     exit_code: int | None
     cost_usd: str | None
     unpriced_calls: int
+    metered: bool
+    """False where its model calls go past the gateway: then its cost is not known."""
 
     @property
     def final(self) -> bool:
@@ -113,8 +115,9 @@ class Forgotten(BaseModel):
 
 
 class Reach(BaseModel):
-    """What a flow may reach outside: hosts, or `open` for every public one, and repositories."""
+    """What a flow may reach outside: models past the `gateway`, hosts, or `open` for every public one, repositories."""
 
+    gateway: bool | Literal["prefer"] = True
     egress: tuple[str, ...] | Literal["open"] = ()
     git: tuple[GitRepository, ...] = ()
 
@@ -277,6 +280,8 @@ class Dashboard(BaseModel):
     tool_calls_24h: int
     spend_today_usd: str | None
     unpriced_calls_today: int
+    unmetered_executions_today: int
+    """Past the gateway: what they cost is in no figure."""
     gateway_success_24h: float | None
     """From 0 to 1; None without a call."""
     waiting_approvals: list[Approval]

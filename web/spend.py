@@ -2,7 +2,7 @@
 
 import csv
 import io
-from datetime import UTC
+from datetime import UTC, datetime, time
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from control.identity.principals import Person
+from control.tables import executions
 from kit.db import READ_LIMIT, Database
 from kit.errors import Invalid
 from ledger import spending
@@ -26,6 +27,7 @@ SINCE = "30d"
 PERIODS = {"today": "today", "7d": "7 days", "30d": "30 days", "month": "this month", "366d": "a year"}
 MOST_CSV = 10_000
 """Lines of one CSV; what goes on has a `Link` header to it."""
+_RUNS = {"flow": executions.c.flow_name, "execution": executions.c.id, "session": executions.c.session_id}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -53,12 +55,14 @@ class SpendLine(Counted):
 
 
 class Spend(Counted):
-    """Of all groups together, and a page of them. Days are whole and in UTC, both included."""
+    """Of all groups together, and a page of them. Days are whole and in UTC, both included. `unmetered_executions` went
+    past the gateway, and are in no group: what they cost is not known."""
 
     by: str
     first: str
     last: str
     total_usd: str | None
+    unmetered_executions: int
     items: list[SpendLine]
     next: str | None = None
 
@@ -83,10 +87,18 @@ async def _found(request: Request, person: Person) -> Spend:
         first=asked.first.isoformat(),
         last=asked.last.isoformat(),
         total_usd=costs.of(total).usd,
+        unmetered_executions=await _unmetered(given.db, asked),
         **costs.counted(total),
         items=[_shown(asked, line) for line in found],
         next=further,
     )
+
+
+async def _unmetered(db: Database, asked: Asked) -> int:
+    """By what an execution that went past the gateway can be told: the other attributions are of calls."""
+    only = [_RUNS[name] == value for name, value in asked.only.items() if name in _RUNS]
+    first, last = datetime.combine(asked.first, time.min, UTC), datetime.combine(asked.last, time.max, UTC)
+    return await costs.unmetered(db, asked.account_id, first, last, *only)
 
 
 def _asked(request: Request, person: Person) -> Asked:

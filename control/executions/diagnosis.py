@@ -46,8 +46,8 @@ class AgentEnd:
 class Seen:
     """Everything the verdict is made of. `waiting` names tools whose approval was still open, `models` ended in this
     order, `waited` says that the wall clock was over and not the agent's own time, `tail` are the log's last lines.
-    `speaks`: its CLI always has a last word, `final`. `result` says what is wrong with the result that its flow asks
-    for."""
+    `speaks`: its CLI always has a last word, `final`. `metered`: its model calls come through the gateway. `result`
+    says what is wrong with the result that its flow asks for."""
 
     exit_code: int | None
     agent_started: bool
@@ -63,6 +63,7 @@ class Seen:
     final: AgentEnd | None = None
     needs_tools: bool = False
     tools_listed: bool = False
+    metered: bool = True
     model_called: bool = False
     result: str = ""
     timeout_s: int = 1800
@@ -148,7 +149,7 @@ def _unverified(seen: Seen) -> Verdict | None:
             message="The agent ended well but never asked for its tools.",
             hint="It could not reach the MCP endpoint, or was not configured to.",
         )
-    if not seen.model_called:
+    if seen.metered and not seen.model_called:
         return Verdict(
             cause=Cause.AGENT_UNVERIFIED,
             message="The agent ended well but never called its model through the gateway.",

@@ -17,14 +17,14 @@ TOPIC = "execution.ended"
 def queue(tx: Tx, ended: Row[Any], channels: Sequence[str]) -> None:
     """One message for each channel, about an execution as it ended."""
     told = {"execution_id": ended.id, "flow": ended.flow_name, "state": ended.state}
-    told |= {"cause": ended.cause, "message": ended.message or ""}
+    told |= {"cause": ended.cause, "message": ended.message or "", "metered": ended.unmetered_at is None}
     for channel in channels:
         outbox.add(tx, ended.account_id, channel=channel, topic=TOPIC, target=channel, payload=told)
 
 
 def said(row: Row[Any], public_url: str, cost_usd: str | None) -> dict[str, Any]:
     """The body of one attempt; the cost is what the ledger knows by then, None when that is unknown."""
-    told = outbox.payload(row)
+    told = {"metered": True} | outbox.payload(row)  # queued before there was another way than the gateway
     url = f"{public_url}/executions/{told['execution_id']}"
     return {"type": TOPIC, "data": told | {"url": url, "cost_usd": cost_usd}}
 

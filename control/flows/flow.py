@@ -1,12 +1,10 @@
 """A flow file: what starts it, who works, with which tools, models and limits. Pure.
 
 Each key's docstring is its description in `/api/flow.schema.json`. Reading and writing files is next door in `source`.
-A known key whose behaviour isn't built yet is refused as `not_supported_yet`: `UNSUPPORTED` is the whole list.
 """
 
 import json
 import re
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -32,7 +30,8 @@ class Agent(Strict):
     model: str = "default"
     """An alias of preloop.toml's [models]."""
     gateway: bool | Literal["prefer"] = True
-    """Do its model calls go through the gateway?"""
+    """Do its model calls go through the gateway? `false` is past it, unmetered, with a key that an admin marked for
+    this flow; `prefer` is that only where the gateway can't serve the model when the agent starts."""
     image: str = Field(default="", max_length=300, pattern=r"^\S*$")
     """With `runtime: command`, the image that it runs in."""
     command: tuple[str, ...] = ()
@@ -228,12 +227,6 @@ class Flow(Strict):
 
     def starts_by(self, kind: str) -> bool:
         return any(trigger.type == kind for trigger in self.triggers)
-
-
-UNSUPPORTED: tuple[tuple[str, Callable[[Flow], bool]], ...] = (
-    ("agent.gateway", lambda f: f.agent.gateway is not True),
-)
-"""Known keys whose behaviour is not built yet, each with the test that finds them used."""
 
 
 def loads(stored: str) -> Flow:

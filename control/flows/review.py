@@ -10,7 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from control.flows import template, triggers
+from control.flows import direct, template, triggers
+from control.flows.direct import Direct
 from control.flows.flow import Approval, Tool
 from control.flows.quantities import duration
 from control.flows.source import Written
@@ -69,7 +70,8 @@ class Known:
 
     `groups` say how many are in each. `rule` refuses an expression that can't be read; rules live above flows, so it is
     handed in. `nameless` are the approvers without an email, by group: under four eyes nobody could tell if one of them
-    is the run's requester. `wildcards` are the hosts with `*.` that a flow may name.
+    is the run's requester. `wildcards` are the hosts with `*.` that a flow may name. `direct` are the keys for agents
+    by alias; `covered` says of a flow and an alias if a hard budget counts what that costs.
     """
 
     def __init__(
@@ -82,17 +84,22 @@ class Known:
         nameless: Mapping[str, Sequence[str]] = MappingProxyType({}),
         git: Sequence[str] = (),
         wildcards: Sequence[str] = (),
+        direct: Mapping[str, Direct] = MappingProxyType({}),
+        covered: Callable[[str, str], bool] = lambda flow, alias: False,
     ) -> None:
         self._named = {"model": set(models), "server": set(servers), "group": set(groups), "git host": set(git)}
         self._people = groups
         self._wildcards = frozenset(wildcards)
         self._rule = rule
         self._nameless = nameless
+        self._direct = direct
+        self._covered = covered
 
     def check(self, written: Written) -> None:
         """Invalid names the line and what there is."""
         flow = written.flow
         self._one(written, "model", flow.agent.model, "agent", "model")
+        self._past(written)
         for number, tool in enumerate(flow.tools):
             at = ("tools", number)
             if "*" not in tool.server:
@@ -110,6 +117,28 @@ class Known:
             template.slots(flow.prompt)
         except Invalid as error:
             raise _at(written, error, "prompt") from error
+
+    def preferring(self, written: Written) -> list[str]:
+        """What is odd about `gateway: prefer`."""
+        limit = self._limit(written) if written.flow.agent.gateway == "prefer" else None
+        if limit is None:
+            return []
+        return [f"{written.where('agent', 'gateway')}: under {limit} its agents never go past the gateway."]
+
+    def _past(self, written: Written) -> None:
+        """A way past the gateway needs a key that an admin marked for it, and no limit that only the gateway keeps."""
+        gateway, where = written.flow.agent.gateway, written.where("agent", "gateway")
+        if gateway is True:
+            return
+        if refused := direct.refusal(written.flow, self._direct.get(written.flow.agent.model)):
+            raise Invalid("flow_invalid", f"{where}: {refused[0]}.", refused[1])
+        if gateway is False and (limit := self._limit(written)):
+            said = f"{where}: past the gateway nobody keeps {limit}."
+            raise Invalid("flow_invalid", said, direct.INSTEAD)
+
+    def _limit(self, written: Written) -> str | None:
+        flow = written.flow
+        return direct.bounded(flow, self._covered(flow.name, flow.agent.model))
 
     def _one(self, written: Written, kind: str, name: str, *at: str | int) -> None:
         if name not in self._named[kind]:
@@ -154,7 +183,8 @@ def review(written: Written, known: Known, of: Account) -> list[str]:
     """Invalid for what is wrong; else what is odd, a sentence each."""
     known.check(written)
     _check_timeout(written, of)
-    odd = [said for number, tool in enumerate(written.flow.tools) for said in _check_tool(written, number, tool, of)]
+    odd = known.preferring(written)
+    odd += [said for number, tool in enumerate(written.flow.tools) for said in _check_tool(written, number, tool, of)]
     return odd + _variables(written, of)
 
 

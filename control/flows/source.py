@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ValidationError
 
 from control.flows import toml_file, yaml_file
-from control.flows.flow import UNSUPPORTED, Flow
+from control.flows.flow import Flow
 from control.flows.yaml_file import DEEPEST, FLATTER, At, Lines, dotted
 from kit import canonical
 from kit.errors import Invalid
@@ -47,10 +47,6 @@ def read(text: str, syntax: Syntax = "yaml") -> Written:
         flow = Flow.model_validate_json(canonical.dumps(body), strict=True)  # what JSON has, nothing read as something
     except ValidationError as error:
         raise _explained(error, body, lines) from error
-    for key, used in UNSUPPORTED:
-        if used(flow):
-            where = _where(lines, tuple(key.split(".")))
-            raise Invalid("not_supported_yet", f"{where}: this version can't do that.", "Leave it out.")
     return Written(flow=flow, body=body, lines=lines)
 
 

@@ -107,6 +107,10 @@ def logs(
         show.log_line(line)
 
 
+def _cost(execution: dict[str, Any]) -> str:
+    return f"{execution['cost_usd'] or '0'} USD" if execution["metered"] else "spend not metered"
+
+
 def _absent(execution: dict[str, Any]) -> None:
     """Why there are no lines, if something took them."""
     if execution["logs_deleted_at"]:
@@ -127,7 +131,7 @@ def _followed(client: Client, execution_id: str, say: Callable[[dict[str, Any]],
         time.sleep(0.5)
     _absent(row)
     after_ = f" after {show.span(row['duration_ms'])}" if row["duration_ms"] is not None else ""
-    show.talk.print(f"{row['state']}{after_}, {row['cost_usd'] or '0'} USD")
+    show.talk.print(f"{row['state']}{after_}, {_cost(row)}")
     suggestion = f"Suggestion: {row['hint']}" if row["hint"] else None
     retried = f"Retried by {row['retried_by']}" if row["retried_by"] else None
     for told in (row["message"], suggestion, retried):

@@ -83,7 +83,11 @@ def _table(found: dict[str, Any]) -> None:
     if len(lines) > 1:
         rows.append(("TOTAL", *_figures(found, found["total_usd"])))
     columns = (found["by"].upper().replace(",", " · "), "CALLS", "TOKENS IN", "TOKENS OUT", "USD", "")
-    show.table(columns, rows, empty=f"No model was called from {found['first']} to {found['last']}.")
+    days = f"from {found['first']} to {found['last']}"
+    show.table(columns, rows, empty=f"No model was called through the gateway {days}.")
+    if unmetered := found["unmetered_executions"]:
+        what = "1 execution was" if unmetered == 1 else f"{unmetered} executions were"
+        show.talk.print(f"{what} not metered: the agents went past the gateway. What they spent is not in it.")
     if len(lines) > SHOWN:
         show.talk.print(f"{len(lines) - SHOWN} more; --csv has all.")
 

@@ -38,8 +38,8 @@ web_search = "disabled"
 
 [model_providers.preloop]
 name = "Preloop"
-base_url = {json.dumps(brief.gateway_url + "/openai/v1")}
-env_key = "PRELOOP_API_TOKEN"
+base_url = {json.dumps(brief.base("openai"))}
+env_key = {json.dumps(brief.key_variable)}
 wire_api = "responses"
 request_max_retries = 0
 stream_max_retries = {RETRIES}

@@ -4,8 +4,9 @@
 # Runs with the work folder as its directory and finds everything in .preloop/ there (see runner/agents/script.py):
 #   argv    the agent's command, one argument a line, backslash and newline escaped
 #   stdin   what the agent reads
-#   paths   "NAME path" lines: variables to set to that path in the work folder
-#   keys    names of the variables that receive the runtime token
+#   paths   "NAME path" lines: variables to set to that path in the job's folder
+#   keys    names of the variables that receive the runtime token, or with "direct" behind them a provider's key
+#   direct  that key, gone from there before anything runs; may be absent
 #   doors   "egress" and "git HOST" lines: what leads out of here; may be absent
 #   init.sh commands to run first; may be absent
 #   changes.sh  tells what changed, in changes.patch there, if the image has git
@@ -189,8 +190,8 @@ run() {
         group=-
     fi
     {
-        while IFS= read -r key; do
-            export "$key=$token"
+        while IFS=' ' read -r key whose; do
+            if [ "$whose" = direct ]; then export "$key=$direct"; else export "$key=$token"; fi
         done <"$keys"
         exec $session "$@"
     } <"$input" >"$pipe" 2>&1 &
@@ -231,6 +232,12 @@ changes() {
 
 trap on_term TERM INT
 
+unset direct  # one of the image's own would be exported
+direct=
+if [ -f "$own/direct" ]; then
+    direct=$(cat "$own/direct")
+    rm -f "$own/direct" || exit 1
+fi
 exchange
 unset PRELOOP_BOOTSTRAP_TOKEN once
 while IFS=' ' read -r name path; do

@@ -3,14 +3,21 @@ a title of ours spares the call in which it makes one up.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from control.flows.direct import Wire
 from runner.agents.events import Event, Said, compact, counted
 from runner.agents.script import CALL_LIMIT_S, AgentPlan, Brief
 
 IMAGE = "preloop/opencode"
 _SETTINGS = ".preloop/opencode.json"
 _OFF = ("AUTOUPDATE", "MODELS_FETCH", "LSP_DOWNLOAD", "DEFAULT_PLUGINS")
+_PACKAGES: Mapping[Wire, tuple[str, str]] = {
+    "openai": ("@ai-sdk/openai-compatible", ""),
+    "anthropic": ("@ai-sdk/anthropic", "/v1"),
+    "gemini": ("@ai-sdk/google", "/v1beta"),
+}
+"""What speaks a wire, all of them inside it, and what it wants behind the base URL that others take."""
 _LIMIT = {"context": 200_000, "output": 8192}
 
 
@@ -35,10 +42,12 @@ def settings(brief: Brief) -> str:
         "timeout": CALL_LIMIT_S * 1000,
         "headers": {"Authorization": "Bearer {env:PRELOOP_API_TOKEN}"},
     }
+    wire = brief.direct.wire if brief.direct else "openai"
+    package, version = _PACKAGES[wire]
     provider = {
-        "npm": "@ai-sdk/openai-compatible",
+        "npm": package,
         "name": "Preloop",
-        "options": {"baseURL": f"{brief.gateway_url}/openai/v1", "apiKey": "{env:PRELOOP_API_TOKEN}"},
+        "options": {"baseURL": brief.base(wire) + version, "apiKey": f"{{env:{brief.key_variable}}}"},
         "models": {brief.slug: model},
     }
     wanted = {

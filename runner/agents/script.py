@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from control.flows.direct import Direct, Wire
 from kit.errors import Invalid
 from runner.engine import Job
 
@@ -22,14 +23,20 @@ CALL_LIMIT_S = 86_400
 RETRIES = 2
 """How often a CLI may ask a model again by itself: the gateway has tried what there is."""
 
-_WIRES = {
-    "OPENAI_BASE_URL": "/openai/v1",
-    "ANTHROPIC_BASE_URL": "/anthropic",
-    "GOOGLE_GEMINI_BASE_URL": "/gemini",
+_PATHS: Mapping[Wire, str] = {"openai": "/openai/v1", "anthropic": "/anthropic", "gemini": "/gemini"}
+_URLS: Mapping[Wire, str] = {
+    "openai": "OPENAI_BASE_URL",
+    "anthropic": "ANTHROPIC_BASE_URL",
+    "gemini": "GOOGLE_GEMINI_BASE_URL",
 }
 _FOREIGN = "preloop-"
 """The gateway takes an alias with and without it."""
 _WIRE_KEYS = ("OPENAI_API_KEY", "ANTHROPIC_AUTH_TOKEN", "GEMINI_API_KEY")
+_DIRECT_KEYS: Mapping[Wire, str] = {
+    "openai": "OPENAI_API_KEY",
+    "anthropic": "ANTHROPIC_API_KEY",
+    "gemini": "GEMINI_API_KEY",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +60,23 @@ class Brief:
     """Does the flow name hosts outside?"""
     git_hosts: tuple[str, ...] = ()
     """The hosts of the repositories it names."""
+    direct: Direct | None = None
+    """The provider's key that the agent gets in the place of the gateway; its `model` is the brief's then."""
+
+    def base(self, wire: Wire) -> str:
+        """Where clients of this wire find the model."""
+        return self.direct.url if self.direct else self.gateway_url + _PATHS[wire]
+
+    @property
+    def key_variable(self) -> str:
+        """What holds the key for it, in the agent's environment."""
+        return _DIRECT_KEYS[self.direct.wire] if self.direct else "PRELOOP_API_TOKEN"
 
     @property
     def slug(self) -> str:
-        """The model as a CLI is to ask for it: by no name that it knows, since known ones switch habits of theirs."""
-        return self.model if self.model.startswith(_FOREIGN) else f"{_FOREIGN}{self.model}"
+        """The model as a CLI is to ask for it: by no name that it knows, since known ones switch habits of theirs. Past
+        the gateway nobody but us knows another than the provider's."""
+        return self.model if self.direct or self.model.startswith(_FOREIGN) else f"{_FOREIGN}{self.model}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +92,7 @@ class AgentPlan:
     paths: Mapping[str, str] = field(default_factory=dict)
     """Variables that name a place in the work folder: variable -> relative path."""
     gateway: bool = True
-    """Whether the usual base-URL and key variables of the model wires point at the gateway."""
+    """Whether the usual base-URL and key variables of the model wires are set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,9 +123,9 @@ def assemble(
 
 
 def _environment(plan: AgentPlan, brief: Brief) -> dict[str, str]:
-    wires = {name: brief.gateway_url + path for name, path in _WIRES.items()} if plan.gateway else {}
+    wires = [brief.direct.wire] if brief.direct else [*_URLS]
     return {
-        **wires,
+        **({_URLS[wire]: brief.base(wire) for wire in wires} if plan.gateway else {}),
         **plan.env,
         "PRELOOP_MCP_URL": brief.mcp_url,
         "PRELOOP_GATEWAY_URL": brief.gateway_url,
@@ -123,7 +142,7 @@ def _files(plan: AgentPlan, brief: Brief) -> dict[str, str]:
         "PRELOOP_PAYLOAD_FILE": ".preloop/payload.json",
         **plan.paths,
     }
-    keys = ("PRELOOP_API_TOKEN", *(_WIRE_KEYS if plan.gateway else ()))
+    keys = ["PRELOOP_API_TOKEN", *(_WIRE_KEYS if plan.gateway and not brief.direct else ())]
     files = {
         **plan.files,
         ".preloop/entry.sh": ENTRY_SCRIPT.read_text(),
@@ -133,8 +152,10 @@ def _files(plan: AgentPlan, brief: Brief) -> dict[str, str]:
         ".preloop/argv": _lines(escape(argument) for argument in plan.argv),
         ".preloop/stdin": plan.stdin,
         ".preloop/paths": _lines(f"{name} {path}" for name, path in paths.items()),
-        ".preloop/keys": _lines(keys),
+        ".preloop/keys": _lines(keys if brief.direct is None else [*keys, f"{brief.key_variable} direct"]),
     }
+    if brief.direct and brief.direct.key:
+        files[".preloop/direct"] = brief.direct.key.get_secret_value()
     if brief.egress or brief.git_hosts:
         files[".preloop/doors"] = _lines(
             [*(["egress"] if brief.egress else []), *(f"git {h}" for h in brief.git_hosts)]

@@ -9,6 +9,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -102,14 +103,14 @@ class Upstream:
 
 
 @asynccontextmanager
-async def serve() -> AsyncIterator[Upstream]:
-    """The server on a free loopback port, until the context ends."""
+async def serve(tls: Path | None = None) -> AsyncIterator[Upstream]:
+    """The server on a free loopback port, until the context ends; with `tls` as the `serving` of tests has it."""
     upstream = Upstream()
     routes = [
         Route("/v1/chat/completions", upstream.chat, methods=["POST"]),
         Route("/v1/responses", upstream.responses, methods=["POST"]),
     ]
-    async with serving(Starlette(routes=routes)) as origin:
+    async with serving(Starlette(routes=routes), tls=tls) as origin:
         upstream.url = f"{origin}/v1"
         yield upstream
         upstream.go.set()

@@ -84,7 +84,7 @@ async def test_a_second_plane_in_the_same_folder_is_exit_5_and_the_first_stays_w
         (("group: finance", "grp: finance"), ["line 16", "tools.0.approval.grp", "unknown key"]),
         (("timeout: 10m", "timeout: soon"), ["line 18", "tools.0.approval.timeout", "'soon'"]),
         (('budget_usd: "2.00"', "budget_usd: 2.00"), ["limits.budget_usd", "quotes"]),
-        (("model: default}", "model: default, gateway: false}"), ["agent.gateway", "this version can't do that"]),
+        (("model: default}", "model: default, gateway: false}"), ["agent.gateway", "[models.default.direct]"]),
         (("group: finance", "group: treasury"), ["'treasury'", "finance"]),
         (("server: payments", "server: paymnts"), ["'paymnts'", "payments"]),
         (("{{trigger_event", "{{trigger event"), ["trigger event"]),

@@ -130,6 +130,7 @@ async def test_each_end_is_told_once_to_each_webhook_signed_and_without_what_is_
                     "message": "Tool 'pay' failed: required argument 'amount' missing",
                     "url": f"https://preloop.example.com/executions/{id_}",
                     "cost_usd": "0.0123",
+                    "metered": True,
                 },
             }
             assert PAYLOAD["secret"].encode() not in body

@@ -97,7 +97,7 @@ async def test_the_table_has_the_dearest_first_a_total_and_what_is_uncertain(des
 async def test_nothing_spent_is_a_sentence(desk: Desk) -> None:
     done = await desk.admin.run("spend", "--since", "2026-01-01", "--until", "2026-01-02")
     assert (done.code, done.out) == (0, "")
-    assert done.err == "No model was called from 2026-01-01 to 2026-01-02.\n"
+    assert done.err == "No model was called through the gateway from 2026-01-01 to 2026-01-02.\n"
 
 
 async def test_json_and_csv_have_the_same_figures_and_one_attribution_alone(desk: Desk) -> None:

@@ -42,9 +42,34 @@ async def test_what_calls_met_is_remembered(tmp_path: Path) -> None:
         async with open_plane(tmp_path, {"m": entry}) as plane:
             (before,) = plane.gateway.checks.standings()
             _, token = await plane.session("m")
-            async with httpx.AsyncClient(headers={"authorization": f"Bearer {token}"}) as client:
+            async with httpx.AsyncClient(verify=False, headers={"authorization": f"Bearer {token}"}) as client:
                 await client.post(f"{plane.containers}/openai/v1/chat/completions", json={"model": "m", "messages": []})
             (after,) = plane.gateway.checks.standings()
     assert (before.state, before.failed, before.last_error) == ("closed", 0, None)
     assert (after.state, after.failed) == ("open", 1)
     assert "503" in str(after.last_error)
+
+
+async def test_an_alias_is_served_where_one_upstream_answers_and_is_not_left_alone(tmp_path: Path) -> None:
+    async with (
+        raw.serve(raw.whole(b'{"data":[]}')) as good,
+        raw.serve(raw.refusal(401)) as strict,
+        raw.serve(raw.refusal(503)) as broken,
+    ):
+        dead = {"model": "x", "base_url": "http://127.0.0.1:1/v1"}
+        refuses = {"model": "y", "base_url": f"{strict.url}/v1"}
+        models: Any = {
+            "well": {"upstreams": [dead, refuses, {"model": "z", "base_url": f"{good.url}/v1"}]},
+            "ill": {"upstreams": [dead, refuses]},
+            "open": {"model": "x", "base_url": f"{broken.url}/v1", "retries": 0, "breaker_failures": 1},
+            "script": {"provider": "scripted", "script": "payment"},
+        }
+        async with open_plane(tmp_path, models) as plane:
+            _, token = await plane.session("open")
+            async with httpx.AsyncClient(headers={"authorization": f"Bearer {token}"}) as client:
+                url = f"{plane.containers}/openai/v1/chat/completions"
+                await client.post(url, json={"model": "open", "messages": []})
+            asked = len(broken.paths)
+            found = {alias: await plane.gateway.checks.serves(alias) for alias in (*models, "nobody")}
+    assert found == {"well": True, "ill": False, "open": False, "script": True, "nobody": False}
+    assert len(broken.paths) == asked  # one that is left alone is left alone

@@ -52,7 +52,7 @@ async def test_nothing_that_was_smuggled_reaches_a_provider(
     corpus = [smuggled for place, smuggled in attempts(body) if ARGUMENTS not in place]
     chosen = random.Random(SEED).sample(corpus, TRIES)
     headers = with_token(STEERING, token)
-    async with httpx.AsyncClient(base_url=plane.containers, headers=headers, timeout=WITHIN_S) as client:
+    async with httpx.AsyncClient(verify=False, base_url=plane.containers, headers=headers, timeout=WITHIN_S) as client:
         with anyio.fail_after(WITHIN_S):
             statuses = [(await client.post(path, json=smuggled)).status_code for smuggled in [body, *chosen]]
     assert statuses[0] == 200, "the body itself is good"

@@ -45,7 +45,7 @@ async def plane(tmp_path: Path, upstream: Upstream, openai: openai_dialect.Upstr
 
 
 async def _post(plane: Plane, token: str, path: str, body: Any, **headers: str) -> httpx.Response:
-    async with httpx.AsyncClient(timeout=60) as client:
+    async with httpx.AsyncClient(verify=False, timeout=60) as client:
         sent = {"x-api-key": token, **headers}
         return await client.post(f"{plane.containers}/anthropic/v1/{path}", json=body, headers=sent)
 

@@ -65,7 +65,7 @@ async def test_what_a_provider_is_sent_is_held_for(tmp_path: Path, case: str, di
         alias = {"provider": name, "base_url": provider.url, "model": model, "api_key": "k", "dialects": [dialect]}
         async with (
             open_plane(tmp_path, {"m": alias | PRICES | {"retries": 0}}) as plane,
-            httpx.AsyncClient(timeout=60) as client,
+            httpx.AsyncClient(verify=False, timeout=60) as client,
         ):
             session, token = await plane.session("m", budget_nano=10**12)
             headers = {"x-api-key": token, "content-type": "application/json"}
@@ -81,7 +81,7 @@ async def test_what_is_sent_as_it_came_is_held_for_by_its_own_size(tmp_path: Pat
     asked = {"model": "m", "max_tokens": 50, "messages": [{"role": "user", "content": "x" * 3000}]}
     async with raw.serve(raw.whole(raw.completion())) as provider:
         alias = {"base_url": provider.url, "model": "m", "api_key": "k", "dialects": ["chat"], **PRICES}
-        async with open_plane(tmp_path, {"m": alias}) as plane, httpx.AsyncClient(timeout=60) as client:
+        async with open_plane(tmp_path, {"m": alias}) as plane, httpx.AsyncClient(verify=False, timeout=60) as client:
             session, token = await plane.session("m", budget_nano=10**12)
             address = f"{plane.containers}/openai/v1/chat/completions"
             assert (await client.post(address, json=asked, headers={"x-api-key": token})).status_code == 200
@@ -125,7 +125,7 @@ async def test_a_name_that_no_provider_takes_is_refused_in_the_words_of_the_wire
     field, said = NAMED[path]
     async with raw.serve(raw.whole(raw.completion())) as provider:
         alias = {"base_url": provider.url, "model": "m", "api_key": "k", "dialects": ["chat"], **PRICES}
-        async with open_plane(tmp_path, {"m": alias}) as plane, httpx.AsyncClient(timeout=60) as client:
+        async with open_plane(tmp_path, {"m": alias}) as plane, httpx.AsyncClient(verify=False, timeout=60) as client:
             _, token = await plane.session("m")
             bare: Json = {} if "gemini" in path else {"model": "m"}
             bare |= {"max_tokens": 9} if "anthropic" in path else {}

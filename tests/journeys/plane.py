@@ -115,7 +115,7 @@ class Plane:
     def http(self) -> httpx.AsyncClient:
         """REST as the admin."""
         headers = {"authorization": f"Bearer {self.found['token']}"}
-        return httpx.AsyncClient(base_url=self.found["url"], headers=headers, trust_env=False, timeout=30)
+        return httpx.AsyncClient(verify=False, base_url=self.found["url"], headers=headers, trust_env=False, timeout=30)
 
     async def get(self, path: str) -> Any:
         async with self.http() as http:

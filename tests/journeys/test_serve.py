@@ -79,7 +79,7 @@ async def test_the_same_on_postgresql(tmp_path: Path, postgres_database: str) ->
 async def test_what_a_role_does_not_serve_is_not_there(three: Roles) -> None:
     async def there(process: Plane, path: str, method: str = "GET") -> int:
         url = (await process.said("Preloop listens on")).split()[-1]
-        async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
+        async with httpx.AsyncClient(verify=False, trust_env=False, timeout=30) as http:
             return (await http.request(method, url + path)).status_code
 
     paths = ("/signin", "/api/openapi.json", "/mcp/v1", "/openai/v1/models", "/healthz")
@@ -96,7 +96,7 @@ async def test_what_a_role_does_not_serve_is_not_there(three: Roles) -> None:
 
 async def test_the_secret_of_a_container_is_exchanged_where_mcp_is(three: Roles) -> None:
     inner = dict(zip(three.doors.does, three.doors.does[1:], strict=False))["--container-port"]
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
+    async with httpx.AsyncClient(verify=False, trust_env=False, timeout=30) as http:
         answer = await http.post(f"http://127.0.0.1:{inner}/api/v1/agent/token")
     assert (answer.status_code, answer.json()["code"]) == (401, "bootstrap_unknown")
 

@@ -28,7 +28,8 @@ async def agent(running: Plane, name: str, era: Era) -> AsyncIterator[Client]:
         made = await http.post("/api/v1/tokens", json={"name": name, "flow": "process-payment", "days": 1})
     headers = {"Authorization": f"Bearer {made.raise_for_status().json()['token']}"}
     transport = streamable_http_client(
-        f"{running.found['url']}/mcp/v1", http_client=httpx2.AsyncClient(headers=headers, timeout=60, trust_env=False)
+        f"{running.found['url']}/mcp/v1",
+        http_client=httpx2.AsyncClient(verify=False, headers=headers, timeout=60, trust_env=False),
     )
     async with Client(transport, mode=era) as client:
         yield client

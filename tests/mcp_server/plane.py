@@ -99,7 +99,7 @@ class Plane:
 
     @asynccontextmanager
     async def client(self, token: str, era: Era, listener: Listener = Listener.PEOPLE) -> AsyncIterator[Client]:
-        http = httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        http = httpx2.AsyncClient(verify=False, headers={"Authorization": f"Bearer {token}"}, timeout=30)
         transport = streamable_http_client(self.urls[listener], http_client=http)
         async with http, Client(transport, mode=era) as client:
             yield client

@@ -46,7 +46,7 @@ def message_of(text: str) -> dict[str, Any]:
 @pytest.mark.parametrize("token", [None, "nonsense", "pl.e.y"])
 async def test_without_a_good_token_nobody_gets_in(house: Plane, token: str | None) -> None:
     sent = ACCEPT | ({"Authorization": f"Bearer {token}"} if token is not None else {})
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(verify=False) as http:
         for url in house.urls.values():
             answer = await http.post(url, headers=sent, json={})
             assert answer.status_code == 401
@@ -57,7 +57,7 @@ async def test_without_a_good_token_nobody_gets_in(house: Plane, token: str | No
 async def test_a_token_of_one_listener_is_refused_by_the_other(house: Plane) -> None:
     _, enrolled = await house.enrolled(FREE)
     _, _, runtime = await house.execution(FREE)
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(verify=False) as http:
         for listener, token in ((Listener.CONTAINERS, enrolled), (Listener.PEOPLE, runtime)):
             answer = await http.post(house.urls[listener], headers=headers(token, "legacy"), json={})
             assert answer.status_code == 401
@@ -65,7 +65,7 @@ async def test_a_token_of_one_listener_is_refused_by_the_other(house: Plane) -> 
 
 async def test_there_is_nothing_to_get_or_to_delete(house: Plane) -> None:
     _, token = await house.enrolled(FREE)
-    async with httpx2.AsyncClient(headers=headers(token, "legacy")) as http:
+    async with httpx2.AsyncClient(verify=False, headers=headers(token, "legacy")) as http:
         for method in ("GET", "DELETE"):
             assert (await http.request(method, house.urls[Listener.PEOPLE])).status_code == 405
 
@@ -73,14 +73,14 @@ async def test_there_is_nothing_to_get_or_to_delete(house: Plane) -> None:
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_host_that_is_not_ours_is_refused(house: Plane, era: Era) -> None:
     _, token = await house.enrolled(FREE)
-    async with httpx2.AsyncClient(headers=headers(token, era) | {"Host": "evil.example"}) as http:
+    async with httpx2.AsyncClient(verify=False, headers=headers(token, era) | {"Host": "evil.example"}) as http:
         answer = await http.post(house.urls[Listener.PEOPLE], content=call_body(era, "{}"))
         assert answer.status_code == 421
 
 
 async def test_a_body_without_end_is_refused(house: Plane) -> None:
     _, token = await house.enrolled(FREE)
-    async with httpx2.AsyncClient(headers=headers(token, "legacy")) as http:
+    async with httpx2.AsyncClient(verify=False, headers=headers(token, "legacy")) as http:
         answer = await http.post(house.urls[Listener.PEOPLE], content=b" " * (exchange.MAX_BODY + 1))
         assert answer.status_code == 413
 
@@ -97,7 +97,7 @@ async def test_arguments_that_read_two_ways_are_refused(
     house: Plane, payments: Payments, era: Era, arguments: str, said: str
 ) -> None:
     _, token = await house.enrolled(FREE)
-    async with httpx2.AsyncClient(headers=headers(token, era)) as http:
+    async with httpx2.AsyncClient(verify=False, headers=headers(token, era)) as http:
         answer = await http.post(house.urls[Listener.PEOPLE], content=call_body(era, arguments))
     result = message_of(answer.text)["result"]
     assert result["isError"]
@@ -111,7 +111,7 @@ async def test_a_tool_of_somebody_else_s_is_unknown_also_to_who_never_asked_for_
 ) -> None:
     session, token = await house.enrolled(ToolGrant(server="payments", tool="get_contract"))
     await house.enrolled(FREE)
-    async with httpx2.AsyncClient(headers=headers(token, era)) as http:
+    async with httpx2.AsyncClient(verify=False, headers=headers(token, era)) as http:
         answer = await http.post(house.urls[Listener.PEOPLE], content=call_body(era, json.dumps(PAYMENT)))
         body = call_body(era, json.dumps(PAYMENT)).replace('"pay"', '"xyz"')
         unknown = await http.post(house.urls[Listener.PEOPLE], content=body, headers={"Mcp-Name": "xyz"})
@@ -129,7 +129,7 @@ async def test_a_tool_of_somebody_else_s_is_unknown_also_to_who_never_asked_for_
 async def test_a_waiting_call_is_a_stream_whose_headers_come_at_once(house: Plane, era: Era) -> None:
     _, token = await house.enrolled(GATED)
     body = call_body(era, json.dumps(PAYMENT))
-    async with httpx2.AsyncClient(headers=headers(token, era), timeout=10) as http:
+    async with httpx2.AsyncClient(verify=False, headers=headers(token, era), timeout=10) as http:
         with anyio.fail_after(5):
             async with http.stream("POST", house.urls[Listener.PEOPLE], content=body) as answer:
                 assert answer.headers["content-type"].startswith("text/event-stream")

@@ -15,7 +15,9 @@ PAY = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "pa
 
 
 def http(url: str, token: str) -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(base_url=url, headers=ACCEPT | {"Authorization": f"Bearer {token}"}, timeout=30)
+    return httpx2.AsyncClient(
+        verify=False, base_url=url, headers=ACCEPT | {"Authorization": f"Bearer {token}"}, timeout=30
+    )
 
 
 def refused(answer: httpx2.Response) -> tuple[int, str, bool]:

@@ -144,7 +144,7 @@ async def test_an_updated_resource_is_announced_to_who_asked_and_may_know(two: T
 @asynccontextmanager
 async def _asking(up: Plane, token: str, elicit: Any) -> AsyncIterator[Client]:
     """A client that answers questions."""
-    http = httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=30)
+    http = httpx2.AsyncClient(verify=False, headers={"Authorization": f"Bearer {token}"}, timeout=30)
     transport = streamable_http_client(up.urls[Listener.PEOPLE], http_client=http)
     async with http, Client(transport, mode="2026-07-28", elicitation_callback=elicit) as client:
         yield client

@@ -196,7 +196,7 @@ async def test_over_http_no_answer_error_or_notice_has_it(tmp_path: Path, spell:
         server = UpstreamServer.model_validate({"url": url, "headers": {"X-Key": HEADER}, "pin": "first-use"})
         async with plane(tmp_path, leaky=server) as up:
             _, token = await up.enrolled(EVERY)
-            http = httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=30)
+            http = httpx2.AsyncClient(verify=False, headers={"Authorization": f"Bearer {token}"}, timeout=30)
             wire = streamable_http_client(up.urls[Listener.PEOPLE], http_client=http)
             async with http, Client(wire, mode="legacy", logging_callback=logged) as client:
                 heard.append((await client.call_tool("whole", {})).model_dump())

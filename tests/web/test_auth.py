@@ -12,8 +12,10 @@ from kit.db import Tx
 from kit.errors import Unauthorized
 from kit.tokens import Signer
 from tests.control.house import ACCOUNT
-from tests.web.world import PASSWORD, World, open_world
+from tests.web.world import World, open_world
 from web.settings import WebSettings
+
+PASSWORD = "correct horse battery staple"
 
 
 async def test_opening_a_sign_in_link_spends_nothing(world: World) -> None:
@@ -60,7 +62,7 @@ async def test_over_https_the_cookie_is_bound_to_the_host(tmp_path: Path) -> Non
 
 
 async def test_a_password_signs_in_and_a_wrong_one_does_not(world: World) -> None:
-    await world.token(Role.OPERATOR)
+    await world.token(Role.OPERATOR, password=PASSWORD)
     async with world.client() as http:
         for email, password in (("operator@example.com", "wrong"), ("nobody@example.com", PASSWORD)):
             refused = await http.post("/signin", data={"email": email, "password": password})

@@ -12,6 +12,8 @@ import sqlalchemy as sa
 
 from control import events
 from control.identity.principals import Role
+from control.tables import executions
+from kit.db import Tx
 from kit.errors import Invalid
 from ledger import book, money
 from ledger.prices import CLASSES, Usage
@@ -186,3 +188,25 @@ async def test_the_page_shows_both_and_leads_on(world: World, http: httpx.AsyncC
     assert "of it estimated" in text
     assert "1 calls unpriced" in text
     assert "cursor=" in text
+
+
+async def test_executions_past_the_gateway_are_counted_and_cost_nothing_that_is_known(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    [day, early, other] = [await world.house.start() for _ in range(3)]
+    moments = {day: AT, early: AT - timedelta(days=40), other: None}
+
+    def unit(tx: Tx) -> None:
+        for id_, at in moments.items():
+            tx.execute(sa.update(executions).where(executions.c.id == id_).values(unmetered_at=at))
+
+    await world.house.db.write(unit)
+    assert (await get(http, "by=flow"))["unmetered_executions"] == 1
+    assert (await get(http, "by=flow&flow=process-payment"))["unmetered_executions"] == 1
+    assert (await get(http, "by=flow&flow=another"))["unmetered_executions"] == 0
+    assert (await get(http, f"by=flow&execution={early}"))["unmetered_executions"] == 0
+    for id_, at in moments.items():
+        row = (await http.get(f"/api/v1/executions/{id_}")).json()
+        assert (row["metered"], row["cost_usd"]) == (at is None, None)
+    said = " ".join((await http.get(f"/spend?{DAYS}&by=flow")).text.split())
+    assert "execution was not metered: past the gateway, in no figure here" in said

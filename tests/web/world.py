@@ -57,7 +57,6 @@ PEOPLE = {
     "carol": Approver(id="carol", name="Carol", email="carol@example.com"),
 }
 GROUPS = {"finance": ("alice", "bob"), "alone": ("carol",)}
-PASSWORD = "correct horse battery staple"
 
 
 @dataclass(kw_only=True)
@@ -71,7 +70,13 @@ class World:
         row = (await self.house.db.read(sa.select(flows.c.hook_secret).where(flows.c.name == flow)))[0]
         return self.house.sealer.unseal(row.hook_secret)
 
-    async def token(self, role: Role = Role.ADMIN, kind: str = "cookie", lasts: timedelta = timedelta(hours=1)) -> str:
+    async def token(
+        self,
+        role: Role = Role.ADMIN,
+        kind: str = "cookie",
+        lasts: timedelta = timedelta(hours=1),
+        password: str | None = None,
+    ) -> str:
         """A clear token of somebody who has this role; approvers carry the address of approver alice."""
         email = "alice@example.com" if role is Role.APPROVER else f"{role.value}@example.com"
 
@@ -80,7 +85,7 @@ class World:
             user_id = known.id if known else None
             if user_id is None:
                 name = role.value.title()
-                user_id = accounts.add_user(tx, ACCOUNT, email=email, name=name, role=role, password=PASSWORD)
+                user_id = accounts.add_user(tx, ACCOUNT, email=email, name=name, role=role, password=password)
             return accounts.issue(tx, user_id, kind, lasts=lasts)
 
         return await self.house.db.write(unit)

@@ -37,7 +37,7 @@ tools:
   - {{server: payments, tool: pay, approval: {{group: finance, when: args.amount > 100, timeout: 1h}}}}
 init:
   - echo "$PRELOOP_EXECUTION_ID $$" >> {folder}/starts
-  - ln ../output {folder}/spools/$PRELOOP_EXECUTION_ID
+  - ln ../../output {folder}/spools/$PRELOOP_EXECUTION_ID
 limits: {{timeout: 1h, concurrency: {abreast}}}
 """  # noqa: E501
 

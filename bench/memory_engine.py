@@ -27,7 +27,7 @@ class Running:
     job: Job
     lines: list[LogLine] = field(default_factory=list)
     left: dict[str, bytes] = field(default_factory=dict)
-    """Files of its work folder, by path."""
+    """Files of its folder, by path."""
     exit: Exit | None = None
     stopped: anyio.Event = field(default_factory=anyio.Event)
     _news: anyio.Event = field(default_factory=anyio.Event)

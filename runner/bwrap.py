@@ -1,7 +1,7 @@
 """The engine without Docker that isolates all the same: each job in a sandbox of bubblewrap, without any network.
 
 Its one way out is the containers' listener, through a unix socket (`bwrap_inside`). It sees this machine's programs,
-read-only, and its own work folder; no home, no other job, no service of this machine. What it lacks beside a container
+read-only, and its own folder; no home, no other job, no service of this machine. What it lacks beside a container
 are limits of memory and processors. A keeper stays with each job, as in the process engine, from which all but the
 command and the probe comes.
 """
@@ -77,7 +77,7 @@ class BwrapEngine(ProcessEngine):
 
     async def prepare(self, job: Job) -> None:
         """As the process engine's, with the command wrapped; may run twice."""
-        work = self._folder(job.name) / "work"
+        work = self._folder(job.name) / "workspace"
         inside = (sys.executable, "-I", "-S", str(_INSIDE), str(self._port), f"{DOOR}/{SOCKET}")
         limited = ("sh", "-c", f'ulimit -c 0; ulimit -n {OPEN_FILES}; exec "$@"', "sh")
         argv = (*self._sandbox(work), *inside, *limited, *job.argv)

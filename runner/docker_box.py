@@ -71,7 +71,7 @@ def hardening() -> dict[str, Any]:
 
 
 def archive(files: Mapping[str, bytes]) -> bytes:
-    """A tar of what goes into the work folder, all the agent's. The folder itself is the agent's by the image."""
+    """A tar of what goes into the job's folder, all the agent's. The folder itself is the agent's by the image."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
         folders = dict.fromkeys(folder for path in files for folder in reversed(PurePosixPath(path).parents[:-1]))

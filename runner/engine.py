@@ -21,7 +21,7 @@ class Job:
     argv: tuple[str, ...]
     env: Mapping[str, str]
     files: Mapping[str, bytes]
-    """Paths relative to the agent's work folder, written before the start, owned by the agent's user."""
+    """Paths relative to the job's folder, where `argv` starts; written before the start, owned by the agent's user."""
     memory_bytes: int = 2 << 30
     cpus: float = 1.0
     pids: int = 256
@@ -30,7 +30,7 @@ class Job:
     def __post_init__(self) -> None:
         for path in map(PurePosixPath, self.files):
             if path.is_absolute() or ".." in path.parts or not path.parts:
-                raise Invalid("file_path_invalid", f"{str(path)!r} is not a path inside the work folder.")
+                raise Invalid("file_path_invalid", f"{str(path)!r} is not a path inside the job's folder.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class Engine(Protocol):
     name: str
 
     async def prepare(self, job: Job) -> None:
-        """Networks, volumes, work folder, files. May run twice."""
+        """Networks, volumes, the folder, files. May run twice."""
 
     async def start(self, job: Job) -> str:
         """Create and start; returns the handle. May run twice: a job of that name and label is adopted as it is."""
@@ -86,8 +86,8 @@ class Engine(Protocol):
         """TERM, then KILL after the grace. Stopping what has ended is fine."""
 
     def archive(self, handle: str, path: str) -> AsyncGenerator[bytes]:
-        """A tar of one path below the work folder, of a job that runs or has ended; nothing where there is no such path
-        or no such job. May run twice. What an agent wrote is in it, so it is read with distrust (`runner/tar`)."""
+        """A tar of one path below the job's folder, of a job that runs or has ended; nothing where there is no such
+        path or no such job. May run twice. What an agent wrote is in it, so it is read with distrust (`runner/tar`)."""
 
     async def remove(self, handle: str) -> None:
         """Forget the job, its volume and its files. May run twice."""

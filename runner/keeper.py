@@ -124,7 +124,7 @@ def _spawn(folder: Path) -> "subprocess.Popen[bytes] | None":
             return subprocess.Popen(
                 job["argv"],
                 env=job["env"],
-                cwd=folder / "work",
+                cwd=folder / "workspace",
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -1,4 +1,4 @@
-"""A path of a folder that an agent wrote into, as a tar, for engines whose work folder is one of this machine.
+"""A path of a folder that an agent wrote into, as a tar, for engines whose jobs have folders of this machine.
 
 The agent may still run: no link is followed, no pipe is opened, and a file that changes its length meanwhile is told
 with the one it had. Neighbour: `tar`, which reads what comes of it.

@@ -121,7 +121,7 @@ class ProcessEngine:
             raise Unavailable("engine_unreachable", f"The process of {handle} does not end.") from exc
 
     def archive(self, handle: str, path: str) -> AsyncGenerator[bytes]:
-        return packed(self._folder(handle) / "work", path)
+        return packed(self._folder(handle) / "workspace", path)
 
     async def remove(self, handle: str) -> None:
         folder = self._folder(handle)
@@ -156,7 +156,7 @@ class ProcessEngine:
 
 def _lay_out(folder: Path, job: Job) -> None:
     """job.json comes last: where it is, the rest is."""
-    work = folder / "work"
+    work = folder / "workspace"
     for path in (work, folder / "home"):
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     for relative, content in job.files.items():

@@ -21,6 +21,7 @@ from control.flows.quantities import size
 from kit import canonical, json_schema
 from kit.errors import Fault, Invalid, Unavailable
 from kit.redaction import Redactor
+from runner.agents.script import WORK
 from runner.parts import Parts
 from runner.tar import Entry, Kind, Malformed, TarReader
 
@@ -34,6 +35,7 @@ LONGEST = 255
 """Characters of a name with its folders."""
 CHANGES_BYTES = 4 << 20
 RESULT_BYTES = 1 << 20
+FOLDER_PATH, RESULT_PATH = f"{WORK}/{FOLDER}", f"{WORK}/{RESULT}"
 CHANGES_PATH = ".preloop/changes.patch"
 """Where the entry script leaves the diff."""
 
@@ -46,7 +48,7 @@ async def keep(parts: Parts, row: Row[Any], handle: str) -> None:
     limit = await parts.db.write(lambda tx: storage.full(tx, row.account_id))
     if limit is None:
         await gathering.folder(handle)
-        await gathering.file(handle, RESULT, RESULT, RESULT_BYTES)
+        await gathering.file(handle, RESULT_PATH, RESULT, RESULT_BYTES)
         await gathering.file(handle, CHANGES_PATH, CHANGES, CHANGES_BYTES)
     else:
         gathering.notes.append(f"Storage of the plan is full ({size(limit)}): what the agent left is not kept.")
@@ -63,7 +65,7 @@ async def checked(
     if not schema:
         return "", ()
     try:
-        content = await read(parts, handle, RESULT, RESULT_BYTES)
+        content = await read(parts, handle, RESULT_PATH, RESULT_BYTES)
     except Unavailable:
         raise
     except Fault as refused:
@@ -92,7 +94,7 @@ async def store(parts: Parts, execution_id: str, name: str, content: bytes) -> A
 
 
 async def read(parts: Parts, handle: str, path: str, most: int) -> bytes | None:
-    """A file of the work folder, None when there is none; Invalid when it is no file, or larger than `most` bytes."""
+    """A file of the job's folder, None when there is none; Invalid when it is no file, or larger than `most` bytes."""
     reader, entry, content = TarReader(), None, bytearray()
     async with aclosing(parts.engine.archive(handle, path)) as chunks:
         async for chunk in chunks:
@@ -153,7 +155,7 @@ class _Gathering:
 
     async def folder(self, handle: str) -> None:
         try:
-            async with aclosing(self._parts.engine.archive(handle, FOLDER)) as chunks:
+            async with aclosing(self._parts.engine.archive(handle, FOLDER_PATH)) as chunks:
                 await self._read(chunks)
         except Unavailable:
             raise

@@ -2,12 +2,12 @@
 # What an agent changed in its work folder, as a diff. Git reads what the agent wrote, so this runs where the agent ran.
 #
 #   changes.sh before   keep what init left; without it everything there is in the end is new
-#   changes.sh after    the difference since then, at most 4 MB of it, into .preloop/changes.patch
+#   changes.sh after    the difference since then, at most 4 MB of it, into changes.patch beside this script
 #
 # Repositories that init made in a folder of the work folder are told as folders; those the agent made itself are left
 # out, as are artifacts/ and result.json, which are kept on their own. POSIX sh, and git of any year.
 set -u
-own=$(pwd)/.preloop
+own=${0%/*}
 most=4194304
 mkdir -p "$own/base" || exit 1
 unset XDG_CONFIG_HOME GIT_CONFIG_COUNT GIT_CONFIG_PARAMETERS
@@ -21,7 +21,7 @@ ours() {
 
 # leave_out: repositories one folder down are none of the work folder's own files.
 leave_out() {
-    printf '/%s\n' .preloop artifacts result.json
+    printf '/%s\n' artifacts result.json
     for folder in */ .[!.]*/; do
         [ ! -e "${folder}.git" ] || printf '/%s\n' "$folder" | sed 's/[][\\*?]/\\&/g'
     done

@@ -12,7 +12,7 @@ from runner.agents.script import CALL_LIMIT_S, RETRIES, AgentPlan, Brief
 
 IMAGE = "preloop/claude"
 _SERVERS = ".preloop/mcp.json"
-_WORDS = ("--output-format", "stream-json", "--verbose", "--strict-mcp-config", "--mcp-config", _SERVERS)
+_WORDS = ("--output-format", "stream-json", "--verbose", "--strict-mcp-config", "--mcp-config", f"../{_SERVERS}")
 
 
 def in_container(brief: Brief) -> AgentPlan:

@@ -18,7 +18,7 @@ _CONTEXT_WINDOW = 200_000
 def in_container(brief: Brief) -> AgentPlan:
     return AgentPlan(
         image=IMAGE,
-        argv=("codex", "exec", "--json", "--skip-git-repo-check", "-o", ".preloop/last.txt", "-"),
+        argv=("codex", "exec", "--json", "--skip-git-repo-check", "-"),
         stdin=brief.prompt,
         files={f"{_HOME}/config.toml": config(brief), f"{_HOME}/catalog.json": catalog(brief.slug)},
         paths={"CODEX_HOME": _HOME},

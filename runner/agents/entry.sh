@@ -1,7 +1,8 @@
 #!/bin/sh
 # The life of every agent, in a container and out of one: exchange the token, prepare, run, report.
 #
-# Runs with the work folder as its directory and finds everything in .preloop/ there (see runner/agents/script.py):
+# Runs in the job's folder and finds everything in .preloop/ there (see runner/agents/script.py). init and the agent work
+# in work/ beside it: `git clone URL .` wants a folder that is empty.
 #   argv    the agent's command, one argument a line, backslash and newline escaped
 #   stdin   what the agent reads
 #   paths   "NAME path" lines: variables to set to that path in the job's folder
@@ -180,7 +181,7 @@ run() {
     shift 2
     pipe=$own/pipe.$$
     rm -f "$pipe"
-    mkfifo -m 600 "$pipe" || fail 1 "can't write to the work folder"
+    mkfifo -m 600 "$pipe" || fail 1 "can't write to $own"
     guard <"$pipe" &
     guard=$!
     session=
@@ -244,6 +245,7 @@ while IFS=' ' read -r name path; do
     export "$name=$(pwd)/$path"
 done <"$own/paths"
 [ ! -f "$own/doors" ] || open_doors
+{ mkdir -p work && cd work; } || fail 1 "can't work in $(pwd)/work"
 
 if [ -f "$own/init.sh" ]; then
     run /dev/null /dev/null sh -e "$own/init.sh"

@@ -1,7 +1,8 @@
 """From what an agent needs (`AgentPlan`) to what an engine starts (`Job`): the files and variables of the entry script.
 
-Every agent is started the same way, by `entry.sh` in its work folder; what differs is data in `.preloop/` there. Values
-of a flow become files, never parts of a script. Knows no engine: paths are made absolute by the script, where it runs.
+Every agent is started the same way, by `entry.sh` in its job's folder; what differs is data in `.preloop/` there,
+beside its work folder. Values of a flow become files, never parts of a script. Knows no engine: paths are made absolute
+by the script, where it runs.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,8 @@ from control.flows.direct import Direct, Wire
 from kit.errors import Invalid
 from runner.engine import Job
 
+WORK = "work"
+"""The folder in which init and the agent work."""
 ENTRY_SCRIPT = Path(__file__).with_name("entry.sh")
 CHANGES_SCRIPT = Path(__file__).with_name("changes.sh")
 
@@ -87,10 +90,10 @@ class AgentPlan:
     argv: tuple[str, ...]
     stdin: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
-    """Paths relative to the work folder."""
+    """Paths relative to the job's folder."""
     env: Mapping[str, str] = field(default_factory=dict)
     paths: Mapping[str, str] = field(default_factory=dict)
-    """Variables that name a place in the work folder: variable -> relative path."""
+    """Variables that name a place in the job's folder: variable -> relative path."""
     gateway: bool = True
     """Whether the usual base-URL and key variables of the model wires are set."""
 

@@ -12,7 +12,7 @@ from kit.errors import Unsuitable
 from runner import clis
 from runner.agents import adapters, events
 from runner.agents.events import Said
-from runner.agents.script import Brief, assemble
+from runner.agents.script import WORK, Brief, assemble
 from runner.engine import Job
 from runner.images import CACHE
 from tests.components import absent
@@ -56,6 +56,7 @@ async def run(name: str, at: Place) -> Ended:
     for path, content in job.files.items():
         (at.home / path).parent.mkdir(parents=True, exist_ok=True)
         (at.home / path).write_bytes(content)
+    (at.home / WORK).mkdir()
     env = {"HOME": str(at.home), "TERM": "dumb", **job.env, **_given(job, at)}
     env["PATH"] = f"{_programs(name, at.home / 'bin')}:{os.environ['PATH']}"
     process = await anyio.run_process(
@@ -63,7 +64,7 @@ async def run(name: str, at: Place) -> Ended:
         input=plan.stdin.encode(),
         check=False,
         stderr=subprocess.STDOUT,
-        cwd=at.home,
+        cwd=at.home / WORK,
         env=env,
     )
     said = process.stdout.decode(errors="replace")

@@ -34,10 +34,10 @@ async def test_a_container_reaches_what_its_flow_names(tmp_path: Path, monkeypat
         async with standing() as upstream, plane(tmp_path, engine="docker", more=more) as (running, _):
             ask = "curl -sS -k -m 10 --noproxy '' -o /dev/null -w '%{http_connect}\\n'"
             init = [
-                "git clone -q https://code.example/owner/app app",
-                f"cd app && echo more >>README && git {WHO} commit -q -a -m more && cd ..",
-                "git -C app push -q origin HEAD:preloop/fix",
-                "git -C app push -q origin HEAD:main || echo main is refused",
+                "git clone -q https://code.example/owner/app .",
+                f"echo more >>README && git {WHO} commit -q -a -m more",
+                "git push -q origin HEAD:preloop/fix",
+                "git push -q origin HEAD:main || echo main is refused",
                 f"{ask} https://localhost:{upstream.port}/ || true",
                 f"{ask} https://localhost:{upstream.port + 1}/ || true",
                 "env | grep -c CODE_HOST || true",

@@ -15,7 +15,7 @@ ON_HOST = f"{sys.executable} {FLOW.parents[2]}/images/scripted/agent.py"
 AGENT = {"docker": "python3 /opt/agent/agent.py", "process": ON_HOST, "bwrap": ON_HOST}
 WORK = """
 mkdir -p artifacts/charts; printf '\\000\\001chart' > artifacts/charts/a.png; ln -s /etc/passwd artifacts/passwd
-echo "two" > repo/notes; echo new > made; echo "token $PRELOOP_API_TOKEN" >> made; echo '{"paid": %s}' > result.json
+echo "two" > notes; echo new > made; echo "token $PRELOOP_API_TOKEN" >> made; echo '{"paid": %s}' > result.json
 """
 SCHEMA = {"type": "object", "properties": {"paid": {"type": "integer"}}, "required": ["paid"]}
 LEFT = {
@@ -36,7 +36,12 @@ def flow(name: str, engine: str, paid: str) -> str:
         for line in FLOW.read_text().splitlines()
         if not line.startswith(("name:", "agent:", "#", "limits:", "description:"))
     ]
-    init = ["git init -q repo", "echo one > repo/notes"]
+    init = [
+        "git init -q -b main ../upstream; cd ../upstream; echo one > notes; git add .",
+        "git -c user.name=t -c user.email=t@example.com commit -qm first",
+        "git bundle create -q ../upstream.bundle HEAD main; cd ../work",
+        "git clone -q ../upstream.bundle .",
+    ]
     more = {"agent": told, "init": init, "result_schema": SCHEMA}
     return "\n".join([*lines, f"name: {name}", *(f"{key}: {json.dumps(value)}" for key, value in more.items())])
 
@@ -83,7 +88,7 @@ async def left_by_runs(tmp_path: Path, engine: str, database: str | None = None)
         right = await running.ended(id_)
         found = await left(running, id_)
         patch = found.pop("changes.patch").decode()
-        assert "--- a/repo/notes\n+++ b/repo/notes\n@@ -1 +1 @@\n-one\n+two\n" in patch
+        assert "--- a/notes\n+++ b/notes\n@@ -1 +1 @@\n-one\n+two\n" in patch
         assert "+++ b/made\n" in patch and "+new\n" in patch
         assert "eyJ" not in patch and ".preloop" not in patch
         lines = [line["text"] for line in (await running.get(f"/executions/{id_}/logs"))["items"]]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.agents.script import CHANGES_SCRIPT
+from runner.agents.script import CHANGES_SCRIPT, WORK
 from tests.components import need_program
 from tests.runner.doors import TokenDoor
 from tests.runner.test_entry import agent, door, lay_out, run, shell  # noqa: F401 - fixtures
@@ -65,6 +65,16 @@ def test_in_a_clone_commits_of_the_agent_count_and_ignored_files_do_not(
     assert headers(patch) == ["--- a/a", "+++ b/a"]
 
 
+def test_init_clones_into_the_folder_where_it_begins(shell: list[str], tmp_path: Path, door: TokenDoor) -> None:  # noqa: F811
+    for name in ("upstream", "job"):
+        (tmp_path / name).mkdir()
+    subprocess.run(["sh", "-ec", CLONED], cwd=tmp_path / "upstream", check=True)
+    work = f"{IDENTITY}; cat a > seen; echo two > a; echo l > x.log; git commit -qam mine; git fetch -q"
+    patch = changes(shell, tmp_path / "job", door, work, f"git clone -q 'file://{tmp_path}/upstream' .")
+    assert headers(patch) == ["--- a/a", "+++ b/a", "--- /dev/null", "+++ b/seen"]
+    assert "-one\n+two\n" in patch
+
+
 def test_clones_in_folders_are_told_as_folders_and_those_of_the_agent_are_left_out(
     shell: list[str],  # noqa: F811
     tmp_path: Path,
@@ -99,10 +109,10 @@ echo '* filter=x diff=x' > .gitattributes; echo text > a; ln -s /etc/passwd link
 
 
 def test_no_program_of_a_repository_runs_and_no_link_is_followed(tmp_path: Path, door: TokenDoor) -> None:  # noqa: F811
-    work = tmp_path / "work"
-    work.mkdir()
-    patch = changes(["sh"], work, door, HOSTILE + "rm -f ran")
-    assert not (work / "ran").exists()
+    job = tmp_path / "job"
+    job.mkdir()
+    patch = changes(["sh"], job, door, HOSTILE + "rm -f ran")
+    assert not (job / WORK / "ran").exists()
     assert "+text\n" in patch
     assert "root:" not in patch
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.agents.script import ENTRY_SCRIPT, AgentPlan, Brief, assemble
+from runner.agents.script import ENTRY_SCRIPT, WORK, AgentPlan, Brief, assemble
 from tests.components import need_program
 from tests.runner.doors import TOKEN, TokenDoor, token_door
 
@@ -89,7 +89,7 @@ def test_only_the_script_can_write_a_marker(shell: list[str], tmp_path: Path, do
 def test_the_token_reaches_the_agent_and_not_init(shell: list[str], tmp_path: Path, door: TokenDoor) -> None:
     env = lay_out(tmp_path, door, agent("env > seen-by-agent"), init=("env > seen-by-init",))
     assert run(shell, tmp_path, env)[0] == 0
-    init, seen = (tmp_path / "seen-by-init").read_text(), (tmp_path / "seen-by-agent").read_text()
+    init, seen = [(tmp_path / WORK / f"seen-by-{who}").read_text() for who in ("init", "agent")]
     assert TOKEN not in init
     assert "once" not in init
     assert "once" not in seen
@@ -102,7 +102,7 @@ def test_the_token_reaches_the_agent_and_not_init(shell: list[str], tmp_path: Pa
 def test_without_the_gateway_no_wire_is_set_up(shell: list[str], tmp_path: Path, door: TokenDoor) -> None:
     env = lay_out(tmp_path, door, agent("env > seen", gateway=False, env={"OPENAI_API_KEY": "granted"}))
     assert run(shell, tmp_path, env)[0] == 0
-    seen = (tmp_path / "seen").read_text()
+    seen = (tmp_path / WORK / "seen").read_text()
     assert "OPENAI_API_KEY=granted\n" in seen
     assert "BASE_URL" not in seen
     assert f"PRELOOP_API_TOKEN={TOKEN}\n" in seen
@@ -186,7 +186,7 @@ def test_an_image_without_any_of_them_says_so(tmp_path: Path, door: TokenDoor) -
 def only(folder: Path, *tools: str) -> Path:
     """A PATH with what every image has and these tools; wrappers, because a python3 may need to know where it lives."""
     folder.mkdir()
-    for tool in ("awk", "sed", "mkfifo", "rm", "sleep", "setsid", "od", "tr", *tools):
+    for tool in ("awk", "sed", "mkdir", "mkfifo", "rm", "sleep", "setsid", "od", "tr", *tools):
         if found := sys.executable if tool == "python3" else shutil.which(tool):
             (folder / tool).write_text(f'#!/bin/sh\nexec {found} "$@"\n')
             (folder / tool).chmod(0o755)
@@ -225,7 +225,7 @@ def test_term_during_the_sleep_after_keeps_the_agents_code(shell: list[str], tmp
 
 
 def test_lines_arrive_while_the_agent_still_runs(shell: list[str], tmp_path: Path, door: TokenDoor) -> None:
-    env = lay_out(tmp_path, door, agent("echo first; read go < gate; echo second"))
+    env = lay_out(tmp_path, door, agent("echo first; read go < ../gate; echo second"))
     os.mkfifo(tmp_path / "gate")
     with started(shell, tmp_path, env) as process:
         read_until(process, "first")
@@ -238,7 +238,7 @@ def test_a_daemon_left_behind_does_not_keep_the_run_open(tmp_path: Path, door: T
     env = lay_out(tmp_path, door, agent("setsid sleep 60 & echo $! > daemon; echo done"))
     with started(["sh"], tmp_path, env) as process:
         read_until(process, "PRELOOP_AGENT_EXEC_END 0")
-    os.kill(int((tmp_path / "daemon").read_text()), signal.SIGKILL)
+    os.kill(int((tmp_path / WORK / "daemon").read_text()), signal.SIGKILL)
     assert process.returncode == 0
 
 

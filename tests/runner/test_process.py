@@ -77,15 +77,15 @@ async def test_the_environment_is_the_jobs_and_nothing_of_ours(
     assert names - {"_", "SHLVL", "PWD", "OLDPWD", "LC_CTYPE"} == {"GIVEN", "PATH", "HOME"}
 
 
-async def test_files_lie_in_the_work_folder(engine: ProcessEngine) -> None:
+async def test_files_lie_in_the_jobs_folder(engine: ProcessEngine) -> None:
     handle = await begin(engine, job("cat deep/er/file; pwd", files={"deep/er/file": b"hello\n"}))
     hello, folder = await output(engine, handle)
     assert hello == "hello"
-    assert folder.endswith("/jobs/job/work")
+    assert folder.endswith("/jobs/job/workspace")
 
 
 @pytest.mark.parametrize("path", ["../out", "/etc/out", "a/../../out", ""])
-async def test_a_file_outside_the_work_folder_is_refused(engine: ProcessEngine, path: str) -> None:
+async def test_a_file_outside_the_jobs_folder_is_refused(engine: ProcessEngine, path: str) -> None:
     with pytest.raises(Invalid):
         await engine.prepare(job("true", files={path: b""}))
 

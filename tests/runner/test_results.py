@@ -18,6 +18,7 @@ from control.tables import accounts, artifacts, executions
 from kit.errors import Fault
 from kit.redaction import Redactor
 from runner import results
+from runner.agents.script import WORK
 from runner.cleanup import clean
 from tests.control.house import ACCOUNT
 from tests.runner.station import FLOW, Station, open_station
@@ -43,7 +44,7 @@ async def ran(station: Station, left: dict[str, bytes], *, flow: str = FLOW, cod
     agent = await station.agent(id_)
     row = await station.house.row(id_)
     await station.db.write(lambda tx: sessions.mark_used(tx, row.session_id, tools=True, model=True))
-    agent.left |= left
+    agent.left |= {name if name.startswith(".") else f"{WORK}/{name}": content for name, content in left.items()}
     agent.say(f"PRELOOP_AGENT_EXEC_END {code}")
     agent.end(code)
     await station.row_when(id_, lambda row: row.cleaned_at is not None, "the container's removal")
@@ -123,7 +124,7 @@ def archived(station: Station, *chunks: bytes) -> None:
 
     class Giving(type(station.engine)):  # type: ignore[misc]
         async def archive(self, handle: str, path: str) -> AsyncIterator[bytes]:
-            for chunk in chunks if path == "artifacts" else ():
+            for chunk in chunks if path == f"{WORK}/artifacts" else ():
                 yield chunk
 
     station.engine.__class__ = Giving
@@ -223,10 +224,10 @@ async def test_a_result_that_fits_is_a_success_and_the_one_that_was_checked_is_k
     agent = await station.agent(id_)
     row = await station.house.row(id_)
     await station.db.write(lambda tx: sessions.mark_used(tx, row.session_id, tools=True, model=True))
-    agent.left["result.json"] = b'{"paid": 5}'
+    agent.left[f"{WORK}/result.json"] = b'{"paid": 5}'
     agent.say("PRELOOP_AGENT_EXEC_END 0")
     assert (await station.ended(id_)).state == "SUCCEEDED"
-    agent.left["result.json"] = b'{"paid": 500}'
+    agent.left[f"{WORK}/result.json"] = b'{"paid": 500}'
     agent.end(0)
     await station.row_when(id_, lambda row: row.cleaned_at is not None, "the container's removal")
     assert (await kept(station, id_))["result.json"] == b'{"paid": 5}'

@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
 import typer
@@ -17,6 +17,7 @@ import typer
 from kit import observe
 from kit.errors import Fault, Invalid
 from preloop import inherited, show
+from preloop.client_settings import DemoSettings
 from preloop.commands import (
     approvals,
     audit,
@@ -37,7 +38,9 @@ from preloop.commands import (
 )
 from preloop.commands.options import Config
 from preloop.roles import Role
-from preloop.settings import DemoSettings, Settings, load, take_listen_variables
+
+if TYPE_CHECKING:
+    from preloop.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -106,8 +109,10 @@ def serve_(
 
 def _placed(
     config: Path | None, data: Path | None, ports: dict[str, int | None]
-) -> tuple[Settings, dict[str, socket.socket]]:
+) -> tuple["Settings", dict[str, socket.socket]]:
     """The settings with the ports of the command line, and the sockets that somebody hands over."""
+    from preloop.settings import load, take_listen_variables  # decision 0006
+
     found = load(config=config, data=data)
     server = found.server.model_copy(update={name: port for name, port in ports.items() if port is not None})
     observe.configure(found.log_level)

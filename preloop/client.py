@@ -10,7 +10,7 @@ import httpx
 
 from kit import tls
 from kit.errors import Conflict, Fault, Invalid, Missing, Refused, Throttled, Unauthorized, Unavailable
-from preloop.settings import ClientSettings
+from preloop.client_settings import ClientSettings
 
 _KINDS: dict[int, type[Fault]] = {
     400: Invalid,

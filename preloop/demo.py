@@ -33,8 +33,9 @@ from kit.errors import Unavailable
 from kit.ids import new_id
 from ledger import money, reports
 from preloop import show
+from preloop.client_settings import DemoSettings
 from preloop.serve import Plane, plane
-from preloop.settings import DemoSettings, Settings, load
+from preloop.settings import Settings, load
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"

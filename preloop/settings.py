@@ -234,22 +234,3 @@ def take_listen_variables() -> dict[str, str]:
     """What sd_listen_fds(3) is told of sockets handed over; gone afterwards, so that no child takes it for its own."""
     names = ("LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES")
     return {name: os.environ.pop(name) for name in names if name in os.environ}
-
-
-class ClientSettings(BaseSettings):
-    """How the command line finds a plane that is not on this machine."""
-
-    model_config = SettingsConfigDict(env_prefix="PRELOOP_", extra="ignore", frozen=True)
-
-    data: Path = Path(".preloop")
-    url: str | None = None
-    token: SecretStr | None = None
-
-
-class DemoSettings(BaseSettings):
-    """`DEMO_YES=1` approves by itself, `DEMO_ENGINE=docker` runs the agent in a container."""
-
-    model_config = SettingsConfigDict(env_prefix="DEMO_", extra="ignore", frozen=True)
-
-    yes: bool = False
-    engine: Literal["process", "docker"] = "process"

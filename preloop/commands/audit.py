@@ -14,7 +14,6 @@ from control import audit
 from kit.errors import Invalid, Missing
 from preloop import show
 from preloop.commands.options import Json
-from preloop.settings import Settings, load
 
 if TYPE_CHECKING:
     from control.approvals import attest
@@ -28,7 +27,7 @@ app = typer.Typer(no_args_is_help=True, help="The hash-linked record.")
 @app.command()
 def export(file: Annotated[Path, typer.Argument(help="Written anew; keep it on another machine.")]) -> None:
     """Write the end of every stream into a file, for a later `verify --heads`."""
-    heads = anyio.run(_heads, load())
+    heads = anyio.run(_heads)
     file.write_text(json.dumps(heads, indent=1) + "\n")
     show.out.print(f"The ends of {len(heads)} streams are in {file}.")
 
@@ -41,7 +40,7 @@ def verify(
 ) -> None:
     """Walk the hash links of the record, compare it with its seals and the approvals, their votes and arguments with
     it; exit 1 names what is broken first."""
-    found, compared = anyio.run(_verify, load(), stream, _read(heads) if heads else {})
+    found, compared = anyio.run(_verify, stream, _read(heads) if heads else {})
     if json_:
         told = [{"stream": name, **asdict(verdict), "unsealed": verdict.unsealed} for name, verdict in found]
         show.as_json({"streams": told, "approvals": asdict(compared)})
@@ -90,10 +89,12 @@ def _compared(compared: "attest.Compared") -> None:
 
 
 @asynccontextmanager
-async def _database(settings: Settings) -> AsyncIterator["Database"]:
+async def _database() -> AsyncIterator["Database"]:
     from kit.bus import Bus  # decision 0006: only the commands that open the database pay for it
     from preloop.database import read_database
+    from preloop.settings import load
 
+    settings = load()
     url = settings.database.get_secret_value() if settings.database else None
     db = await read_database(settings.data, url, Bus())
     try:
@@ -102,22 +103,20 @@ async def _database(settings: Settings) -> AsyncIterator["Database"]:
         await db.close()
 
 
-async def _heads(settings: Settings) -> Heads:
+async def _heads() -> Heads:
     from control import events
     from control.identity.accounts import DEFAULT
 
-    async with _database(settings) as db:
+    async with _database() as db:
         return await events.heads_of(db, DEFAULT)
 
 
-async def _verify(
-    settings: Settings, stream: str | None, heads: Heads
-) -> tuple[list[tuple[str, audit.Verdict]], "attest.Compared"]:
+async def _verify(stream: str | None, heads: Heads) -> tuple[list[tuple[str, audit.Verdict]], "attest.Compared"]:
     from control import events
     from control.approvals import attest
     from control.identity.accounts import DEFAULT
 
-    async with _database(settings) as db:
+    async with _database() as db:
         sealed = await events.sealed_heads(db, DEFAULT)
         vouched = {name: sealed.get(name, {}) | heads.get(name, {}) for name in sealed.keys() | heads.keys()}
         named = sorted({*await events.streams_of(db, DEFAULT), *vouched})

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from typing import TYPE_CHECKING
 
 import anyio
 import typer
@@ -9,7 +10,9 @@ import typer
 from kit.errors import Fault
 from preloop import show
 from preloop.commands.options import Json
-from preloop.settings import Settings, load
+
+if TYPE_CHECKING:
+    from preloop.settings import Settings
 
 MACOS = sys.platform == "darwin"
 PROGRAMS = {
@@ -21,6 +24,8 @@ PROGRAMS = {
 
 def doctor(json_: Json = False) -> None:
     """What this machine has of what Preloop can use, and how to get the rest; exit 1 when something is missing."""
+    from preloop.settings import load  # decision 0006
+
     settings = load()
     rows = [("data folder", str(settings.data.resolve()), ""), anyio.run(_engine, settings)]
     for program, (package, formula, why) in PROGRAMS.items():
@@ -34,7 +39,7 @@ def doctor(json_: Json = False) -> None:
         raise typer.Exit(1)
 
 
-async def _engine(settings: Settings) -> tuple[str, str, str]:
+async def _engine(settings: "Settings") -> tuple[str, str, str]:
     from preloop.house import open_engine  # decision 0006
 
     try:

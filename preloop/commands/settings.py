@@ -8,10 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from kit.errors import Invalid, Unavailable
-from preloop import in_force, show
+from preloop import show
 from preloop.client import Client
 from preloop.commands.options import Config, Json
-from preloop.settings import load
 
 NOBODY = "No control plane runs here: these are what one would start with."
 FOREVER = "forever"
@@ -56,6 +55,9 @@ def _found(config: Path | None) -> Any:  # noqa: ANN401 - JSON
 
 def _alone(config: Path | None) -> dict[str, Any]:
     """Without a plane there is no account."""
+    from preloop import in_force  # decision 0006
+    from preloop.settings import load
+
     return {"account": None, "settings": [asdict(each) for each in in_force.told(load(config=config))]}
 
 

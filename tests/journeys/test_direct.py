@@ -195,6 +195,13 @@ async def shown(given: Scene, execution_id: str) -> None:
     assert followed.returncode == 0 and "spend not metered" in followed.stderr
 
 
+@pytest.mark.bwrap
+async def test_an_agent_in_a_sandbox_without_a_network_reaches_its_provider_by_the_door(tmp_path: Path) -> None:
+    async with scene(tmp_path, engine="bwrap") as given:
+        await given.save("past", "alive", "false")
+        went_past(await given.run("past"), given.provider)
+
+
 async def test_a_flow_is_refused_a_key_that_is_not_marked_for_it(tmp_path: Path) -> None:
     async with scene(tmp_path) as given:
         with pytest.raises(httpx.HTTPStatusError) as caught:

@@ -1,4 +1,4 @@
-"""The keys that agents get past the gateway: read at the start, hidden in what is stored, and never the gateway's own."""
+"""The keys that agents get past the gateway: read at the start, hidden in what is stored, never the gateway's own."""
 
 from pathlib import Path
 

@@ -6,6 +6,7 @@ from pydantic import SecretStr
 
 from control.flows.direct import BASES, Direct
 from gateway.settings import ModelAlias, Upstream
+from kit import redaction
 from kit.errors import Invalid
 
 
@@ -52,6 +53,8 @@ def _read(where: str, given: Direct, variable: Callable[[str, str], str]) -> str
             raise Invalid("settings_invalid", said) from error
     else:
         key = given.key.get_secret_value() if given.key else ""
-    if not (key := key.strip()) or not key.isprintable():
-        raise Invalid("settings_invalid", f"{where}: the key is empty or more than one line.")
+    key = key.strip()
+    if len(key) < redaction.SHORTEST or not key.isprintable():  # a shorter one would not be masked
+        said = f"{where}: the key has less than {redaction.SHORTEST} characters, or more than one line."
+        raise Invalid("settings_invalid", said)
     return key

@@ -57,8 +57,12 @@ def test_a_key_comes_from_a_variable_a_file_or_a_setting(tmp_path: Path, monkeyp
     [
         ('key_env = "NOBODY_SET_THIS"', "models.default.direct.key_env names the variable NOBODY_SET_THIS"),
         ('key_file = "/nowhere/key"', "models.default.direct.key_file names /nowhere/key, which can't be read"),
-        ('key = " "', "models.default.direct: the key is empty"),
-        ('key = "two\\nlines"', "models.default.direct: the key is empty or more than one line"),
+        ('key = " "', "models.default.direct: the key has less than 8 characters"),
+        ('key = "sk-1234"', "models.default.direct: the key has less than 8 characters"),
+        (
+            'key = "two\\nlines-of-it"',
+            "models.default.direct: the key has less than 8 characters, or more than one line",
+        ),
     ],
 )
 def test_a_key_that_is_not_there_is_named_by_its_setting(tmp_path: Path, direct: str, says: str) -> None:

@@ -19,7 +19,7 @@ import httpx2
 import openai
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
-from mcp_types import CONNECTION_CLOSED, CallToolResult, TextContent
+from mcp_types import CONNECTION_CLOSED, CallToolResult, TextContent, Tool
 
 PATIENCE_S = 120.0  # how long a control plane may be away before the agent gives up
 PAUSE_S = 0.5
@@ -84,25 +84,37 @@ async def check(response: httpx2.Response) -> None:
 
 @asynccontextmanager
 async def dial() -> AsyncIterator[Client]:
-    """A connection for one question, so that parallel calls never share a fate. A call may wait for hours."""
+    """A connection for one question, so that parallel calls never share a fate. A call may wait for hours. What breaks
+    once it is answered is nobody's matter: asked again, it would be done again."""
     http = httpx2.AsyncClient(
         headers={"Authorization": f"Bearer {os.environ['PRELOOP_API_TOKEN']}"},
         timeout=httpx2.Timeout(DIAL_S, read=None),
         event_hooks={"response": [check]},
     )
     transport = streamable_http_client(os.environ["PRELOOP_MCP_URL"], http_client=http)
-    async with http, Client(transport) as client:
-        yield client
+    answered = False
+    try:
+        async with http, Client(transport) as client:
+            yield client
+            answered = True
+    except Exception as error:
+        if not answered or not all(is_break(cause) for cause in causes(error)):
+            raise
+
+
+async def listed(client: Client) -> list[Tool]:
+    page = await client.list_tools()
+    tools = page.tools
+    while page.next_cursor is not None:
+        page = await client.list_tools(cursor=page.next_cursor)
+        tools += page.tools
+    return tools
 
 
 async def list_tools() -> list[dict[str, Any]]:
     """As a chat model is offered them."""
     async with dial() as client:
-        page = await client.list_tools()
-        tools = page.tools
-        while page.next_cursor is not None:
-            page = await client.list_tools(cursor=page.next_cursor)
-            tools += page.tools
+        tools = await listed(client)
     described = [
         {"name": tool.name, "description": tool.description, "parameters": tool.input_schema} for tool in tools
     ]
@@ -124,6 +136,7 @@ async def call(name: str, arguments: dict[str, Any]) -> str:
         nonlocal told
         told = ""
         async with dial() as client:
+            await listed(client)  # first: the SDK wants a tool's schema, and asks for it after the answer if it must
             result = await client.call_tool(name, arguments, progress_callback=report)
         if result.is_error and AGAIN in text_of(result):
             raise Interrupted(text_of(result))

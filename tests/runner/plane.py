@@ -6,6 +6,8 @@ reached us is appended to `asked.jsonl`. Usage: python plane.py HOST PORT FOLDER
 
 import asyncio
 import json
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,9 +18,11 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
 
 HOST, PORT, FOLDER = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
 server = MCPServer("payments")
+paid = asyncio.Event()
 
 
 def note(**what: Any) -> None:
@@ -33,6 +37,7 @@ async def pay(recipient: str, amount: float, context: Context[Any]) -> dict[str,
     while not (FOLDER / "approved").exists():
         await context.report_progress(0, None, "Waiting for approval by alice.")
         await asyncio.sleep(0.05)  # a tool that takes its time and says so is what this stands for
+    paid.set()
     return {"transaction_id": f"tx_{recipient}"}
 
 
@@ -106,4 +111,19 @@ def event(delta: dict[str, Any], finish: str | None = None) -> str:
 app = server.streamable_http_app(transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False))
 app.add_route("/openai/v1/chat/completions", chat, methods=["POST"])
 app.add_route("/openai/v1/responses", responses, methods=["POST"])
-uvicorn.run(app, host=HOST, port=PORT, log_level="error")
+
+
+async def mortal(scope: Scope, receive: Receive, send: Send) -> None:
+    """With the file `dies` there, this process is gone as soon as its first payment is answered whole."""
+
+    async def watched(message: Message) -> None:
+        await send(message)
+        whole = message["type"] == "http.response.body" and not message.get("more_body")
+        if whole and paid.is_set() and (FOLDER / "dies").exists():
+            (FOLDER / "dies").unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    await app(scope, receive, watched)
+
+
+uvicorn.run(mortal, host=HOST, port=PORT, log_level="error")

@@ -107,6 +107,20 @@ async def test_a_waiting_call_survives_the_control_planes_death(port: int, tmp_p
     assert payments == [{"tool": "pay", "recipient": "a", "amount": 1.0}] * 2
 
 
+async def test_an_answer_that_arrived_whole_is_kept_when_the_plane_dies_behind_it(port: int, tmp_path: Path) -> None:
+    """To ask again would be a second payment: the plane knows that this answer was delivered."""
+    play(tmp_path, {"call": PAYMENTS["call"][:1]}, {"say": "Done."})
+    (tmp_path / "approved").touch()
+    (tmp_path / "dies").touch()
+    async with plane(HOST, port, tmp_path) as first, agent(port, tmp_path) as process:
+        await first.wait()
+        async with plane(HOST, port, tmp_path):
+            told = await rest(process)
+            assert process.returncode == 0
+    assert "tx_a" in told
+    assert [what["tool"] for what in asked(tmp_path) if "tool" in what] == ["pay"]
+
+
 async def test_a_thought_that_broke_off_is_asked_again(port: int, tmp_path: Path) -> None:
     play(tmp_path, {"say": "Let me see", "hang": True})
     async with plane(HOST, port, tmp_path) as first, agent(port, tmp_path) as process:

@@ -8,7 +8,7 @@ from bench import chaos_twins
 from bench.show_chaos import Size, storm
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-SIZE = Size(kills=10, executions=10, abreast=5, limit_s=600, deliveries=0)
+SIZE = Size(kills=20, executions=12, abreast=6, limit_s=600, deliveries=0)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
@@ -17,7 +17,7 @@ def database(request: pytest.FixtureRequest) -> str | None:
     return request.getfixturevalue("postgres_database") if request.param == "postgresql" else None
 
 
-async def test_ten_kills_leave_nothing_undecided_twice_or_lost(tmp_path: Path, database: str | None) -> None:
+async def test_twenty_kills_leave_nothing_undecided_twice_or_lost(tmp_path: Path, database: str | None) -> None:
     raging, truth = await storm(tmp_path, database, SIZE, seed=7)
     assert raging.kills.total() == SIZE.kills
     assert truth.holds, truth

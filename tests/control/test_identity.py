@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -121,6 +122,16 @@ async def test_each_listener_takes_its_own_tokens_only(house: House, tmp_path: P
     ):
         with pytest.raises(Unauthorized):
             await door.admit(token)
+
+
+async def test_the_token_of_an_agent_whose_session_was_ended_is_listed_as_ended(house: House) -> None:
+    def enroll(tx: Tx, name: str) -> str:
+        return sessions.enroll(tx, ACCOUNT, name=name, charter=CHARTER, until=tx.now() + timedelta(days=1))[0]
+
+    ended, other = [await house.db.write(partial(enroll, name=name)) for name in ("ended", "other")]
+    await house.db.write(lambda tx: sessions.revoke(tx, ended, by="admin@example.com"))
+    rows = await house.db.read(sa.select(issued.c.session_id, issued.c.revoked_at))
+    assert {row.session_id: row.revoked_at is not None for row in rows} == {ended: True, other: False}
 
 
 async def test_a_revoked_session_is_refused_at_once_in_the_same_process(house: House, tmp_path: Path) -> None:

@@ -50,6 +50,14 @@ class Redactor:
             at = end
         return "".join((*pieces, value[at:]))
 
+    def value(self, value: object) -> object:
+        """The same JSON value with masks in its texts, names included. RecursionError when it is nested too deep."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {self.text(name): self.value(inner) for name, inner in value.items()}
+        return [self.value(inner) for inner in value] if isinstance(value, list) else value
+
     def pieces(self, before: str, after: str) -> tuple[str, str]:
         """Two pieces of one text, redacted: a secret across their edge is masked in the first and gone from the
         second. What is no part of it stays on its side."""

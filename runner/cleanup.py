@@ -57,7 +57,8 @@ async def _keep_raw(parts: Parts, row: Row[Any], handle: str, most: int) -> int:
 
 async def _store_rest(parts: Parts, row: Row[Any], handle: str, flow: Flow) -> None:
     after = await parts.db.write(lambda tx: logs.cursor(tx, row.id))
-    told = Narrator(adapters.read(flow.agent.runtime), watch.Phase(started=row.agent_started_at is not None))
+    phase = watch.Phase(started=row.agent_started_at is not None)
+    told = Narrator(adapters.read(flow.agent.runtime), phase, parts.redactor)
     with Follower(parts.db, row, most=flow.limits.log_bytes) as follower:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follower.write)

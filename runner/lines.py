@@ -17,6 +17,14 @@ def decode(raw: bytes | bytearray, *, continued: bool) -> str:
     return CONTINUED + text if continued else text
 
 
+def storable(text: str) -> str:
+    """What JSON's escapes stood for: two halves of a character are one; a half (CLIs cut by UTF-16) and NUL go."""
+    if text.isascii() and "\0" not in text:
+        return text
+    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return whole.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """`pending`: how many of the bytes fed so far come after it. `cut`: the line goes on in the next piece."""

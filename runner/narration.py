@@ -1,4 +1,5 @@
 """A run's output as people read it: the events of its CLI told in lines, all else as it came. The raw log keeps both.
+What events say is looked through for secrets once more: joined and unescaped it is another text than the lines were.
 
 A line of JSON may be words that go on in the next one, or the first piece of one that was cut for its length. It waits
 for what follows it, and the cursor waits with it: who adopts the run reads it again.
@@ -8,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from control.executions.keeping import Stored
+from kit.redaction import Redactor
 from runner import watch
 from runner.agents import events
 from runner.agents.events import Read, Said
 from runner.engine import LogLine
-from runner.lines import CONTINUED, LIMIT
+from runner.lines import CONTINUED, LIMIT, storable
 
 LONG = LIMIT // 4
 """Characters from which a line may be the first piece of a longer one: a character has four bytes at most."""
@@ -25,11 +27,12 @@ Entry = tuple[Sequence[Stored], str]
 class Narrator:
     """One reading of one run's output, from where a phase stands."""
 
-    def __init__(self, read: Read | None, phase: watch.Phase) -> None:
+    def __init__(self, read: Read | None, phase: watch.Phase, redactor: Redactor) -> None:
         self.phase = phase
         self.final: Said | None = None
         """How the agent itself says that it ended."""
         self._read = read
+        self._redactor = redactor
         self._words: list[str] = []
         self._pieces: list[LogLine] = []
         self._last = LogLine(text="", at="", cursor="")
@@ -80,10 +83,16 @@ class Narrator:
             yield self._plain(line) if said is None else self._lines(line, said), line.cursor
 
     def _spoken(self, at: str = "") -> list[Stored]:
-        """The words that waited for more."""
-        words, self._words = "".join(self._words), []
+        """The words that waited for more, looked through as one text before any of it is told."""
+        if not self._words:
+            return []
+        words, self._words = self._fit("".join(self._words)), []
         shown = events.lines(Said(kind="text", text=words))
         return [(at or self._last.at, "agent", level, text) for level, text in shown]
+
+    def _fit(self, text: str) -> str:
+        """As it may be stored."""
+        return self._redactor.text(storable(text))
 
     def _plain(self, line: LogLine) -> list[Stored]:
         return [(line.at, self.phase.source, watch.level(line.text), line.text)]
@@ -92,7 +101,8 @@ class Narrator:
         return [(line.at, "agent", level, text) for one in map(self._named, said) for level, text in events.lines(one)]
 
     def _named(self, said: Said) -> Said:
-        """With the tool's name at its end too; and noted if it is the agent's last word."""
+        """Fit to be stored, before it is cut; with the tool's name at its end too; noted if it is the last word."""
+        said = replace(said, text=self._fit(said.text), tool=self._fit(said.tool))
         if said.kind == "final":
             self.final = said
         if said.kind == "tool_start" and said.call:

@@ -1,11 +1,15 @@
-"""An engine's output without secrets, before anything of it is stored."""
+"""An engine's output without secrets, before anything of it is stored. A line that is a JSON object is looked at in its
+texts too, as their escapes stand for characters; what words of several lines make together `narration` looks at.
+"""
 
+import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 
 from kit.redaction import Redactor
+from runner.agents import events
 from runner.engine import LogLine
-from runner.lines import CONTINUED, LIMIT
+from runner.lines import CONTINUED, LIMIT, storable
 
 _LONG = LIMIT // 4
 """Characters from which a line may be the first piece of a longer one: a character has four bytes at most."""
@@ -23,10 +27,22 @@ async def redacted(lines: AsyncIterator[LogLine], redactor: Redactor) -> AsyncGe
             yield replace(waiting, text=before)
             waiting = replace(line, text=CONTINUED + after)
         else:
-            yield replace(waiting, text=redactor.text(waiting.text))
+            yield replace(waiting, text=_whole(waiting.text, redactor))
             waiting = line
         if len(waiting.text) < _LONG:
-            yield replace(waiting, text=redactor.text(waiting.text))
+            yield replace(waiting, text=_whole(waiting.text, redactor))
             waiting = None
     if waiting is not None:
-        yield replace(waiting, text=redactor.text(waiting.text))
+        yield replace(waiting, text=_whole(waiting.text, redactor))
+
+
+def _whole(text: str, redactor: Redactor) -> str:
+    """A line on no edge. Without a backslash its texts are what it says letter by letter."""
+    event = events.parse(text) if "\\" in text else None
+    try:
+        shown = redactor.value(event)
+    except RecursionError:
+        shown = event
+    if shown != event:
+        text = storable(json.dumps(shown, ensure_ascii=False))
+    return redactor.text(text)

@@ -94,7 +94,7 @@ class Run:
     async def _read(self, flow: Flow) -> None:
         """Store the output until the job has ended; the agent's own end is told by its marker or by the exit."""
         after = await self._parts.db.write(lambda tx: logs.cursor(tx, self._row.id))
-        told = Narrator(adapters.read(flow.agent.runtime), self._phase)
+        told = Narrator(adapters.read(flow.agent.runtime), self._phase, self._parts.redactor)
         with Follower(self._parts.db, self._row, most=flow.limits.log_bytes) as follower:
             await self._follow(follower, told, after)
         self._exit = await self._parts.engine.wait(self._handle)

@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from control.executions.keeping import Stored
+from kit.masking import MASK
+from kit.redaction import Redactor
 from runner import watch
 from runner.agents import adapters
 from runner.agents.events import Said, lines, parse
@@ -20,6 +22,7 @@ from runner.narration import Entry, Narrator
 RECORDED = Path(__file__).with_name("recorded")
 RUNS = sorted(path.stem for path in RECORDED.glob("*.jsonl"))
 NAMED = re.compile(r"^\S+(?: tool)? (answered|failed)\b")
+KEY = "sk-provider-0123456789abcdef"
 BEFORE, STARTED = watch.Phase(), watch.Phase(started=True)
 
 
@@ -33,7 +36,7 @@ def told(narrator: Narrator, given: list[LogLine]) -> list[Entry]:
 
 
 def narrator(run: str, phase: watch.Phase = BEFORE) -> Narrator:
-    return Narrator(adapters.read(run.split("-")[0]), phase)
+    return Narrator(adapters.read(run.split("-")[0]), phase, Redactor([KEY]))
 
 
 def stored(entries: list[Entry]) -> list[Stored]:
@@ -74,6 +77,36 @@ def test_an_event_longer_than_a_line_may_be_is_one_event() -> None:
     assert "x" * 100 in stored(told(reading, pieces))[-1][3]
     assert reading.final
     assert (reading.final.ok, len(reading.final.text)) == (False, 3 * LIMIT)
+
+
+def test_a_secret_in_words_of_several_events_is_masked_before_any_of_them_is_told() -> None:
+    def line(number: int, words: str) -> LogLine:
+        event = {"type": "message", "role": "assistant", "content": words, "delta": True}
+        return LogLine(text=json.dumps(event), at="at", cursor=str(number))
+
+    for cut in range(1, len(KEY) - 1):
+        words = ["First.\nkey ", KEY[:cut], KEY[cut:-1], KEY[-1] + " end\n", f"{KEY[:cut]}", KEY[cut:]]
+        entries = told(narrator("gemini", STARTED), [line(*each) for each in enumerate(words, 1)])
+        assert [text for *_, text in stored(entries)] == ["First.", f"key {MASK} end", MASK]
+        assert [cursor for _, cursor in entries] == ["4", "6"]
+
+
+def test_a_secret_that_a_long_event_escapes_is_in_no_text_of_it_nor_in_the_last_word() -> None:
+    spelt = KEY.replace("-", "\\u002d")
+    start = f'{{"type":"tool_use","id":"1","name":"read {spelt}","input":{{"key":"{spelt}"}}}}'
+    end = f'{{"type":"tool_result","tool_use_id":"1","content":"{"x" * 990} {spelt}"}}'
+    raw = f'{{"type":"assistant","message":{{"content":[{start}]}},"pad":"{"x" * LIMIT}"}}\n'
+    raw += f'{{"type":"user","message":{{"content":[{end}]}}}}\n'
+    raw += f'{{"type":"result","is_error":true,"result":"No: {spelt}","pad":"{"x" * LIMIT}"}}\n'
+    pieces = [LogLine(text=one.text, at="", cursor=str(n)) for n, one in enumerate(LineSplitter().feed(raw.encode()))]
+    reading = narrator("claude", STARTED)
+    texts = [text for *_, text in stored(told(reading, pieces))]
+    assert texts[0] == f'Calling read {MASK} {{"key": "{MASK}"}}'
+    assert texts[1].startswith(f"read {MASK} answered: x")
+    assert texts[1].endswith(f"x {MASK}")
+    assert texts[2] == f"Ended: No: {MASK}"
+    assert reading.final
+    assert reading.final.text == f"No: {MASK}"
 
 
 def test_a_long_line_that_is_no_event_is_shown_in_its_pieces() -> None:

@@ -147,9 +147,8 @@ def revoke(tx: Tx, session_id: str, *, by: str | None = None) -> bool:
     if ended:
         row = tx.execute(sa.select(sessions).where(sessions.c.id == session_id)).one()
         events.append(tx, row.account_id, row.execution_id or session_id, "session.revoked", session=session_id, by=by)
-        if row.kind == "enrolled":  # its token opens nothing any more, and lists say so
-            its = (tokens.c.session_id == session_id) & tokens.c.revoked_at.is_(None)
-            tx.execute(sa.update(tokens).where(its).values(revoked_at=tx.now()))
+        its = (tokens.c.session_id == session_id) & tokens.c.revoked_at.is_(None)
+        tx.execute(sa.update(tokens).where(its).values(revoked_at=tx.now()))  # an enrolled agent's: lists say so
         tx.wake(topic(session_id))
     return ended
 

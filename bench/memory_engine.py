@@ -37,8 +37,8 @@ class Running:
         self.lines.append(LogLine(text=text, at=rfc3339(Clock().now()), cursor=str(number)))
         self._tell()
 
-    def end(self, code: int) -> None:
-        self.exit = self.exit or Exit(code=code)
+    def end(self, code: int, *, oom_killed: bool = False) -> None:
+        self.exit = self.exit or Exit(code=code, oom_killed=oom_killed)
         self._tell()
 
     def _tell(self) -> None:

@@ -4,12 +4,16 @@ An engine knows images, processes and log cursors. It knows nothing of execution
 drives it, `runner/docker` and `runner/process` are the real ones.
 """
 
+import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Protocol
 
 from kit.errors import Invalid
+
+KILL = 128 + signal.SIGKILL
+"""The exit code of what was killed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +49,8 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
-    """How a job ended. `gone` says the engine no longer knows it, and then nothing else is known."""
+    """How a job ended. `gone` says the engine no longer knows it, and then nothing else is known. `oom_killed`: a
+    process of it was killed for want of memory, and not always the one whose code this is."""
 
     code: int | None = None
     oom_killed: bool = False

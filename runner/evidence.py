@@ -22,7 +22,7 @@ from kit.bus import Bus
 from kit.db import Database, Tx
 from runner.agents import adapters
 from runner.agents.events import Said
-from runner.engine import Exit
+from runner.engine import KILL, Exit
 from runner.watch import Phase
 
 BRIEF_S = 0.3
@@ -69,12 +69,13 @@ def gather(tx: Tx, execution_id: str, flow: Flow, phase: Phase, exit_: Exit) -> 
     session = tx.one(sa.select(sessions).where(sessions.c.id == row.session_id))
     mine = tool_calls.c.execution_id == execution_id
     calls = tx.execute(sa.select(tool_calls).where(mine).order_by(tool_calls.c.asked_at)).all()
+    code = phase.code if phase.ended else exit_.code
     return Seen(
-        exit_code=phase.code if phase.ended else exit_.code,
+        exit_code=code,
         agent_started=phase.started,
         agent_ended=phase.ended,
         gone=exit_.gone and not phase.ended,
-        oom_killed=exit_.oom_killed and not phase.ended,
+        oom_killed=exit_.oom_killed and code == KILL,  # some other process of it may have been, and it lived on
         stop_intent=Cause(row.stop_intent) if row.stop_intent else None,
         tools=_tools(tx, row, calls),
         models=_models(tx, row),

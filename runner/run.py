@@ -25,7 +25,7 @@ from kit.observe import log
 from runner import results, watch
 from runner.agents import adapters
 from runner.cleanup import clean
-from runner.engine import Exit
+from runner.engine import KILL, Exit
 from runner.evidence import awaited, finished, gather
 from runner.follow import Follower
 from runner.narration import Narrator
@@ -35,6 +35,8 @@ from runner.placing import job_name, place
 AFTER_END_S = 30.0
 """How long a container may live after its agent ended, beside the flow's own sleep."""
 BROKE = "Something went wrong on our side while the agent was followed."
+KILLED_S = 5.0
+"""After an agent was killed: for the end of its container, by which the engine knows whether memory was short."""
 DECLINED_S = 5.0
 """How long an agent may still talk after its run was ended by a person's no."""
 
@@ -162,6 +164,9 @@ class Run:
     async def _judge(self, flow: Flow) -> bool:
         """The verdict, if it is still ours to give; False when somebody else holds the lease."""
         code = self._phase.code if self._phase.ended else self._exit.code
+        if code == KILL:
+            with anyio.move_on_after(KILLED_S):
+                await self._job_over.wait()
         await awaited(self._parts.db, self._parts.bus, self._row, badly=code != 0)
         asked = flow.result_schema if code == 0 else {}
         wrong, result = await results.checked(self._parts, self._row.id, self._handle, asked)

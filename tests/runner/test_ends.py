@@ -169,3 +169,31 @@ async def test_an_expired_request_ends_the_run(station: Station) -> None:
     await station.house.age(call, timedelta(days=2))
     await station.db.write(station.house.desk.expire)
     assert (await over(station, principal))[:2] == ("FAILED", "approval_expired")
+
+
+@pytest.mark.parametrize(
+    ("code", "oom_killed", "marked", "verdict"),
+    [
+        (137, True, True, ("FAILED", "out_of_memory")),
+        (137, True, False, ("FAILED", "out_of_memory")),
+        (137, False, True, ("FAILED", "killed")),
+        (0, True, True, ("SUCCEEDED", None)),
+        (0, True, False, ("SUCCEEDED", None)),
+        (3, True, True, ("FAILED", "agent_error")),
+    ],
+)
+async def test_a_lack_of_memory_explains_the_end_of_an_agent_that_was_killed_and_of_no_other(
+    station: Station, code: int, oom_killed: bool, marked: bool, verdict: tuple[str, str | None]
+) -> None:
+    """The entry script tells the code, and the engine, a moment later, that memory was short."""
+    principal = await started(station)
+    id_ = principal.execution_id or ""
+    await station.db.write(lambda tx: sessions.mark_used(tx, principal.session_id, tools=True, model=True))
+    agent = await station.agent(id_)
+    if marked:
+        agent.say(f"PRELOOP_AGENT_EXEC_END {code}")
+        agent.say("The changes are written down.")
+        await station.stored(id_, "The changes are written down.")
+    agent.end(code, oom_killed=oom_killed)
+    row = await station.ended(id_)
+    assert (row.state, row.cause, row.exit_code) == (*verdict, code)

@@ -31,7 +31,15 @@ OPEN_FILES = 4096
 _PROBE_S = 10.0
 _INSIDE = Path(__file__).with_name("bwrap_inside.py")
 _AGENT = Path(__file__).parents[1] / "images" / "scripted" / "agent.py"
-_OF_THE_SYSTEM = ("/usr", "/etc/ssl", "/etc/pki", "/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf.d")
+_OF_THE_SYSTEM = (
+    "/usr",
+    *("/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf.d"),
+    *("/etc/ssl/certs", "/etc/ssl/cert.pem", "/etc/ssl/ca-bundle.pem", "/etc/ssl/openssl.cnf"),
+    *("/etc/pki/tls/certs", "/etc/pki/tls/cert.pem", "/etc/pki/tls/openssl.cnf"),
+    *("/etc/pki/ca-trust/extracted", "/etc/ca-certificates/extracted"),
+)
+"""Of TLS what a client reads. Folders of keys (`/etc/ssl/private`, `/etc/pki/tls/private`) lie beside it: the sandbox
+of a plane that runs as root could read them."""
 _LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC = {
     "passwd": f"agent:x:{UID}:{UID}::{HOME}:/bin/sh\n",

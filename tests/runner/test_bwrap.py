@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from kit.errors import Unsuitable
 from preloop.listen import bind_unix
-from runner.bwrap import SOCKET, BwrapEngine
+from runner.bwrap import SOCKET, BwrapEngine, _arguments
 from runner.engine import Exit, Job
 from tests.runner.outside import outside
 from tests.runner.tries import REACH, addresses_of_this_host, serving
@@ -75,6 +76,30 @@ async def test_nothing_of_this_machine_but_its_programs_can_be_read_or_written(
     assert lines[-1] == "own"
     assert int(lines[-2]) < 8  # its own processes and nobody else's
     assert lines[:-2] == ["/home:", "agent", "", "/run:", "preloop"]
+
+
+async def test_it_may_check_certificates_and_sees_no_folder_of_keys(engine: BwrapEngine) -> None:
+    """On every distribution's place for them; a plane that runs as root could read them all."""
+    trusted = "import ssl; print(len(ssl.create_default_context().get_ca_certs()))"
+    keys = "ls -d /etc/ssl/private /etc/pki/tls/private /etc/pki/CA /etc/letsencrypt 2>/dev/null | wc -l"
+    dangling = "find -L /etc/ssl/certs -type l | wc -l"
+    lines = await said(engine, job(f'{keys}; {dangling}; python3 -c "{trusted}"'))
+    here = len(ssl.create_default_context().get_ca_certs())
+    assert here
+    assert lines == ["0", await output("sh", "-c", dangling), str(here)]
+
+
+async def output(*command: str) -> str:
+    return (await anyio.run_process(command)).stdout.decode().strip()
+
+
+def test_no_folder_that_is_bound_holds_private_keys(tmp_path: Path) -> None:
+    """Also none of a distribution that this is not."""
+    words = list(_arguments(tmp_path, tmp_path, tmp_path))
+    bound = {Path(to) for how, _, to in zip(words, words[1:], words[2:], strict=False) if how.startswith("--ro-bind")}
+    assert Path("/etc/ssl/certs") in bound
+    for keys in map(Path, ("/etc/ssl/private", "/etc/pki/tls/private", "/etc/pki/CA/private", "/etc/pki/nssdb")):
+        assert not [folder for folder in bound if keys.is_relative_to(folder)]
 
 
 @pytest.mark.netns

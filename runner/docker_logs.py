@@ -3,17 +3,21 @@
 A stream is a sequence of frames: 8 bytes (stream, length), then one log entry "TIMESTAMP text". The engine cuts lines
 into entries of 16 KB; they are put together again up to `LIMIT`. stdout and stderr are one sequence here, as the entry
 script makes them one. A cursor is `TIMESTAMP#n`: n entries of that nanosecond were read; a `+` says: inside a cut line.
+Whatever offset and precision an engine writes, timestamps are in one form here, UTC with nine digits, and compare as text.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
+from kit.errors import Fault
 from runner.engine import LogLine
 from runner.lines import LIMIT, decode
 
 _HEADER = 8
 _ENTRY_BYTES = 16 * 1024
+_STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,7 @@ class Cursor:
     @classmethod
     def parse(cls, text: str) -> "Cursor":
         at, _, count = text.removesuffix("+").partition("#")
-        return cls(at, int(count or 0), text.endswith("+"))
+        return cls(at and _utc(at), int(count or 0), text.endswith("+"))
 
     def __str__(self) -> str:
         return f"{self.at}#{self.count}{'+' if self.cut else ''}" if self.at else ""
@@ -36,7 +40,7 @@ class Cursor:
         if not self.at:
             return "0"
         seconds, _, nanoseconds = self.at.removesuffix("Z").partition(".")
-        return f"{int(datetime.fromisoformat(seconds + '+00:00').timestamp())}.{nanoseconds or 0}"
+        return f"{int(datetime.fromisoformat(seconds + '+00:00').timestamp())}.{nanoseconds}"
 
 
 class LogReader:
@@ -69,7 +73,7 @@ class LogReader:
                     return
                 stamp, _, text = self._bytes[at + _HEADER : end].partition(b" ")
                 at = end
-                if (line := self._take(stamp.decode(), bytes(text))) is not None:
+                if (line := self._take(_utc(stamp.decode()), bytes(text))) is not None:
                     yield line
         finally:
             del self._bytes[:at]
@@ -98,3 +102,14 @@ class LogReader:
         self._line.clear()
         self._continued = cut
         return line
+
+
+def _utc(stamp: str) -> str:
+    """The same moment in UTC with nine digits: '…T10:30:36.5+01:00' → '…T09:30:36.500000000Z'."""
+    found = _STAMP.fullmatch(stamp)
+    if found is None:
+        raise Fault("engine_refused", f"The engine's log has {stamp[:40]!r} where a time should be.")
+    seconds, fraction, offset = found.groups("")
+    if offset != "Z":
+        seconds = datetime.fromisoformat(seconds + offset).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{seconds}.{fraction:0<9}Z"

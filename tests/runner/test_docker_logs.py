@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from kit.errors import Fault
 from runner.docker_logs import Cursor, LogReader
 from runner.lines import CONTINUED, LIMIT
 
@@ -59,3 +60,34 @@ def test_since_is_what_the_engine_reads() -> None:
     assert Cursor.parse(f"{T1}#3").since == "1795339836.000000001"
     assert Cursor.parse("").since == "0"
     assert str(Cursor.parse(f"{T1}#3+")) == f"{T1}#3+"
+
+
+ENGINES = [  # one moment after another, as an engine at UTC, one in India that trims zeros, and one west of Greenwich
+    ("2026-11-22T23:59:59.999999999Z", "2026-11-23T00:00:00.000000000Z", "2026-11-23T00:00:00.500000000Z"),
+    ("2026-11-23T05:29:59.999999999+05:30", "2026-11-23T05:30:00+05:30", "2026-11-23T05:30:00.5+05:30"),
+    ("2026-11-22T15:59:59.999999999-08:00", "2026-11-22T16:00:00-08:00", "2026-11-22T16:00:00.50-08:00"),
+    ("2026-11-23T01:59:59.999999999+02:00", "2026-11-23T00:00:00Z", "2026-11-22T23:00:00.5-01:00"),
+]
+
+
+@pytest.mark.parametrize("stamps", ENGINES)
+def test_times_are_the_same_whatever_offset_and_precision_an_engine_writes(stamps: tuple[str, ...]) -> None:
+    lines = list(LogReader("").feed(b"".join(frame(stamp, b"x\n") for stamp in stamps)))
+    assert [line.at for line in lines] == list(ENGINES[0])
+    assert [line.cursor for line in lines] == [f"{stamp}#1" for stamp in ENGINES[0]]
+    assert Cursor.parse(lines[2].cursor).since == "1795392000.500000000"
+
+
+@pytest.mark.parametrize("before", ENGINES)
+@pytest.mark.parametrize("stamps", ENGINES)
+def test_reading_goes_on_without_gap_or_double_in_any_form(before: tuple[str, ...], stamps: tuple[str, ...]) -> None:
+    """Also after a cursor that was kept in the engine's own form."""
+    entries = [(0, b"a\n"), (1, b"b\n"), (1, b"c\n"), (2, b"d\n")]
+    stream = b"".join(frame(stamps[at], text) for at, text in entries)
+    for cursor, rest in ((f"{before[0]}#1", "bcd"), (f"{before[1]}#1", "cd"), (f"{before[1]}#2", "d")):
+        assert texts(LogReader(cursor), stream) == list(rest)
+
+
+def test_what_is_no_time_is_one_clear_error() -> None:
+    with pytest.raises(Fault, match="'yesterday' where a time should be"):
+        list(LogReader("").feed(frame("yesterday", b"x\n")))

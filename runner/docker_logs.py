@@ -3,7 +3,7 @@
 A stream is a sequence of frames: 8 bytes (stream, length), then one log entry "TIMESTAMP text". The engine cuts lines
 into entries of 16 KB; they are put together again up to `LIMIT`. stdout and stderr are one sequence here, as the entry
 script makes them one. A cursor is `TIMESTAMP#n`: n entries of that nanosecond were read; a `+` says: inside a cut line.
-Whatever offset and precision an engine writes, timestamps are in one form here, UTC with nine digits, and compare as text.
+Whatever offset and precision an engine writes, times are in one form here, UTC with nine digits, and compare as text.
 """
 
 import re

@@ -128,6 +128,7 @@ class Chaos:
 
     async def settle(self) -> None:
         for kept in (self.worker, self.doors):
+            await kept.up()  # one that is still starting ends at once, and says so by its exit code
             self.ended_well.append(await kept.end())
 
 

@@ -8,7 +8,7 @@ from bench import chaos_twins
 from bench.show_chaos import Size, storm
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-SIZE = Size(kills=20, executions=12, abreast=6, limit_s=600, deliveries=0)
+SIZE = Size(kills=20, executions=16, abreast=6, limit_s=600, deliveries=0)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

@@ -70,6 +70,12 @@ class Kept:
         while UP not in self._log.read_text()[self._from :]:  # noqa: ASYNC110 - another process writes it
             await anyio.sleep(0.05)
 
+    async def living(self) -> None:
+        """Until a process that nobody has killed listens."""
+        while self._process is self._killed:  # noqa: ASYNC110 - `keep` has not heard of its end yet
+            await anyio.sleep(0.05)
+        await self.up()
+
     def kill(self) -> bool:
         """SIGKILL, once for each process; was there anybody?"""
         process = self._process
@@ -128,7 +134,7 @@ class Chaos:
 
     async def settle(self) -> None:
         for kept in (self.worker, self.doors):
-            await kept.up()  # one that is still starting ends at once, and says so by its exit code
+            await kept.living()  # one that is still starting ends at once, and says so by its exit code
             self.ended_well.append(await kept.end())
 
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from control.identity import sessions
-from control.identity.sessions import Doorkeeper
+from control.identity.doorkeeper import Doorkeeper
 from kit.bus import Bus
 from kit.errors import Unauthorized
 from kit.observe import log

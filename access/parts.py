@@ -9,8 +9,8 @@ import anyio
 from access.alive import until_ended
 from access.allowance import Allowance
 from control import events
+from control.identity.doorkeeper import Doorkeeper
 from control.identity.principals import Principal
-from control.identity.sessions import Doorkeeper
 from kit.bus import Bus
 from kit.db import Database
 

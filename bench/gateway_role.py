@@ -12,7 +12,7 @@ from pathlib import Path
 
 import anyio
 
-from control.identity.sessions import Doorkeeper, Listener
+from control.identity.doorkeeper import Doorkeeper, Listener
 from gateway.opening import open_gateway
 from gateway.settings import GatewaySettings
 from kit import asgi, observe

@@ -10,8 +10,8 @@ from contextlib import ExitStack
 from starlette.types import Receive, Scope, Send
 
 from control.identity.caps import Caps
+from control.identity.doorkeeper import Doorkeeper
 from control.identity.principals import Principal
-from control.identity.sessions import Doorkeeper
 from gateway import figures, intake
 from gateway.call import Call
 from gateway.dialects import counting

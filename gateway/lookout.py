@@ -8,7 +8,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from control.identity import endings, sessions
-from control.identity.sessions import Doorkeeper
+from control.identity.doorkeeper import Doorkeeper
 from gateway.call import Call
 from kit.bus import Bus, Watch
 from kit.clock import Clock

@@ -11,7 +11,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from control.identity.caps import Caps
-from control.identity.sessions import Doorkeeper
+from control.identity.doorkeeper import Doorkeeper
 from gateway.admission import Admission
 from gateway.app import GatewayApp
 from gateway.checks import Checks

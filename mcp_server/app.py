@@ -18,7 +18,7 @@ from mcp_types import CallToolRequestParams, PaginatedRequestParams
 from control.approvals.desk import Desk
 from control.identity import sessions
 from control.identity.caps import Caps
-from control.identity.sessions import Doorkeeper, Listener
+from control.identity.doorkeeper import Doorkeeper, Listener
 from kit.bus import Bus
 from kit.db import Database
 from mcp_server.answers import COMPLETE

@@ -21,8 +21,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from control.identity import sessions
 from control.identity.caps import Caps
+from control.identity.doorkeeper import Doorkeeper
 from control.identity.principals import Principal
-from control.identity.sessions import Doorkeeper
 from kit import asgi, canonical
 from kit.bus import Bus
 from kit.errors import Invalid, Missing, Throttled, Unauthorized

@@ -17,7 +17,7 @@ from access.egress import Egress, open_egress
 from access.git import Git, open_git
 from access.parts import Parts
 from control.identity.caps import Caps
-from control.identity.sessions import Doorkeeper, Listener
+from control.identity.doorkeeper import Doorkeeper, Listener
 from gateway.app import GatewayApp
 from gateway.opening import Gateway, open_gateway
 from gateway.settings import GatewaySettings, limits

@@ -19,7 +19,6 @@ from control.approvals.notices import Notice
 from control.executions import queue
 from control.flows.direct import Direct
 from control.identity import accounts
-from gateway.settings import limits
 from kit.db import Tx
 from kit.errors import Invalid, Missing
 from kit.redaction import Redactor
@@ -178,10 +177,9 @@ async def _probe(instance: str, place: Place | str, urls: tuple[str, str], say: 
 
 
 def _directs(settings: Settings, keys: Mapping[str, Direct], doors: Doors) -> Directs:
-    covered = limits(settings.budgets).binds
     if doors.gateway is None:
-        return Directs(keys=keys, covered=covered)
-    return Directs(keys=keys, covered=covered, serves=doors.gateway.checks.serves)
+        return Directs(keys=keys, covered=settings.covered)
+    return Directs(keys=keys, covered=settings.covered, serves=doors.gateway.checks.serves)
 
 
 def _start_work(

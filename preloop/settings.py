@@ -164,14 +164,12 @@ class Settings(BaseSettings):
         reach = {"git": list(self.git), "wildcards": self.egress.wildcards}
         direct = {alias: model.direct for alias, model in self.models.items() if model.direct}
         return Known(
-            **names,
-            **reach,
-            groups=groups,
-            rule=rules.check,
-            nameless=nameless,
-            direct=direct,
-            covered=limits(self.budgets).binds,
+            **names, **reach, groups=groups, nameless=nameless, rule=rules.check, direct=direct, covered=self.covered
         )
+
+    def covered(self, flow: str, alias: str) -> bool:
+        """Does a hard budget count what a flow's executions cost on a model?"""
+        return limits(self.budgets).binds(flow, alias)
 
 
 class _Environment(EnvSettingsSource):

@@ -1,41 +1,24 @@
-"""Runtime sessions: opened, exchanged once, kept alive, revoked; and `Doorkeeper`, which says whose token this is.
+"""Runtime sessions: opened, exchanged once, kept alive, revoked.
 
 A runtime token is a JWT that names a session and whose text never changes; life and death are in the session's row,
-which a door reads at most once a second and at once after a revocation in this process. Enrolled agents carry opaque
-tokens.
+which doors read (`doorkeeper`). Enrolled agents carry opaque tokens.
 """
 
-import time
-from collections import OrderedDict
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from enum import StrEnum
+from datetime import datetime
 from typing import Any
 
-import anyio
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from control import events
 from control.identity import charter as charters
 from control.identity.charter import Charter
-from control.identity.principals import AUDIENCE, Principal
 from control.tables import sessions, signing_keys, tokens, users
 from kit import tokens as mechanics
-from kit.bus import Bus, Watch
-from kit.db import Database, Tx
+from kit.db import Tx
 from kit.errors import Conflict, Missing, Unauthorized
 from kit.ids import new_id
 from kit.prepared import Prepared
-
-FRESH_S = 1.0
-"""How long a door may trust what it read of a session."""
-CACHED = 10_000
-
-
-class Listener(StrEnum):
-    PEOPLE = "people"  # pages, REST, hooks, enrolled agents
-    CONTAINERS = "containers"  # agents that we started
 
 
 def topic(session_id: str) -> str:
@@ -71,11 +54,11 @@ def open_session(
         )
     )
     if used:
-        _open(tx, session_id)
+        mark_opened(tx, session_id)
     return session_id
 
 
-def _open(tx: Tx, session_id: str) -> None:
+def mark_opened(tx: Tx, session_id: str) -> None:
     """It is in use from now on, and its record begins. Twice is once."""
     mine = (sessions.c.id == session_id) & sessions.c.opened_at.is_(None)
     if tx.changed(sa.update(sessions).where(mine).values(opened_at=tx.now())):
@@ -143,14 +126,13 @@ def revoke(tx: Tx, session_id: str, *, by: str | None = None) -> bool:
     """End a session; True for whoever ended it. Its open streams and waiting calls are woken to close.
     `by` is None when it ends with its execution."""
     mine = (sessions.c.id == session_id) & sessions.c.revoked_at.is_(None)
-    ended = tx.changed(sa.update(sessions).where(mine).values(revoked_at=tx.now()))
-    if ended:
-        row = tx.execute(sa.select(sessions).where(sessions.c.id == session_id)).one()
+    row = tx.execute(sa.update(sessions).where(mine).values(revoked_at=tx.now()).returning(sessions)).first()
+    if row:
         events.append(tx, row.account_id, row.execution_id or session_id, "session.revoked", session=session_id, by=by)
-        its = (tokens.c.session_id == session_id) & tokens.c.revoked_at.is_(None)
-        tx.execute(sa.update(tokens).where(its).values(revoked_at=tx.now()))  # an enrolled agent's: lists say so
+        if row.kind == "enrolled":  # the token that it was made with opens nothing now, and lists say so
+            _end_token(tx, tokens.c.session_id == session_id)
         tx.wake(topic(session_id))
-    return ended
+    return row is not None
 
 
 def revoke_token(tx: Tx, account_id: str, token_id: str, *, by: str) -> None:
@@ -159,10 +141,14 @@ def revoke_token(tx: Tx, account_id: str, token_id: str, *, by: str) -> None:
     row = tx.one(sa.select(tokens).where(mine))
     if row is None:
         raise Missing("token_unknown", f"There is no token {token_id}.", "`preloop tokens list` shows them.")
-    if tx.changed(sa.update(tokens).where(mine, tokens.c.revoked_at.is_(None)).values(revoked_at=tx.now())):
+    if _end_token(tx, mine):
         events.append(tx, account_id, events.ACCOUNT, "token.revoked", token=token_id, kind=row.kind, by=by)
     if row.session_id:
         revoke(tx, row.session_id, by=by)
+
+
+def _end_token(tx: Tx, which: sa.ColumnElement[bool]) -> bool:
+    return tx.changed(sa.update(tokens).where(which, tokens.c.revoked_at.is_(None)).values(revoked_at=tx.now()))
 
 
 def publish_key(tx: Tx, account_id: str, signer: mechanics.Signer) -> None:
@@ -184,117 +170,3 @@ def mark_used(tx: Tx, session_id: str, *, tools: bool = False, model: bool = Fal
     for statement, seen in ((_TOOLS_LISTED, tools), (_MODEL_CALLED, model)):
         if seen:
             tx.run(statement, {"session": session_id, "now": tx.now()})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Known:
-    principal: Principal
-    fresh_until: float
-    watch: Watch
-
-
-@dataclass(slots=True, eq=False)
-class _Asking:
-    """A look at a session that is under way."""
-
-    over: anyio.Event = field(default_factory=anyio.Event)
-    error: Exception | None = None
-
-
-class Doorkeeper:
-    """Whose token is this, on this listener? The one question that both of the agents' doors ask."""
-
-    def __init__(self, db: Database, bus: Bus, listener: Listener) -> None:
-        self._db = db
-        self._bus = bus
-        self._listener = listener
-        self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._keys: dict[str, str] = {}
-        self._asking: dict[str, _Asking] = {}
-
-    async def admit(self, token: str) -> Principal:
-        """The principal behind a token, or Unauthorized. The session is read at most once a second per token."""
-        while (principal := self._fresh(token)) is None:
-            asking = self._asking.get(token)
-            if asking is None:
-                return await self._ask(token)
-            await asking.over.wait()  # one look does for all who wait, unless it was cancelled
-            if asking.error:
-                raise asking.error
-        return principal
-
-    def _fresh(self, token: str) -> Principal | None:
-        known = self._known.get(token)
-        if known and time.monotonic() < known.fresh_until and not known.watch.pending:
-            return known.principal
-        return None
-
-    async def _ask(self, token: str) -> Principal:
-        asking = self._asking[token] = _Asking()
-        try:
-            return await self._look(token)
-        except Exception as error:
-            asking.error = error
-            raise
-        finally:
-            del self._asking[token]
-            asking.over.set()
-
-    async def _look(self, token: str) -> Principal:
-        self._forget(token)
-        session_id = await self._named_by(token)
-        watch = self._bus.watch(topic(session_id))
-        try:
-            principal, left_s = await self._alive(session_id)
-        except BaseException:
-            watch.close()
-            raise
-        fresh = time.monotonic() + min(FRESH_S, left_s)
-        self._forget(token)
-        self._known[token] = _Known(principal=principal, fresh_until=fresh, watch=watch)
-        if len(self._known) > CACHED:
-            self._forget(next(iter(self._known)))
-        return principal
-
-    def _forget(self, token: str) -> None:
-        if known := self._known.pop(token, None):
-            known.watch.close()
-
-    async def _named_by(self, token: str) -> str:
-        """The session a token names: by its signature for containers, by its stored hash for enrolled agents."""
-        if self._listener is Listener.CONTAINERS:
-            if not self._keys:
-                await self._load_keys()
-            return str(mechanics.verify(token, key_of=self._keys.get, audience=AUDIENCE)["sub"])
-        rows = await self._db.read(
-            sa.select(tokens.c.session_id).where(
-                tokens.c.hash == mechanics.digest(token),
-                tokens.c.kind == "enrolled",
-                tokens.c.revoked_at.is_(None),
-            )
-        )
-        if not rows:
-            raise Unauthorized("token_unknown", "This token is not known here.")
-        return str(rows[0].session_id)
-
-    async def _load_keys(self) -> None:
-        rows = await self._db.read(sa.select(signing_keys.c.kid, signing_keys.c.public_pem))
-        self._keys = {row.kid: row.public_pem for row in rows}
-
-    async def _alive(self, session_id: str) -> tuple[Principal, float]:
-        """The session's principal and the seconds it has left, or Unauthorized."""
-        rows = await self._db.read(sa.select(sessions).where(sessions.c.id == session_id))
-        left_s = (rows[0].alive_until - datetime.now(UTC)).total_seconds() if rows else 0.0
-        if not rows or rows[0].revoked_at is not None or left_s <= 0:
-            raise Unauthorized("session_ended", "This session has ended; its token is worth nothing any more.")
-        row = rows[0]
-        if row.opened_at is None:
-            await self._db.write(lambda tx: _open(tx, session_id))
-        principal = Principal(
-            account_id=row.account_id,
-            session_id=row.id,
-            execution_id=row.execution_id,
-            name=row.principal,
-            charter=charters.loads(row.charter),
-        )
-        return principal, left_s

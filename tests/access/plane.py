@@ -24,8 +24,8 @@ from control import events
 from control.identity import sessions
 from control.identity.accounts import DEFAULT
 from control.identity.charter import Charter, GitGrant
+from control.identity.doorkeeper import Doorkeeper, Listener
 from control.identity.principals import AUDIENCE
-from control.identity.sessions import Doorkeeper, Listener
 from kit import asgi
 from kit.bus import Bus
 from kit.db import Database, Tx

@@ -12,10 +12,10 @@ import pytest
 import sqlalchemy as sa
 from anyio.abc import TaskGroup
 
-from control.identity import accounts, sessions
+from control.identity import accounts, doorkeeper, sessions
 from control.identity.charter import Charter
+from control.identity.doorkeeper import Doorkeeper, Listener
 from control.identity.principals import AUDIENCE, Role
-from control.identity.sessions import Doorkeeper, Listener
 from control.tables import sessions as table
 from control.tables import tokens as issued
 from kit import tokens
@@ -171,7 +171,7 @@ async def test_a_revoked_token_stops_here_at_its_next_call_and_elsewhere_within_
         return False
 
     await until(refused, what="the end of a token elsewhere")
-    assert time.monotonic() - revoked < sessions.FRESH_S + 0.5
+    assert time.monotonic() - revoked < doorkeeper.FRESH_S + 0.5
 
 
 async def test_many_who_ask_for_one_token_at_once_hear_the_same_also_when_the_first_gives_up(

@@ -19,8 +19,8 @@ from control import tables as control_tables
 from control.identity import sessions
 from control.identity.accounts import DEFAULT
 from control.identity.charter import Charter
+from control.identity.doorkeeper import Doorkeeper, Listener
 from control.identity.principals import AUDIENCE
-from control.identity.sessions import Doorkeeper, Listener
 from control.tables import accounts, signing_keys
 from gateway.opening import Gateway, open_gateway
 from gateway.settings import GatewaySettings

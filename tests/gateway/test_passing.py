@@ -15,7 +15,7 @@ import pytest
 
 from control.identity import sessions
 from control.identity.caps import Caps, Share
-from control.identity.sessions import Doorkeeper, Listener
+from control.identity.doorkeeper import Doorkeeper, Listener
 from tests.fakes import raw_provider as raw
 from tests.fakes.raw_provider import CUT, Provider, Step
 from tests.gateway.plane import PRICES, Plane, open_plane

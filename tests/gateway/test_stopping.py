@@ -11,7 +11,7 @@ import anyio
 import httpx
 import pytest
 
-from control.identity.sessions import Doorkeeper, Listener
+from control.identity.doorkeeper import Doorkeeper, Listener
 from preloop.doors import Doors
 from preloop.listen import STOP_S, Served, bind, listening, port_of
 from tests.fakes import raw_provider as raw

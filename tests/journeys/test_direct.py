@@ -199,7 +199,9 @@ async def shown(given: Scene, execution_id: str) -> None:
 async def test_an_agent_in_a_sandbox_without_a_network_reaches_its_provider_by_the_door(tmp_path: Path) -> None:
     async with scene(tmp_path, engine="bwrap") as given:
         await given.save("past", "alive", "false")
-        went_past(await given.run("past"), given.provider)
+        past = await given.run("past")
+        assert past.row["engine"].partition(":")[0] == "bwrap"
+        went_past(past, given.provider)
 
 
 async def test_a_flow_is_refused_a_key_that_is_not_marked_for_it(tmp_path: Path) -> None:

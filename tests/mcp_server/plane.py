@@ -28,8 +28,8 @@ from control.executions.lifecycle import Lifecycle
 from control.executions.states import Cause
 from control.identity import sessions
 from control.identity.charter import Charter, Gate, ToolGrant
+from control.identity.doorkeeper import Listener
 from control.identity.principals import AUDIENCE
-from control.identity.sessions import Listener
 from kit.bus import Bus
 from kit.db import Tx
 from kit.db_sqlite import SqliteDatabase

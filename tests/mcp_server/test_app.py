@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from control import tables
 from control.identity.charter import ToolGrant
-from control.identity.sessions import Listener
+from control.identity.doorkeeper import Listener
 from mcp_server import exchange
 from mcp_server.answers import RECEIPT
 from mcp_server.settings import UpstreamServer

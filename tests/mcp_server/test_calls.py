@@ -11,7 +11,7 @@ from control import tables
 from control.approvals.desk import Verdict
 from control.identity import sessions
 from control.identity.charter import Gate, ToolGrant
-from control.identity.sessions import Listener
+from control.identity.doorkeeper import Listener
 from tests.mcp_server.plane import ERAS, FREE, GATED, PAYMENT, Era, Payments, Plane, text_of
 
 pytestmark = pytest.mark.parametrize("era", ERAS)

@@ -4,7 +4,7 @@ import anyio
 import httpx2
 
 from control.identity.caps import Caps, Share
-from control.identity.sessions import Listener
+from control.identity.doorkeeper import Listener
 from tests.mcp_server.plane import FREE, GATED, PAYMENT, Plane
 from tests.mcp_server.test_resume import ACCEPT, STALE
 from tests.serving import serving

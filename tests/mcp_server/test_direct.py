@@ -16,7 +16,7 @@ import pytest
 from control import tables
 from control.executions import toolcalls
 from control.identity.charter import ToolGrant
-from control.identity.sessions import Listener
+from control.identity.doorkeeper import Listener
 from mcp_server.settings import UpstreamServer
 from tests.mcp_server.fake import Fake, fake
 from tests.mcp_server.plane import Era, Payments, Plane, plane

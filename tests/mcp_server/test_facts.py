@@ -9,7 +9,7 @@ from sqlalchemy.engine import Row
 from control.approvals import changes, replay, rules
 from control.approvals.replay import Change, Past, Ruling
 from control.identity.charter import Gate, ToolGrant
-from control.identity.sessions import Listener
+from control.identity.doorkeeper import Listener
 from ledger import book
 from tests.ledger.books import entry
 from tests.mcp_server.plane import PAYMENT, Payments, Plane, text_of

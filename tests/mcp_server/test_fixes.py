@@ -6,7 +6,7 @@ import pytest
 
 from control.executions import logs
 from control.identity.charter import ToolGrant
-from control.identity.sessions import Listener
+from control.identity.doorkeeper import Listener
 from tests.mcp_server.plane import ACCOUNT, ERAS, PAYMENT, Era, Plane, text_of
 
 PAY = ToolGrant(server="payments", tool="pay")

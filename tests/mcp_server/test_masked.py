@@ -1,6 +1,6 @@
 """Secrets in arguments do not reach the log, which more people read than the page of a request."""
 
-from control.identity.sessions import Listener
+from control.identity.doorkeeper import Listener
 from tests.mcp_server.plane import FREE, PAYMENT, Plane, text_of
 
 TOKEN = "ghp_" + "a1B2c3D4e5" * 4

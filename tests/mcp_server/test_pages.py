@@ -10,7 +10,7 @@ from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import ElicitRequestParams, ElicitRequestURLParams, ElicitResult
 
-from control.identity.sessions import Listener
+from control.identity.doorkeeper import Listener
 from mcp_server import calling
 from tests.mcp_server.plane import FREE, GATED, PAYMENT, PUBLIC, Payments, Plane, text_of
 

@@ -15,7 +15,7 @@ from mcp.shared.subscriptions import ResourceUpdated
 from mcp_types import ElicitRequestParams, ElicitResult, TextContent, TextResourceContents
 
 from control.identity.charter import ToolGrant
-from control.identity.sessions import Listener
+from control.identity.doorkeeper import Listener
 from mcp_server.settings import UpstreamServer
 from tests.mcp_server.offers import Offers, offers
 from tests.mcp_server.plane import ERAS, Era, Plane, plane, text_of

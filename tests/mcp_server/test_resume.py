@@ -13,7 +13,7 @@ from control import tables
 from control.approvals.desk import Verdict
 from control.executions import toolcalls
 from control.identity import sessions
-from control.identity.sessions import Listener
+from control.identity.doorkeeper import Listener
 from mcp_server import resume
 from mcp_server.resume import Trail
 from tests.mcp_server.plane import FREE, GATED, PAYMENT, Payments, Plane

@@ -19,7 +19,7 @@ from mcp_types import LoggingMessageNotificationParams
 from starlette.types import Receive, Scope, Send
 
 from control.identity.charter import ToolGrant
-from control.identity.sessions import Listener
+from control.identity.doorkeeper import Listener
 from control.tables import events, log_chunks, tool_calls
 from kit.masking import MASK
 from mcp_server.settings import UpstreamServer

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from control.approvals.desk import Verdict
-from control.identity.sessions import Listener
+from control.identity.doorkeeper import Listener
 from mcp_server.tasks import EXTENSION
 from tests.mcp_server.plane import FREE, GATED, PAYMENT, Payments, Plane
 from tests.waiting import until

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from control.events import event_of
 from control.identity import repeats
+from control.identity.doorkeeper import Doorkeeper, Listener
 from control.identity.principals import Role
-from control.identity.sessions import Doorkeeper, Listener
 from control.tables import events, users
 from control.tables import repeats as stored
 from kit.bus import Bus

@@ -21,8 +21,8 @@ from tests.journeys.plane import Plane, plane
 from tests.journeys.test_bad_input import preloop, told
 
 KEY, OWN = "sk-direct-0123456789abcdef", "sk-gateway-0123456789"
-SETTINGS = """
-[models.alive]
+MODEL = """
+[models.{alias}]
 provider = "openai"
 model = "echo"
 base_url = "{gateway}"
@@ -30,31 +30,28 @@ api_key = "{own}"
 input_usd_per_mtok = "1.00"
 output_usd_per_mtok = "1.00"
 
-[models.alive.direct]
+[models.{alias}.direct]
 wire = "openai"
 model = "{model}"
 base_url = "{provider}"
 key_env = "AGENTS_KEY"
-flows = ["past", "prefers"]
-
-[models.dead]
-provider = "openai"
-model = "echo"
-base_url = "http://127.0.0.1:1/v1"
-api_key = "{own}"
-input_usd_per_mtok = "1.00"
-output_usd_per_mtok = "1.00"
-
-[models.dead.direct]
-wire = "openai"
-model = "{model}"
-base_url = "{provider}"
-key_env = "AGENTS_KEY"
-flows = ["falls", "bound"]
-
+flows = {flows}
+"""
+EGRESS = """
 [egress]
 private_hosts = ["localhost"]
 """
+
+
+def settings(*, gateway: str, provider: str, own: str, model: str) -> str:
+    """Two aliases, both with a key for agents: one that the gateway can serve, and one that it can't."""
+    same = {"provider": provider, "own": own, "model": model}
+    alive = MODEL.format(alias="alive", gateway=gateway, flows=["past", "prefers"], **same)
+    return (
+        alive + MODEL.format(alias="dead", gateway="http://127.0.0.1:1/v1", flows=["falls", "bound"], **same) + EGRESS
+    )
+
+
 AGENT = """
 import base64, http.client, json, os, ssl, urllib.parse as parse
 url, key = parse.urlsplit(os.environ["OPENAI_BASE_URL"]), os.environ["OPENAI_API_KEY"]
@@ -120,7 +117,7 @@ async def scene(folder: Path, *, engine: str = "process", model: str = "echo") -
     async with AsyncExitStack() as stack:
         provider = await stack.enter_async_context(openai_dialect.serve(pem))
         behind = await stack.enter_async_context(openai_dialect.serve())
-        more = SETTINGS.format(gateway=behind.url, provider=provider.url, own=OWN, model=model)
+        more = settings(gateway=behind.url, provider=provider.url, own=OWN, model=model)
         running, _ = await stack.enter_async_context(plane(folder, engine=engine, more=more))
         agent = AGENT.replace("CERTIFICATE", repr(trusted))
         yield Scene(running=running, folder=folder, provider=provider, behind=behind, agent=agent)
@@ -218,9 +215,7 @@ async def test_a_flow_is_refused_a_key_that_is_not_marked_for_it(tmp_path: Path)
 
 def test_a_plane_does_not_start_with_the_gateway_s_own_key_for_agents(tmp_path: Path) -> None:
     config = tmp_path / "preloop.toml"
-    config.write_text(
-        SETTINGS.format(gateway="http://127.0.0.1:1/v1", provider="https://localhost/v1", own=KEY, model="x")
-    )
+    config.write_text(settings(gateway="http://127.0.0.1:1/v1", provider="https://localhost/v1", own=KEY, model="x"))
     done = preloop("up", "--config", str(config), data=tmp_path / "data")
     assert told(done, 2, "models.alive.direct has a key that the gateway uses itself")
     assert KEY not in done.stderr and not (tmp_path / "data").exists()

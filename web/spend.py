@@ -2,7 +2,7 @@
 
 import csv
 import io
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time
 from typing import Any
 from urllib.parse import urlencode
 
@@ -97,8 +97,9 @@ async def _found(request: Request, person: Person) -> Spend:
 async def _unmetered(db: Database, asked: Asked) -> int:
     """By what an execution that went past the gateway can be told: the other attributions are of calls."""
     only = [_RUNS[name] == value for name, value in asked.only.items() if name in _RUNS]
-    first, last = (datetime.combine(day, time.min, UTC) for day in (asked.first, asked.last))
-    return await costs.unmetered(db, asked.account_id, first, last + timedelta(days=1), *only)
+    first = datetime.combine(asked.first, time.min, UTC)
+    last = datetime.combine(asked.last, time.max, UTC)  # there may be no day after it
+    return await costs.unmetered(db, asked.account_id, first, last, *only)
 
 
 def _asked(request: Request, person: Person) -> Asked:

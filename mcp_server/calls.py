@@ -43,7 +43,7 @@ FIRST_S = 1.0
 LATE_S = 0.1
 """After the time a call that was sent has for its answer, until we look whether it is lost."""
 DRAIN = "mcp:drain"
-HOLDS = Counter("preloop_holds_total", "Waits for a person, by the form the wire gives them.", "form")
+HOLDS = Counter("preloop_holds_total", "Waits for a person of which the agent was told, by the wire's form.", "form")
 
 
 class Calls:
@@ -226,13 +226,14 @@ class Calls:
                         return Answer(result=answers.error(answers.OVER))
                     continue
                 now = anyio.current_time()
-                if due is None and row.status == Status.WAITING:
-                    HOLDS.add(waiting.manner.form)
+                first = due is None
                 if due is None:
                     due = now if row.status == Status.WAITING else begun.since + FIRST_S
                 if now >= due:
                     due = now + REPORT_S
                     await waiting.report(await self._standing(row), waiting=row.status == Status.WAITING)
+                if first and row.status == Status.WAITING:
+                    HOLDS.add(waiting.manner.form)
                 await watch.changed(_patience(row, due - anyio.current_time()))
                 row = None
 

@@ -124,6 +124,7 @@ class McpApp:
     async def _serve(self, scope: Scope, headers: Headers, exchange: Exchange, method: str) -> None:
         """Who answers: the stream of a call taken up again, a session, or neither."""
         version = headers.get("mcp-protocol-version")
+        exchange.holds = method == "tools/call"
         if version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS:
             async with self._guarded(exchange):
                 await self._alone.handle_request(scope, exchange.receive, exchange.send)

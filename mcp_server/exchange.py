@@ -86,6 +86,9 @@ class Exchange:
         self.delivered = False
         self.over = False
         self.lasting = lasting
+        self.holds = False
+        """Does the answer begin with its first event? A client of the older wire that read a stream's headers and no
+        event id waits for ever when we are killed; one that read nothing knows that its request failed."""
         self._body = body
         self._unread = True
         self._receive = receive
@@ -93,6 +96,7 @@ class Exchange:
         self._left = anyio.Event()
         self._gone = False
         self._started = False
+        self._held: Message | None = None
         self._opened = False
         self._wraps = False
         self._ended = False
@@ -145,6 +149,7 @@ class Exchange:
                 self._started = self._opened = True
                 await self._send({"type": "http.response.start", "status": 200, "headers": _STREAM})
                 await self._put(b": waiting\r\n\r\n")
+            await self._release()
             if not self._primed:
                 self._primed = True
                 await self._put(resume.event("", self._next_id()))
@@ -162,12 +167,22 @@ class Exchange:
                     self._wraps = not types.startswith(b"text/event-stream")
                     return
                 self._started = True
+                if self.holds:
+                    self._held = message
+                    return
             elif message.get("body"):
                 message = {**message, "body": self._marked(message["body"])}
+            await self._release()
             await self._send(message)
             if message["type"] == "http.response.body" and not message.get("more_body", False):
                 self._ended = True
                 self.delivered = not self._gone
+
+    async def _release(self) -> None:
+        """Send what was held of the answer's beginning."""
+        held, self._held = self._held, None
+        if held is not None:
+            await self._send(held)
 
     async def reply(self, body: bytes) -> None:
         """The whole answer as one JSON body."""
@@ -201,6 +216,7 @@ class Exchange:
         """One event among those of a stream that somebody else answers, if it is open by now."""
         async with self._lock:
             if self._started and not self._ended:
+                await self._release()
                 await self._put(resume.event(data))
 
     def reporter(self, trail: Trail) -> Report:
@@ -238,6 +254,7 @@ class Exchange:
             ORPHANS.add()
         if self._started and not self._ended:
             self._ended = True
+            await self._release()
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     @contextmanager

@@ -27,6 +27,11 @@ class Place:
     token: str
     prompt: str
 
+    @property
+    def said(self) -> Path:
+        """Its output, also of one that never ended."""
+        return self.home / "said"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
@@ -41,7 +46,7 @@ class Ended:
 
 
 async def run(name: str, at: Place) -> Ended:
-    """Start a CLI in its home and wait until it ended; cancelled, it is killed."""
+    """Start a CLI in its home and wait until it ended; cancelled, it is killed. What it says stands in its home."""
     brief = Brief(
         execution_id="journey",
         model="default",
@@ -59,15 +64,17 @@ async def run(name: str, at: Place) -> Ended:
     (at.home / WORK).mkdir()
     env = {"HOME": str(at.home), "TERM": "dumb", **job.env, **_given(job, at)}
     env["PATH"] = f"{_programs(name, at.home / 'bin')}:{os.environ['PATH']}"
-    process = await anyio.run_process(
-        ["sh", "-c", 'exec "$@"', "sh", *plan.argv],  # found on the PATH that it is given
-        input=plan.stdin.encode(),
-        check=False,
-        stderr=subprocess.STDOUT,
-        cwd=at.home / WORK,
-        env=env,
-    )
-    said = process.stdout.decode(errors="replace")
+    with at.said.open("wb") as output:
+        process = await anyio.run_process(
+            ["sh", "-c", 'exec "$@"', "sh", *plan.argv],  # found on the PATH that it is given
+            input=plan.stdin.encode(),
+            check=False,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=at.home / WORK,
+            env=env,
+        )
+    said = at.said.read_text(errors="replace")
     return Ended(code=process.returncode, well=_well(name, said), said=said)
 
 

@@ -8,13 +8,17 @@ from typing import Any
 import anyio
 import httpx2
 import pytest
+from starlette.types import Message
 
 from control import tables
 from control.approvals.desk import Verdict
 from control.executions import toolcalls
 from control.identity import sessions
+from control.identity.charter import Charter
 from control.identity.doorkeeper import Listener
+from control.identity.principals import Principal
 from mcp_server import resume
+from mcp_server.exchange import Exchange
 from mcp_server.resume import Trail
 from tests.mcp_server.plane import FREE, GATED, PAYMENT, Payments, Plane
 from tests.waiting import until
@@ -199,3 +203,26 @@ def test_an_id_that_is_not_ours_names_nothing(text: str) -> None:
 
 def test_an_id_too_long_to_travel_is_not_given() -> None:
     assert Trail(call="tcl_a", request_id="x" * 1000).event_id(1) is None
+
+
+async def test_a_stream_begins_with_what_makes_it_resumable() -> None:
+    """Whoever read headers and no id would wait for ever when we are killed between the two."""
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def silence() -> Message:
+        await anyio.sleep_forever()
+        return {}
+
+    charter = Charter(flow="pays", tools=(), models=())
+    agent = Principal(account_id="acc", session_id="ses_1", execution_id=None, name="agent", charter=charter)
+    exchange = Exchange(agent, silence, b"", silence, send, None)
+    exchange.holds = True
+    await exchange.send({"type": "http.response.start", "status": 200, "headers": []})
+    assert sent == []
+    exchange.follow(Trail(call="tcl_1", request_id=7), primes=True)
+    await exchange.open()
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    assert sent[1]["body"].startswith(b"id: tcl_1.1.")

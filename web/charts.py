@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 HEIGHT = 48
-BAR, GAP = 18, 4
+BAR, GAP = 20, 4
+"""Together what a thumb needs: 24."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

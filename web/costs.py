@@ -7,13 +7,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from control.tables import executions
+from control.tables import executions, flows
 from kit.db import Database
 from ledger import money, reports
 from ledger.prices import INPUT, OUTPUT
 from ledger.tables import entries
 from web import paging, shapes
+from web.flow_shapes import RunCost
 from web.paging import Page
+
+MOST_RUNS = 1000
+"""Runs whose mean cost is told: the newest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,27 @@ async def unmetered(
     asked = sa.select(sa.func.count()).select_from(executions)
     [row] = await db.read(asked.where(mine, executions.c.unmetered_at < until, *which))
     return int(row[0])
+
+
+async def per_run(db: Database, account_id: str, flow: str, since: datetime) -> RunCost:
+    """Of a flow's newest runs that ended. The ledger is asked for those runs alone, whatever else there is."""
+    its = executions.c
+    mine = (flows.c.account_id == account_id) & (flows.c.name == flow)
+    ended = sa.select(its.id, its.unmetered_at).join(flows, flows.c.id == its.flow_id)
+    ended = ended.where(mine, its.created_at > since, its.claimed_at.is_not(None), its.ended_at.is_not(None))
+    runs = ended.order_by(its.created_at.desc()).limit(MOST_RUNS).subquery()
+    metered = sa.func.count(sa.case((runs.c.unmetered_at.is_(None), 1)))
+    [told] = await db.read(sa.select(sa.func.count().label("all"), metered.label("metered")))
+    theirs = entries.c.execution_id.in_(sa.select(runs.c.id).where(runs.c.unmetered_at.is_(None)))
+    asked = sa.select(*reports.sums()).where(entries.c.account_id == account_id, theirs)
+    spent = reports.spend((await db.read(asked))[0])
+    known = told.metered and of(spent).usd is not None
+    return RunCost(
+        per_run_usd=money.usd(spent.cost_nano // told.metered) if known else None,
+        runs=told.metered,
+        unpriced_calls=spent.unpriced,
+        unmetered=told.all - told.metered,
+    )
 
 
 async def model_calls(db: Database, account_id: str, execution_id: str, page: Page) -> shapes.Listed[shapes.ModelCall]:

@@ -20,7 +20,7 @@ from control.identity.principals import Person, Role
 from control.tables import flow_versions
 from control.tables import flows as stored
 from kit import asgi
-from kit.db import Tx
+from kit.db import Database, Tx
 from kit.errors import Fault, Invalid
 from web import flow_shapes, inputs, paging, reading, shapes
 from web.flow_shapes import MOST, Applied, FlowVersion
@@ -163,10 +163,13 @@ async def list_versions(request: Request, person: Person) -> shapes.Listed[FlowV
     """Newest first."""
     db, name = parts(request).db, request.path_params["name"]
     await catalog.read(db, person.account_id, name)
-    page = paging.wanted(request)
+    return await _versions(db, person.account_id, name, paging.wanted(request))
+
+
+async def _versions(db: Database, account_id: str, name: str, page: paging.Page) -> shapes.Listed[FlowVersion]:
     if page.cursor and not (page.cursor.isascii() and page.cursor.isdecimal() and len(page.cursor) < 10):
         raise paging.refused(page.cursor)
-    asked = catalog.versions(person.account_id).where(stored.c.name == name)
+    asked = catalog.versions(account_id).where(stored.c.name == name)
     if page.cursor:
         asked = asked.where(flow_versions.c.version < int(page.cursor))
     rows = await db.read(asked.order_by(flow_versions.c.version.desc()).limit(page.limit + 1))
@@ -175,6 +178,23 @@ async def list_versions(request: Request, person: Person) -> shapes.Listed[FlowV
         for row in rows[: page.limit]
     ]
     return shapes.Listed(items=items, next=str(items[-1].version) if len(rows) > page.limit else None)
+
+
+async def latest(request: Request, person: Person, most: int) -> shapes.Listed[FlowVersion]:
+    """The newest versions, for the flow's page."""
+    db, name = parts(request).db, request.path_params["name"]
+    return await _versions(db, person.account_id, name, paging.Page(limit=most))
+
+
+async def changes(request: Request, person: Person) -> str:
+    """What the version that the query asks for, or the newest, changed: '' for the first."""
+    db, name = parts(request).db, request.path_params["name"]
+    row, _ = await catalog.read(db, person.account_id, name, inputs.number(request, "version", 0, most=MOST) or None)
+    if row.number < 2:
+        return ""
+    before, _ = await catalog.read(db, person.account_id, name, row.number - 1)
+    was, now = (f"{name} version {number}" for number in (before.number, row.number))
+    return source.diff(json.loads(before.body), json.loads(row.body), was, now)
 
 
 async def flow_schema(request: Request) -> Response:

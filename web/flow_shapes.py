@@ -29,6 +29,18 @@ class Applied(BaseModel):
     warnings: list[str]
 
 
+class RunCost(BaseModel):
+    """What a run of the last days cost on average: of the newest 1,000 that started and ended, cancelled ones too.
+
+    `per_run_usd` is the mean of the `runs` whose model calls went through the gateway; None without any, and where no
+    call of theirs has a price. `unpriced_calls` are missing from it, and the `unmetered` runs are."""
+
+    per_run_usd: str | None
+    runs: int
+    unpriced_calls: int
+    unmetered: int
+
+
 class FlowHealth(BaseModel):
     """`recent` are the last ten, newest first. The rest is of `runs`, the newest of `days` days that ended and were not
     cancelled; None without any. The rate is from 0 to 1; durations are from a run's start to its end, those that never
@@ -41,6 +53,7 @@ class FlowHealth(BaseModel):
     success_rate: float | None
     mean_ms: int | None
     p95_ms: int | None
+    cost: RunCost
 
 
 class RenderAsked(Body):

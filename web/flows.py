@@ -1,8 +1,14 @@
-"""Flows: the list, one flow with its last ten runs, Test Run. Their files are next door in `flow_files`."""
+"""Flows: the list, one flow with its last ten runs, Test Run. Their files are next door in `flow_files`, and what edits
+them on a page in `flow_edit`."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Row
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -17,22 +23,26 @@ from control.tables import flows as stored
 from kit import canonical
 from kit.db import Tx
 from kit.errors import Fault
-from web import auth, charts, inputs, paging, reading, shapes
-from web.flow_files import detail, shape
+from web import auth, costs, fares, inputs, paging, reading, rendering, shapes
+from web.fares import TEN
+from web.flow_files import changes, detail, latest, shape
 from web.flow_shapes import FlowHealth
 from web.openapi import Operation
 from web.parts import parts
 from web.render import page
 
-TEN = 10
 EXAMPLE = "examples/flows/process-payment.yaml"
 
 
 async def list_flows(request: Request, person: Person) -> shapes.Listed[shapes.Flow]:
     """By name."""
-    asked = catalog.newest(person.account_id)
-    rows, further = await paging.read(parts(request).db, asked, paging.wanted(request), stored.c.name)
+    rows, further = await _flows(request, person)
     return shapes.Listed(items=[shape(row, loads(row.body)) for row in rows], next=further)
+
+
+async def _flows(request: Request, person: Person) -> tuple[Sequence[Row[Any]], str | None]:
+    asked = catalog.newest(person.account_id)
+    return await paging.read(parts(request).db, asked, paging.wanted(request), stored.c.name)
 
 
 async def start_test_run(request: Request, person: Person) -> shapes.Started:
@@ -84,37 +94,60 @@ async def get_health(request: Request, person: Person) -> FlowHealth:
     wanted = reading.Wanted(flow=name, page=paging.Page(limit=TEN))
     runs = await reading.executions_listed(given.db, person.account_id, wanted, now)
     found = await health.of_flow(given.db, person.account_id, name, now)
-    figures = {"success_rate": found.success_rate, **asdict(found)}
+    cost = await costs.per_run(given.db, person.account_id, name, now - timedelta(days=health.DAYS))
+    figures = {"success_rate": found.success_rate, "cost": cost, **asdict(found)}
     return FlowHealth(recent=runs.items, days=health.DAYS, **figures)
 
 
 async def flows_page(request: Request, person: Person) -> Response:
-    listed = await list_flows(request, person)
-    return page(request, "flows.html", person, listed=listed, example=EXAMPLE)
+    given = parts(request)
+    rows, further = await _flows(request, person)
+    told = await fares.of_flows(given.db, [row.id for row in rows], given.clock.now())
+    listed = [(shape(row, loads(row.body)), told[row.id]) for row in rows]
+    return page(request, "flows.html", person, listed=listed, next=further, example=EXAMPLE)
 
 
 async def flow_page(request: Request, person: Person) -> Response:
-    return await _flow_page(request, person, payload="{}", fault=None)
+    """`?execution=…` begins a Test Run with the payload of that one."""
+    past, fault = request.query_params.get("execution"), None
+    payload = "{}"
+    try:
+        if past:
+            event = await rendering.event_of(parts(request).db, person.account_id, past)
+            payload = json.dumps(event.get("payload"), indent=2, ensure_ascii=False)
+    except Fault as gone:
+        fault = gone
+    return await _flow_page(request, person, payload=payload, fault=fault)
 
 
-async def _flow_page(request: Request, person: Person, *, payload: str, fault: Fault | None) -> Response:
-    fares = await get_health(request, person)
-    runs = fares.recent
-    oldest_first = list(reversed(runs))
-    bars = charts.bars([run.duration_ms for run in oldest_first])
+async def _flow_page(request: Request, person: Person, *, payload: str, fault: Fault | None = None) -> Response:
+    how = await get_health(request, person)
+    runs = [fares.Run.of(run) for run in how.recent]
     return page(
         request,
         "flow.html",
         person,
         status=fault.status if fault else 200,
         flow=await detail(request, person),
-        runs=runs,
-        fares=fares,
-        bars=list(zip(bars, oldest_first, strict=True)),
+        fares=how,
+        bars=fares.drawn(runs),
+        changes=await changes(request, person),
+        versions=await latest(request, person, TEN),
         payload=payload,
+        past=request.query_params.get("execution", ""),
+        preview=await rendering.preview(request, person, payload),
         fault=fault,
         may_run=person.may(Role.OPERATOR),
     )
+
+
+async def previewed(request: Request, person: Person) -> Response:
+    """The prompt with the typed payload in it; `?part=preview` is that alone, for the script that asks."""
+    payload = (await inputs.form(request)).get("payload", "")
+    if request.query_params.get("part"):
+        preview = await rendering.preview(request, person, payload)
+        return page(request, "flow.html", person, preview=preview)
+    return await _flow_page(request, person, payload=payload)
 
 
 async def run_pressed(request: Request, person: Person) -> Response:
@@ -122,7 +155,7 @@ async def run_pressed(request: Request, person: Person) -> Response:
     fields = await inputs.form(request)
     text = fields.get("payload", "")
     try:
-        started = await _start(request, person, canonical.parse(text or "{}"), None)
+        started = await _start(request, person, canonical.parse(text.strip() or "{}"), None)
     except Fault as fault:
         return await _flow_page(request, person, payload=text, fault=fault)
     return RedirectResponse(f"/executions/{started.execution_id}", 303)
@@ -131,6 +164,7 @@ async def run_pressed(request: Request, person: Person) -> Response:
 routes = [
     Route("/flows", auth.shown(flows_page), methods=["GET"]),
     Route("/flows/{name}", auth.shown(flow_page), methods=["GET"]),
+    Route("/flows/{name}/preview", auth.shown(previewed), methods=["POST"]),
     Route("/flows/{name}/executions", auth.shown(run_pressed, Role.OPERATOR), methods=["POST"]),
 ]
 operations = [

@@ -67,6 +67,11 @@ MODELS = {
     "cut": Look(label="Cut short", tone="late", icon="hourglass"),
     "lost": Look(label="Lost", tone="late", icon="question"),
 }
+RATES = {
+    "good": Look(label="Healthy", tone="good", icon="check"),
+    "fair": Look(label="Unsteady", tone="waiting", icon="warning"),
+    "bad": Look(label="Failing", tone="bad", icon="cross"),
+}
 CAUSES = {
     "tool_failed": "Tool failure",
     "tool_not_allowed": "Tool not allowed",
@@ -82,6 +87,16 @@ CAUSES = {
 def look(table: dict[str, Look], word: str) -> Look:
     """A word nobody has drawn yet is shown as it is."""
     return table.get(word) or Look(label=sentence(word), tone="quiet", icon="question")
+
+
+def rate(succeeded: int, runs: int) -> Look:
+    """How a success rate looks: above 90 %, from 70 to 90, below; of runs that there are."""
+    return RATES["good" if succeeded * 10 > runs * 9 else "fair" if succeeded * 10 >= runs * 7 else "bad"]
+
+
+def percent(part: int | float, whole: int | float = 1) -> str:
+    """'90 %', '66.67 %': as many digits as tell a rate from its bound."""
+    return f"{part / whole * 100:.2f}".rstrip("0").rstrip(".") + " %"
 
 
 def sentence(code: str) -> str:

@@ -14,7 +14,7 @@ from control.identity.principals import Person
 from control.tables import executions
 from kit import canonical
 from kit.db import Database
-from kit.errors import Invalid, Missing
+from kit.errors import Fault, Invalid, Missing
 from web import inputs, shapes
 from web.flow_shapes import MOST, RenderAsked, Rendered
 from web.openapi import Operation
@@ -42,7 +42,7 @@ async def _rendered(request: Request, person: Person, asked: RenderAsked) -> Ren
         canonical.check(asked.payload)
         event: Any = {"type": "manual", "payload": asked.payload}
     elif asked.execution is not None:
-        event = await _event(db, person.account_id, asked.execution)
+        event = await event_of(db, person.account_id, asked.execution)
     else:
         event = next(iter(await samples(db, person.account_id, name, 1)), None)
         if event is None:
@@ -59,7 +59,18 @@ async def _rendered(request: Request, person: Person, asked: RenderAsked) -> Ren
     )
 
 
-async def _event(db: Database, account_id: str, execution_id: str) -> Any:  # noqa: ANN401 - a JSON value
+async def preview(request: Request, person: Person, text: str) -> Rendered | Fault:
+    """The prompt of the flow that is looked at with a payload somebody types, or what is wrong with that."""
+    number = inputs.number(request, "version", 0, most=MOST) or None
+    try:
+        payload = canonical.parse(text.strip() or "{}")
+        return await _rendered(request, person, RenderAsked(payload=payload, version=number))
+    except Invalid as fault:
+        return fault
+
+
+async def event_of(db: Database, account_id: str, execution_id: str) -> Any:  # noqa: ANN401 - a JSON value
+    """What started an execution."""
     mine = (executions.c.account_id == account_id) & (executions.c.id == execution_id)
     rows = await db.read(sa.select(executions.c.trigger_event, executions.c.payload_deleted_at).where(mine))
     if not rows:

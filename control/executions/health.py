@@ -3,8 +3,10 @@
 Runs that people cancelled say nothing of it. A look reads at most `MOST` rows, the newest, by the flow's own index.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -35,18 +37,39 @@ class Health:
 
 async def of_flow(db: Database, account_id: str, name: str, now: datetime) -> Health:
     """Of a flow by its name; what it did under an older version counts."""
-    its = executions.c
     flow = sa.select(flows.c.id).where(flows.c.account_id == account_id, flows.c.name == name).scalar_subquery()
-    made = sa.select(its.state, millis(its.claimed_at, its.ended_at).label("ms"))
-    made = made.where(its.flow_id == flow, its.created_at > now - timedelta(days=DAYS), its.state.in_(_JUDGED))
-    judged = made.order_by(its.created_at.desc()).limit(MOST).subquery()
-    good = sa.func.count(sa.case((judged.c.state == Stored.SUCCEEDED.value, 1)))
+    judged = _judged(flow, now)
+    good = _good(judged)
     mean = sa.cast(sa.func.avg(judged.c.ms), sa.BigInteger)
     timed = sa.func.count(judged.c.ms)  # not those that ended in the queue
     counts = (sa.func.count().label("runs"), good.label("good"), mean.label("mean"), timed.label("timed"))
     [told] = await db.read(sa.select(*counts))
     p95 = await _at_rank(db, judged, -(-told.timed * 95 // 100)) if told.timed else None
     return Health(runs=told.runs, succeeded=told.good, mean_ms=told.mean, p95_ms=p95)
+
+
+async def rates(db: Database, flow_ids: Sequence[str], now: datetime) -> dict[str, tuple[int, int]]:
+    """For a page of a list, in one question: (runs, succeeded) of each flow by its id, counted as `of_flow` does."""
+    if not flow_ids:
+        return {}
+    each = [(flow_id, _judged(flow_id, now)) for flow_id in flow_ids]
+    counted = [
+        sa.select(sa.literal(flow_id).label("flow_id"), sa.func.count().label("runs"), _good(judged).label("good"))
+        for flow_id, judged in each
+    ]
+    return {row.flow_id: (row.runs, row.good) for row in await db.read(sa.union_all(*counted))}
+
+
+def _judged(flow: sa.ColumnElement[str] | sa.ScalarSelect[Any] | str, now: datetime) -> sa.Subquery:
+    """States and durations of the newest runs of a flow that say something of it."""
+    its = executions.c
+    made = sa.select(its.state, millis(its.claimed_at, its.ended_at).label("ms"))
+    made = made.where(its.flow_id == flow, its.created_at > now - timedelta(days=DAYS), its.state.in_(_JUDGED))
+    return made.order_by(its.created_at.desc()).limit(MOST).subquery()
+
+
+def _good(judged: sa.Subquery) -> sa.ColumnElement[int]:
+    return sa.func.count(sa.case((judged.c.state == Stored.SUCCEEDED.value, 1)))
 
 
 async def _at_rank(db: Database, judged: sa.Subquery, rank: int) -> int:

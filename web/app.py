@@ -101,6 +101,7 @@ def build(
         middleware=_layers(settings),
         exception_handlers={HTTPException: _as_fault},
     )
+    app.state.opened_by = auth.opened_by(app.routes)
     app.state.parts = Parts(
         settings=settings,
         db=db,
@@ -133,7 +134,6 @@ def _routes(settings: WebSettings) -> list[BaseRoute]:
         *figures.routes,
         *_operations(),
         Route("/favicon.ico", favicon, methods=["GET"]),
-        *(Route(path, absent) for path in ABSENT),
         Mount("/static/" + BUILD, _kept(StaticFiles(directory=STATIC))),
     ]
 
@@ -180,14 +180,6 @@ async def _as_fault(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         raise Missing(code, message, hint) from error
     raise asgi.refusal(error.status_code, code, message, hint) from error
-
-
-ABSENT = ("/audit", "/settings")
-"""Addresses that are named already and whose work is not done yet."""
-
-
-async def absent(request: Request) -> Response:
-    raise asgi.not_yet("This address is known but not built yet.", "CHANGELOG.md has what is.")
 
 
 async def healthy(request: Request) -> Response:

@@ -15,7 +15,7 @@ from kit.errors import Fault, Invalid
 from web import approval_shapes, asked, auth, grants, inputs, paging, reading, reveals, shapes, verdicts
 from web.openapi import Operation
 from web.parts import parts
-from web.render import page
+from web.render import count_page, page
 from web.verdicts import Pressed
 
 NONE: Mapping[str, str] = MappingProxyType({})
@@ -62,6 +62,11 @@ async def approvals_page(request: Request, person: Person) -> Response:
     waiting = (await reading.approvals_listed(given.db, person.account_id, whole, pending=True)).items
     closed = [approval for approval in found if approval.status != requests.Status.PENDING]
     return page(request, "approvals.html", person, waiting=waiting, closed=closed, directory=given.desk.directory)
+
+
+async def counted(request: Request, person: Person) -> Response:
+    """How many wait, for a sidebar that is looked at for long."""
+    return count_page(request, person)
 
 
 async def approval_page(request: Request, person: Person) -> Response:
@@ -135,6 +140,7 @@ async def taken_back(request: Request, person: Person) -> Response:
 
 routes = [
     Route("/approvals", auth.shown(approvals_page), methods=["GET"]),
+    Route("/approvals/count", auth.shown(counted), methods=["GET"]),
     Route("/approvals/{id}", auth.shown(approval_page), methods=["GET"]),
     Route("/approvals/{id}/decide", auth.shown(pressed, Role.APPROVER), methods=["POST"]),
     Route("/approvals/{id}/reveal", auth.shown(revealed), methods=["GET", "POST"]),

@@ -4,14 +4,15 @@ A sign-in link does nothing when it is opened (mail scanners open links): the pa
 Runtime tokens and enrolled agents' tokens are nobody here.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from urllib.parse import quote
 
 import anyio
 import sqlalchemy as sa
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from control import events
 from control.identity import accounts
@@ -21,7 +22,7 @@ from kit import tokens as mechanics
 from kit.asgi import bearer
 from kit.db import Tx
 from kit.errors import Fault, Refused, Unauthorized
-from web import inputs
+from web import frame, inputs
 from web.parts import parts
 from web.render import page
 
@@ -58,19 +59,29 @@ def need(someone: Person, role: Role) -> None:
 
 def shown(handler: Handler, role: Role = Role.VIEWER) -> Callable[[Request], Awaitable[Response]]:
     """A page for people of at least this role; a browser without a cookie is sent to sign in and comes back."""
+    return partial(_shown, handler, role)
 
-    async def endpoint(request: Request) -> Response:
-        try:
-            someone = await person(request)
-        except Unauthorized:
-            if bearer(request.headers) is not None or request.method not in {"GET", "HEAD"}:
-                raise
-            asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-            return RedirectResponse(f"/signin?next={quote(asked, safe='')}", 303)
-        need(someone, role)
-        return await handler(request, someone)
 
-    return endpoint
+async def _shown(handler: Handler, role: Role, request: Request) -> Response:
+    try:
+        someone = await person(request)
+    except Unauthorized:
+        if bearer(request.headers) is not None or request.method not in {"GET", "HEAD"}:
+            raise
+        asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"/signin?next={quote(asked, safe='')}", 303)
+    need(someone, role)
+    request.state.waiting = await frame.count_waiting(parts(request).db, someone.account_id)
+    return await handler(request, someone)
+
+
+def opened_by(routes: Sequence[BaseRoute]) -> dict[str, Role]:
+    """Paths of pages, each with the role that opens it."""
+    return {
+        route.path: route.endpoint.args[1]
+        for route in routes
+        if isinstance(route, Route) and "GET" in (route.methods or ()) and getattr(route.endpoint, "func", None) is _shown
+    }
 
 
 async def sign_in_page(request: Request) -> Response:

@@ -28,6 +28,16 @@ STATES = {
     "TIMEOUT": Look(label="Timeout", tone="late", icon="hourglass"),
     "CANCELLED": Look(label="Cancelled", tone="quiet", icon="stop"),
 }
+ICONS = {
+    "PENDING": "state-pending.svg",
+    "RUNNING": "state-running.svg",
+    "WAITING_FOR_APPROVAL": "state-waiting.svg",
+    "SUCCEEDED": "state-succeeded.svg",
+    "FAILED": "state-failed.svg",
+    "TIMEOUT": "state-timeout.svg",
+    "CANCELLED": "state-cancelled.svg",
+}
+"""What a tab shows beside a run's title: a colour with a shape of its own."""
 CALLS = {
     "ready": Look(label="Ready", tone="quiet", icon="clock"),
     "waiting": Look(label="Waiting for approval", tone="waiting", icon="hand"),

@@ -4,7 +4,7 @@
 
 import { add, log, readLog } from "./log.js";
 import { listen } from "./socket.js";
-import { tick } from "./times.js";
+import { refreshTimes } from "./times.js";
 
 const SLOWEST = 15000;
 const CALM = 30000; // with a socket, the page looks by itself this often: what no message tells is late, never wrong
@@ -63,8 +63,9 @@ async function refresh() {
     const mine = document.getElementById(part.id);
     if (mine) morph(mine, part);
     if (part.dataset.title) document.title = part.dataset.title;
+    if (part.dataset.icon) document.querySelector("link[rel=icon]").href = part.dataset.icon;
   }
-  tick();
+  refreshTimes();
   return fresh.querySelector("[data-final]") !== null;
 }
 
@@ -76,6 +77,7 @@ async function watchRequest(article) {
   const writing = [...document.querySelectorAll("textarea")].some((field) => field.value !== field.defaultValue);
   const changed = fresh.dataset.watch !== article.dataset.watch || fresh.dataset.open !== article.dataset.open;
   if (changed || (!writing && article.dataset.open === "no")) morph(article, fresh);
+  refreshTimes();
   if (changed) document.title = document.title.replace(/^[^:]*/, fresh.querySelector("h2").textContent.trim());
   return article.dataset.settled === "yes";
 }

@@ -1,5 +1,7 @@
 // The log of an execution: rows from lines, following the end, and what is new while one reads further up.
 
+import { localise } from "./times.js";
+
 export const log = document.querySelector("[data-log]");
 let following = true;
 let unread = 0;
@@ -20,7 +22,8 @@ function row(line) {
   element.className = `${line.source} ${line.level}`;
   const time = document.createElement("time");
   time.dateTime = line.at;
-  time.textContent = line.at.slice(11, 19);
+  time.dataset.clock = "";
+  localise(time);
   const text = document.createElement("span");
   if (line.level !== "info") {
     const level = document.createElement("b");

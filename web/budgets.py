@@ -13,12 +13,12 @@ from starlette.routing import Route
 from control.identity.principals import Person
 from kit.db import Database
 from ledger import budgets as ledger
-from ledger import limits, money
+from ledger import limits, money, reports
 from ledger.limits import Budget, Period
 from ledger.tables import budgets
 from web import paging, shapes
 from web.openapi import Operation
-from web.parts import parts
+from web.parts import Parts, parts
 
 PERIODS: tuple[Period, ...] = ("hour", "day", "month", "total")
 
@@ -56,6 +56,31 @@ async def list_budgets(request: Request, person: Person) -> shapes.Listed[shapes
     await _begin(given.db, person.account_id, given.limits.named(person.account_id, wanted.at))
     rows, further = await paging.read(given.db, wanted.asked, page, budgets.c.key)
     return shapes.Listed(items=[_shown(row) for row in rows], next=further)
+
+
+async def of_the_day(given: Parts, account_id: str) -> shapes.Budget | None:
+    """What the account may spend today: the hard limit, if there are two, else the lower one."""
+    now = given.clock.now()
+    named = given.limits.named(account_id, now)
+    daily = [one for one in named if one.scope == "account" and one.period == "day" and one.subject == account_id]
+    if not daily:
+        return None
+    budget = min(daily, key=lambda one: (not one.hard, one.limit_nano))
+    bounds = limits.bounds("day", budget.window)
+    stands = await reports.standing(given.db, account_id, budget)
+    spent = stands.spent_nano if stands else 0
+    return shapes.Budget(
+        scope=budget.scope,
+        subject=budget.subject,
+        period=budget.period,
+        since=bounds[0] if bounds else None,
+        until=bounds[1] if bounds else None,
+        kind=budget.kind,
+        limit_usd=money.usd(budget.limit_nano),
+        spent_usd=money.usd(spent),
+        held_usd=money.usd(stands.held_nano if stands else 0),
+        reached=spent >= budget.limit_nano,
+    )
 
 
 async def _begin(db: Database, account_id: str, named: Sequence[Budget]) -> None:

@@ -1,8 +1,10 @@
 """The first page: what waits for a person, what ran, what it cost today; each number opens the list behind it."""
 
 from datetime import UTC, timedelta
+from decimal import Decimal
 
 import sqlalchemy as sa
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -13,16 +15,36 @@ from kit import ids
 from ledger import reports
 from ledger.book import Status
 from ledger.tables import entries
-from web import auth, costs, periods, reading, shapes
+from web import auth, budgets, calls, costs, periods, reading, shapes
+from web.approval_shapes import Approval
 from web.openapi import Operation
 from web.paging import MOST, Page
 from web.parts import Parts, parts
 from web.render import page
 
 RECENT = 8
+FAILED = 10
+"""Failures that are shown, at most."""
 
 
-async def get_dashboard(request: Request, person: Person) -> shapes.Dashboard:
+class Dashboard(BaseModel):
+    active_sessions: int
+    tool_calls_24h: int
+    spend_today_usd: str | None
+    unpriced_calls_today: int
+    unmetered_executions_today: int
+    """Past the gateway: what they cost is in no figure."""
+    daily_budget: shapes.Budget | None
+    """What the account may spend in a day of UTC; None where the settings name none."""
+    gateway_success_24h: float | None
+    """From 0 to 1; None without a call."""
+    waiting_approvals: list[Approval]
+    recent_failures: list[shapes.Execution]
+    """The newest that ended in FAILED or TIMEOUT, among the newest 20,000 executions."""
+    recent_executions: list[shapes.Execution]
+
+
+async def get_dashboard(request: Request, person: Person) -> Dashboard:
     given, account_id = parts(request), person.account_id
     now, db = given.clock.now(), given.db
     zone = (await db.read(sa.select(accounts.c.time_zone).where(accounts.c.id == account_id)))[0].time_zone
@@ -33,14 +55,17 @@ async def get_dashboard(request: Request, person: Person) -> shapes.Dashboard:
     asked = (tool_calls.c.account_id == account_id) & (tool_calls.c.asked_at > since)
     asked &= tool_calls.c.id > ids.earliest("tcl", since)  # the index of all tables
     runs = await reading.executions_listed(db, account_id, reading.Wanted(page=Page(limit=RECENT)), now)
-    return shapes.Dashboard(
+    failed = await reading.failures(db, account_id, FAILED, now)
+    return Dashboard(
         active_sessions=await reading.count(db, sessions, sessions.c.account_id == account_id, alive),
         tool_calls_24h=await reading.count(db, tool_calls, asked),
         spend_today_usd=spent.usd,
         unpriced_calls_today=spent.unpriced,
         unmetered_executions_today=await costs.unmetered(db, account_id, *today),
+        daily_budget=await budgets.of_the_day(given, account_id),
         gateway_success_24h=await _success(given, account_id),
         waiting_approvals=(await reading.approvals_listed(db, account_id, Page(limit=MOST), pending=True)).items,
+        recent_failures=failed,
         recent_executions=runs.items,
     )
 
@@ -58,10 +83,18 @@ async def _success(given: Parts, account_id: str) -> float | None:
 
 
 async def dashboard_page(request: Request, person: Person) -> Response:
-    return page(request, "dashboard.html", person, board=await get_dashboard(request, person))
+    board = await get_dashboard(request, person)
+    return page(request, "dashboard.html", person, board=board, share=_share(board.daily_budget))
 
 
-routes = [Route("/", auth.shown(dashboard_page), methods=["GET"])]
+def _share(budget: shapes.Budget | None) -> int:
+    """Of a budget that is spent, in percent."""
+    limit = Decimal(budget.limit_usd) if budget else Decimal(0)
+    return min(100, round(Decimal(budget.spent_usd) / limit * 100)) if budget and limit else 100
+
+
+routes = [Route("/", auth.shown(dashboard_page), methods=["GET"]), *calls.routes]
 operations = [
-    Operation(method="GET", path="/dashboard", summary="The first page", run=get_dashboard, answers=shapes.Dashboard)
+    Operation(method="GET", path="/dashboard", summary="The first page", run=get_dashboard, answers=Dashboard),
+    *calls.operations,
 ]

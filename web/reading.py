@@ -24,6 +24,9 @@ from kit.masking import masked
 from web import approval_shapes, costs, paging, shapes
 from web.paging import Page
 
+LOOKED_AT = 20_000
+"""Executions among which the newest failures are looked for."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
@@ -44,6 +47,16 @@ async def executions_listed(
     rows, further = await paging.read(db, asked, wanted.page, executions.c.id, newest_first=True)
     items = [shapes.Execution(**told) for told in await _executions(db, account_id, rows, now)]
     return shapes.Listed(items=items, next=further)
+
+
+async def failures(db: Database, account_id: str, most: int, now: datetime) -> list[shapes.Execution]:
+    """The newest that ended badly, among the newest 20,000: where hardly any does, the look is bounded all the same."""
+    mine = sa.select(executions).where(executions.c.account_id == account_id)
+    newest = mine.with_only_columns(executions.c.id).order_by(executions.c.id.desc()).offset(LOOKED_AT).limit(1)
+    bad = executions.c.state.in_((Stored.FAILED, Stored.TIMEOUT))
+    asked = mine.where(bad, executions.c.id > sa.func.coalesce(newest.scalar_subquery(), ""))
+    rows = await db.read(asked.order_by(executions.c.id.desc()).limit(most))
+    return [shapes.Execution(**told) for told in await _executions(db, account_id, rows, now)]
 
 
 def _filters(wanted: Wanted) -> list[sa.ColumnElement[bool]]:

@@ -139,6 +139,8 @@ class LogLine(BaseModel):
     source: str
     level: str
     text: str
+    segments: list[tuple[str, str]] | None = None
+    """(classes, text) runs as a page shows them, where that is not just the text: colours, and names of characters."""
 
 
 class Event(BaseModel):
@@ -273,19 +275,6 @@ class Session(BaseModel):
     """None while the token of an enrolled agent was never used."""
     alive_until: datetime
     revoked_at: datetime | None
-
-
-class Dashboard(BaseModel):
-    active_sessions: int
-    tool_calls_24h: int
-    spend_today_usd: str | None
-    unpriced_calls_today: int
-    unmetered_executions_today: int
-    """Past the gateway: what they cost is in no figure."""
-    gateway_success_24h: float | None
-    """From 0 to 1; None without a call."""
-    waiting_approvals: list[Approval]
-    recent_executions: list[Execution]
 
 
 class Problem(BaseModel):

@@ -8,11 +8,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from control.approvals import links, requests
+from control.approvals import links
 from control.approvals.desk import Verdict
 from control.identity.principals import Person, Role
 from kit.errors import Fault, Invalid
-from web import approval_shapes, asked, auth, grants, inputs, paging, reading, reveals, shapes, verdicts
+from web import approval_shapes, asked, auth, grants, inbox, inputs, paging, reading, reveals, shapes, verdicts
 from web.openapi import Operation
 from web.parts import parts
 from web.render import count_page, page
@@ -53,15 +53,6 @@ async def _decide(request: Request, person: Person, pressed: Pressed) -> None:
     approver = verdicts.approver_of(given, person)
     via = verdicts.came_from(request, "signed in")
     await verdicts.decide(given, person.account_id, id_, pressed, approver=approver.id, via=via)
-
-
-async def approvals_page(request: Request, person: Person) -> Response:
-    given = parts(request)
-    whole = paging.Page(limit=paging.MOST)
-    found = (await reading.approvals_listed(given.db, person.account_id, whole)).items
-    waiting = (await reading.approvals_listed(given.db, person.account_id, whole, pending=True)).items
-    closed = [approval for approval in found if approval.status != requests.Status.PENDING]
-    return page(request, "approvals.html", person, waiting=waiting, closed=closed, directory=given.desk.directory)
 
 
 async def counted(request: Request, person: Person) -> Response:
@@ -139,7 +130,7 @@ async def taken_back(request: Request, person: Person) -> Response:
 
 
 routes = [
-    Route("/approvals", auth.shown(approvals_page), methods=["GET"]),
+    Route("/approvals", auth.shown(inbox.inbox_page), methods=["GET"]),
     Route("/approvals/count", auth.shown(counted), methods=["GET"]),
     Route("/approvals/{id}", auth.shown(approval_page), methods=["GET"]),
     Route("/approvals/{id}/decide", auth.shown(pressed, Role.APPROVER), methods=["POST"]),

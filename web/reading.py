@@ -209,18 +209,18 @@ async def approvals_listed(
     db: Database, account_id: str, page: Page, *, execution_id: str | None = None, pending: bool = False
 ) -> shapes.Listed[approval_shapes.Approval]:
     """Of one execution in order; or all of the account, newest first; or the open ones, oldest first."""
-    asked = _approvals(account_id)
+    asked = approvals_of(account_id)
     if execution_id is not None:
         asked = asked.where(approvals.c.execution_id == execution_id)
     if pending:
         asked = asked.where(approvals.c.status == requests.Status.PENDING)
     oldest_first = pending or execution_id is not None
     rows, further = await paging.read(db, asked, page, approvals.c.id, newest_first=not oldest_first)
-    return shapes.Listed(items=[_approval(row) for row in rows], next=further)
+    return shapes.Listed(items=[as_approval(row) for row in rows], next=further)
 
 
 async def approval(db: Database, account_id: str, approval_id: str) -> approval_shapes.ApprovalDetail:
-    rows = await db.read(_approvals(account_id).where(approvals.c.id == approval_id))
+    rows = await db.read(approvals_of(account_id).where(approvals.c.id == approval_id))
     if not rows:
         raise Missing(
             "approval_unknown",
@@ -231,7 +231,7 @@ async def approval(db: Database, account_id: str, approval_id: str) -> approval_
     said = await db.read(sa.select(votes).where(votes.c.approval_id == approval_id).order_by(votes.c.at))
     receipt = toolcalls.receipt((await toolcalls.look(db, row.call_id))._asdict())
     return approval_shapes.ApprovalDetail(
-        **_approval(row).model_dump(),
+        **as_approval(row).model_dump(),
         arguments=masked(_json(row.args)),
         whole_arguments=_json(row.args),
         approved_arguments=masked(_json(row.approved_args)),
@@ -257,7 +257,7 @@ async def approval(db: Database, account_id: str, approval_id: str) -> approval_
     )
 
 
-def _approvals(account_id: str) -> sa.Select[Any]:
+def approvals_of(account_id: str) -> sa.Select[Any]:
     call = tool_calls.c
     columns = (call.server, call.tool, call.args, call.digest, call.justification, call.result, call.error)
     more = (
@@ -276,7 +276,7 @@ def _approvals(account_id: str) -> sa.Select[Any]:
     )
 
 
-def _approval(row: Row[Any]) -> approval_shapes.Approval:
+def as_approval(row: Row[Any]) -> approval_shapes.Approval:
     return approval_shapes.Approval(
         **same(row, approval_shapes.Approval, without={"url", "flow", "requester"}),
         url=f"/approvals/{row.id}",

@@ -172,7 +172,7 @@ async def _opened(settings: Settings, name: str, stack: AsyncExitStack) -> Place
         door = settings.data / "door"
         sandboxes = BwrapEngine(runs, door=door, port=settings.server.container_port)
         await stack.enter_async_context(sandboxes)
-        said = "Agents run in bubblewrap sandboxes: no network, no limits of memory and processors."
+        said = "Agents run in bubblewrap sandboxes: no network; memory is limited per process, processors are not."
         return Place(engine=sandboxes, door=door / SOCKET, said=said)
     docker = DockerEngine(
         runner.docker_socket, subnet=runner.network, agents=runner.agent_networks, runtime=runner.runtime or None

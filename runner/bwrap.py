@@ -2,8 +2,8 @@
 
 Its one way out is the containers' listener, through a unix socket (`bwrap_inside`). It sees this machine's programs,
 read-only, and its own folder; no home, no other job, no service of this machine. What it lacks beside a container
-are limits of memory and processors. A keeper stays with each job, as in the process engine, from which all but the
-command and the probe comes.
+are limits of processors, and of memory for all its processes together: each by itself has one. A keeper stays with
+each job, as in the process engine, from which all but the command and the probe comes.
 """
 
 import shutil
@@ -28,6 +28,8 @@ DOOR = "/run/preloop"
 SOCKET = "agents.sock"
 UID = "1000"
 OPEN_FILES = 4096
+TMP, OF_HOME = 256 << 20, 128 << 20
+"""Bytes of `/tmp` and `/var/tmp`, each, and of the home, as in a container."""
 _PROBE_S = 10.0
 _INSIDE = Path(__file__).with_name("bwrap_inside.py")
 _AGENT = Path(__file__).parents[1] / "images" / "scripted" / "agent.py"
@@ -62,6 +64,7 @@ class BwrapEngine(ProcessEngine):
         self._door = door.resolve()
         self._etc = self._door.with_name(f"{self._door.name}-etc")
         self._port = port
+        self._sizes = True
 
     async def open(self) -> None:
         """Raises `Unsuitable` where no sandbox can be made: one is."""
@@ -74,9 +77,11 @@ class BwrapEngine(ProcessEngine):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name, text in _ETC.items():
             (self._etc / name).write_text(text)
-        command = [*self._sandbox(self._door), "true"]
         try:
             with anyio.fail_after(_PROBE_S):
+                told = await anyio.run_process([program, "--help"], check=False, stderr=subprocess.STDOUT)
+                self._sizes = b"--size" in told.stdout  # since 0.7
+                command = [*self._sandbox(self._door), "true"]
                 made = await anyio.run_process(command, check=False, stderr=subprocess.STDOUT)
         except (TimeoutError, OSError) as exc:
             raise _unusable(str(exc) or f"no answer in {_PROBE_S:g} s") from exc
@@ -87,8 +92,8 @@ class BwrapEngine(ProcessEngine):
         """As the process engine's, with the command wrapped; may run twice."""
         work = self._folder(job.name) / "workspace"
         inside = (sys.executable, "-I", "-S", str(_INSIDE), str(self._port), f"{DOOR}/{SOCKET}")
-        limited = ("sh", "-c", f'ulimit -c 0; ulimit -n {OPEN_FILES}; exec "$@"', "sh")
-        argv = (*self._sandbox(work), *inside, *limited, *job.argv)
+        limits = map(str, (OPEN_FILES, job.memory_bytes, job.pids))
+        argv = (*self._sandbox(work), *inside, *limits, *job.argv)
         await super().prepare(replace(job, argv=argv, env={**job.env, "HOME": HOME}))
 
     def _ask_to_end(self, pid: int) -> None:
@@ -97,14 +102,16 @@ class BwrapEngine(ProcessEngine):
             signalled(inner, signal.SIGTERM)
 
     def _sandbox(self, work: Path) -> Sequence[str]:
-        return (PROGRAM, *_arguments(work, self._door, self._etc), "--")
+        return (PROGRAM, *_arguments(work, self._door, self._etc, sizes=self._sizes), "--")
 
 
-def _arguments(work: Path, door: Path, etc: Path) -> Iterator[str]:
+def _arguments(work: Path, door: Path, etc: Path, *, sizes: bool) -> Iterator[str]:
     yield from ("--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--cap-drop", "ALL")
     yield from ("--uid", UID, "--gid", UID, "--hostname", "agent")
     # first, as the interpreter may be below one of them
-    yield from ("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/var/tmp", "--tmpfs", HOME)
+    yield from ("--proc", "/proc", "--dev", "/dev")
+    for folder, size in (("/tmp", TMP), ("/var/tmp", TMP), (HOME, OF_HOME)):
+        yield from (*(("--size", str(size)) if sizes else ()), "--tmpfs", folder)
     yield from ("--ro-bind", str(door), DOOR, "--bind", str(work), WORK)
     for name in _OF_THE_SYSTEM:
         yield from ("--ro-bind-try", name, name)

@@ -4,12 +4,16 @@ The sandbox has no network but its own loopback. What connects to PORT there is 
 containers' listener. While nobody answers there, connections are held and the socket is dialled again for two minutes:
 to an agent a restart of the plane is a pause. Run as a plain script with the standard library only:
 
-    python -I -S bwrap_inside.py PORT SOCKET COMMAND...
+    python -I -S bwrap_inside.py PORT SOCKET OPEN_FILES MEMORY PROCESSES COMMAND...
+
+MEMORY is in bytes and of each process (what it may write to and shares with nobody), for want of control groups.
+PROCESSES are those of the sandbox, threads too; the kernel doesn't hold a plane to it that runs as root.
 """
 
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import sys
 from typing import NoReturn
@@ -17,6 +21,7 @@ from typing import NoReturn
 REDIAL_S = 0.5
 HOLD_S = 120.0
 CHUNK = 64 * 1024
+LIMITED = (resource.RLIMIT_NOFILE, resource.RLIMIT_DATA, resource.RLIMIT_NPROC)
 
 
 async def _dial(path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -61,5 +66,15 @@ async def live(port: int, path: str, command: list[str]) -> NoReturn:
         os._exit(code if code >= 0 else 128 - code)
 
 
+def limit(kind: int, wanted: int) -> None:
+    """For us and all that we start; a limit that is lower already stays."""
+    _, most = resource.getrlimit(kind)
+    value = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+    resource.setrlimit(kind, (value, value))
+
+
 if __name__ == "__main__":
-    asyncio.run(live(int(sys.argv[1]), sys.argv[2], sys.argv[3:]))
+    limit(resource.RLIMIT_CORE, 0)
+    for kind, said in zip(LIMITED, sys.argv[3:6], strict=True):
+        limit(kind, int(said))
+    asyncio.run(live(int(sys.argv[1]), sys.argv[2], sys.argv[6:]))

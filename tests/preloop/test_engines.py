@@ -27,7 +27,7 @@ async def test_auto_takes_bubblewrap_where_no_docker_answers_and_says_so(tmp_pat
     place = await picked(tmp_path, "auto")
     assert isinstance(place, Place)
     assert place.engine.name == "bwrap"
-    assert "no network, no limits of memory" in place.said
+    assert "no network; memory is limited per process" in place.said
 
 
 async def test_auto_never_takes_the_engine_that_isolates_nothing(

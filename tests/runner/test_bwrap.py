@@ -60,6 +60,15 @@ async def test_it_works_in_its_own_folder_as_nobody_in_particular(engine: BwrapE
     ]
 
 
+async def test_a_process_and_the_scratch_folders_have_limits(engine: BwrapEngine) -> None:
+    eat = 'python3 -c "bytearray({})" 2>&1 | tail -n 1'
+    fill = "head -c {} /dev/zero >{}/x && echo whole; rm -f {}/x"
+    fills = [fill.format(size, at, at) for at in ("/tmp", "~") for size in (1 << 20, 300 << 20)]
+    script = "; ".join((eat.format(96 << 20), eat.format(400 << 20), *(f"({one}) 2>/dev/null" for one in fills)))
+    lines = await said(engine, job(f"({script}); ulimit -c", memory_bytes=256 << 20))
+    assert lines == ["MemoryError", "whole", "whole", "0"]
+
+
 async def test_nothing_of_this_machine_but_its_programs_can_be_read_or_written(
     engine: BwrapEngine, tmp_path: Path
 ) -> None:
@@ -95,7 +104,7 @@ async def output(*command: str) -> str:
 
 def test_no_folder_that_is_bound_holds_private_keys(tmp_path: Path) -> None:
     """Also none of a distribution that this is not."""
-    words = list(_arguments(tmp_path, tmp_path, tmp_path))
+    words = list(_arguments(tmp_path, tmp_path, tmp_path, sizes=True))
     bound = {Path(to) for how, _, to in zip(words, words[1:], words[2:], strict=False) if how.startswith("--ro-bind")}
     assert Path("/etc/ssl/certs") in bound
     for keys in map(Path, ("/etc/ssl/private", "/etc/pki/tls/private", "/etc/pki/CA/private", "/etc/pki/nssdb")):

@@ -74,11 +74,6 @@ def bearer(headers: Read) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def not_yet(message: str, hint: str) -> Fault:
-    """An address that is named already and whose work is not done yet."""
-    return refusal(501, "not_supported_yet", message, hint)
-
-
 def request_id(scope: Scope) -> str:
     """What `Requests` gave to this request."""
     return str(scope.get("state", {}).get("request_id", ""))

@@ -110,7 +110,7 @@ async def up(
                 say(running.said)
             say(f"Preloop listens on {running.url}")
             if running.sign_in:
-                say(f"Sign in (once, within the hour): {running.sign_in}")
+                say(f"Sign in (once, within 15 minutes): {running.sign_in}")
             async for _ in signals:
                 going_on = "; agents that run go on and are taken up again at the next start."
                 say(f"Stopping{going_on if Role.RUNNER in roles else '.'}")

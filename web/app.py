@@ -45,6 +45,7 @@ from web import (
     models,
     openapi,
     policy,
+    preferences,
     rendering,
     repricing,
     sessions,
@@ -125,6 +126,7 @@ def _routes(settings: WebSettings) -> list[BaseRoute]:
     return [
         *(route for room in ROOMS for route in room.routes),
         *auth.routes,
+        *preferences.routes,
         *links.routes,
         *hooks.routes,
         *code_hosts.routes,

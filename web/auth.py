@@ -27,7 +27,7 @@ from web.parts import parts
 from web.render import page
 
 Handler = Callable[[Request, Person], Awaitable[Response]]
-_hashing = anyio.Semaphore(2)
+hashing = anyio.Semaphore(2)
 """Passwords checked at once: argon2 is slow on purpose, and a flood of guesses must not stand in everybody's way."""
 
 
@@ -99,7 +99,7 @@ async def sign_in(request: Request) -> Response:
         if token:
             clear = await db.write(lambda tx: accounts.redeem(tx, token))
         else:
-            async with _hashing:
+            async with hashing:
                 clear = await accounts.by_password(db, account_id, email, fields.get("password", ""))
     except Fault as fault:
         return page(request, "signin.html", status=fault.status, fault=fault, email=email, token="", next=further)

@@ -1,6 +1,6 @@
 """Pictures as numbers: where the bars of a chart stand. Pure; templates draw them as SVG, which needs no script."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 HEIGHT = 48
@@ -43,4 +43,15 @@ def split(**parts_ms: int) -> list[Part]:
     for name, width in widths.items():
         found.append(Part(name=name, x=round(x), width=round(x + width * scale) - round(x)))
         x += width * scale
+    return found
+
+
+def shares(amounts: Mapping[str, int], whole: int) -> list[Part]:
+    """What of a line of 1000 units each amount takes, one behind the other; anything is at least visible."""
+    x, found = 0, []
+    for name, amount in amounts.items():
+        if amount > 0 and whole > 0:
+            width = max(4, round(amount / whole * 1000))
+            found.append(Part(name=name, x=x, width=width))
+            x += width
     return found

@@ -113,8 +113,12 @@ def _own(text: str | None) -> dict[str, int | str | None]:
 
 async def change_settings(request: Request, person: Person) -> Configured:
     """Of the account, by an admin; each change is an event."""
+    await change(request, person, await inputs.body(request, AccountChange))
+    return await get_settings(request, person)
+
+
+async def change(request: Request, person: Person, asked: AccountChange) -> None:
     given, id_ = parts(request), person.account_id
-    asked = await inputs.body(request, AccountChange)
 
     def unit(tx: Tx) -> None:
         accounts.change(tx, id_, given.operated.plans, by=person.email, plan=asked.plan, time_zone=asked.time_zone)
@@ -125,7 +129,6 @@ async def change_settings(request: Request, person: Person) -> Configured:
         tx.wake(lifecycle.QUEUE)  # there may be more slots now
 
     await given.db.write(unit)
-    return await get_settings(request, person)
 
 
 operations = [

@@ -1,10 +1,11 @@
-"""Tokens through REST: for programs that act for a person, and for agents that somebody enrolled."""
+"""Tokens: for programs that act for a person, and for agents that somebody enrolled."""
 
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from pydantic import BaseModel, Field
 from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from control.flows import catalog
@@ -12,10 +13,14 @@ from control.identity import accounts, sessions
 from control.identity.principals import Person, Role
 from control.tables import tokens
 from kit.db import Tx
-from web import inputs, paging
+from kit.errors import Fault, Invalid
+from web import auth, inputs, paging
 from web.openapi import Operation
 from web.parts import parts
+from web.render import page
 from web.shapes import Listed
+
+MOST_DAYS = 365
 
 
 class NewToken(inputs.Body):
@@ -23,7 +28,7 @@ class NewToken(inputs.Body):
 
     name: str = Field(min_length=1, max_length=200)
     flow: str | None = None
-    days: int = Field(default=30, ge=1, le=365)
+    days: int = Field(default=30, ge=1, le=MOST_DAYS)
 
 
 class KnownToken(BaseModel):
@@ -46,7 +51,10 @@ class Token(BaseModel):
 
 async def create_token(request: Request, person: Person) -> Token:
     """With `flow` this enrolls an agent: a session of its own, with the flow's tools, model and budget."""
-    given, asked = parts(request), await inputs.body(request, NewToken)
+    return await _made(request, person, await inputs.body(request, NewToken))
+
+
+async def _made(request: Request, person: Person, asked: NewToken) -> Token:
     lasts = timedelta(days=asked.days)
 
     def unit(tx: Tx) -> Token:
@@ -59,7 +67,7 @@ async def create_token(request: Request, person: Person) -> Token:
         )
         return Token(token=clear, session_id=session_id)
 
-    return await given.db.write(unit)
+    return await parts(request).db.write(unit)
 
 
 async def list_tokens(request: Request, person: Person) -> Listed[KnownToken]:
@@ -75,6 +83,35 @@ async def revoke_token(request: Request, person: Person) -> KnownToken:
     await given.db.write(lambda tx: sessions.revoke_token(tx, person.account_id, id_, by=person.email))
     [row] = await given.db.read(sa.select(tokens).where(tokens.c.id == id_))
     return KnownToken.model_validate(row._mapping)
+
+
+async def tokens_page(request: Request, person: Person) -> Response:
+    return await _page(request, person)
+
+
+async def _page(request: Request, person: Person, *, fault: Fault | None = None, **filled: object) -> Response:
+    """`filled` is what a refused form had, and `made` is shown this once."""
+    values = {"made": None, "name": "", "flow": "", "days": "30"} | filled
+    listed, status = await list_tokens(request, person), fault.status if fault else 200
+    return page(request, "tokens.html", person, status=status, listed=listed, fault=fault, **values)
+
+
+async def made(request: Request, person: Person) -> Response:
+    """The token is in the answer and nowhere else."""
+    fields = await inputs.form(request)
+    name, flow, days = (fields.get(key, "").strip()[:200] for key in ("name", "flow", "days"))
+    try:
+        if not (name and days.isascii() and days.isdecimal() and len(days) < 4 and 1 <= int(days) <= MOST_DAYS):
+            raise Invalid("form_invalid", f"A token has a name, and lasts 1 to {MOST_DAYS} days.")
+        asked = NewToken(name=name, flow=flow or None, days=int(days))
+        return await _page(request, person, made=await _made(request, person, asked))
+    except Fault as fault:
+        return await _page(request, person, fault=fault, name=name, flow=flow, days=days)
+
+
+async def revoked(request: Request, person: Person) -> Response:
+    await revoke_token(request, person)
+    return RedirectResponse("/settings/tokens", 303)
 
 
 operations = [
@@ -108,4 +145,8 @@ operations = [
         role=Role.OPERATOR,
     ),
 ]
-routes: list[Route] = []
+routes = [
+    Route("/settings/tokens", auth.shown(tokens_page, Role.OPERATOR), methods=["GET"]),
+    Route("/settings/tokens", auth.shown(made, Role.OPERATOR), methods=["POST"]),
+    Route("/settings/tokens/{id}/revoke", auth.shown(revoked, Role.OPERATOR), methods=["POST"]),
+]

@@ -23,8 +23,13 @@ from kit.errors import Invalid, Unauthorized
 from kit.ids import new_id
 
 DEFAULT = "default"
-SIGN_IN_FOR = timedelta(hours=1)
+SIGN_IN_FOR = timedelta(minutes=15)
+"""Of the link that a plane prints when it starts."""
 COOKIE_FOR = timedelta(days=14)
+NEW_LINK = (
+    "A link signs in once. An admin makes you another under Settings › People; on the machine of the plane "
+    "`preloop users link EMAIL` prints one, and so does each start."
+)
 _hasher = argon2.PasswordHasher()
 
 
@@ -108,7 +113,7 @@ def redeem(tx: Tx, sign_in: str) -> str:
     )
     row = tx.execute(spent.values(used_at=tx.now()).returning(tokens.c.user_id)).first()
     if row is None:
-        raise Unauthorized("sign_in_spent", "This sign-in link was used before or has expired.", "Ask for a new one.")
+        raise Unauthorized("sign_in_spent", "This sign-in link was used before or has expired.", NEW_LINK)
     return issue(tx, row.user_id, "cookie", lasts=COOKIE_FOR)
 
 
@@ -116,17 +121,30 @@ async def by_password(db: Database, account_id: str, email: str, password: str) 
     """A cookie for somebody who knows their password. Unknown people cost the same time; hashing blocks no writer."""
     rows = await db.read(sa.select(users).where(users.c.account_id == account_id, users.c.email == email))
     stored = rows[0].password_hash if rows and rows[0].password_hash else None
-    if not await anyio.to_thread.run_sync(_matches, stored, password):
+    if not await anyio.to_thread.run_sync(matches, stored, password):
         raise Unauthorized("sign_in_wrong", "E-mail address and password do not match.", "Or use a sign-in link.")
     return await db.write(lambda tx: issue(tx, rows[0].id, "cookie", lasts=COOKIE_FOR))
 
 
-def _matches(stored: str | None, password: str) -> bool:
+def matches(stored: str | None, password: str) -> bool:
+    """Slow on purpose; against nobody's password where there is none."""
     try:
         _hasher.verify(stored or _nobody(), password)
     except argon2.exceptions.VerificationError:
         return False
     return stored is not None
+
+
+def hashed(password: str) -> str:
+    """As it is stored; slow on purpose."""
+    return _hasher.hash(password)
+
+
+def end_cookies(tx: Tx, user_id: str, *, keep: str = "") -> None:
+    """Sign somebody out everywhere, but where the cookie is `keep`, in clear."""
+    mine = (tokens.c.user_id == user_id) & (tokens.c.kind == "cookie") & tokens.c.revoked_at.is_(None)
+    others = sa.update(tokens).where(mine, tokens.c.hash != mechanics.digest(keep))
+    tx.execute(others.values(revoked_at=tx.now()))
 
 
 async def person(db: Database, clear: str, *kinds: str) -> Person:

@@ -11,7 +11,6 @@ from control.identity.principals import Role
 from kit.errors import Unavailable
 from tests.browser.scene import Scene, set_scene
 from tests.web.world import FLOW, World
-from web.app import ABSENT
 
 
 @pytest.fixture
@@ -235,12 +234,6 @@ async def test_unpriced_calls_are_never_zero(world: World, http: httpx.AsyncClie
     assert (line["name"], line["cost_usd"], line["unpriced_calls"]) == ("mystery", None, 1)
 
 
-async def test_what_is_named_but_not_built_is_refused_by_name(http: httpx.AsyncClient) -> None:
-    for path in ABSENT:
-        answer = await http.get(path.replace("{id}", "exe_1").replace("{name}", "flow"))
-        assert (answer.status_code, answer.json()["code"]) == (501, "not_supported_yet")
-
-
 async def test_a_nul_or_half_a_character_is_refused_and_not_an_error_of_ours(http: httpx.AsyncClient) -> None:
     started = await http.post(
         "/api/v1/flows/process-payment/executions",
@@ -256,7 +249,7 @@ async def test_the_document_describes_every_route_and_nothing_else(world: World,
     served = {
         (route.path.replace(":path}", "}"), method)  # type: ignore[attr-defined]
         for route in world.app.routes
-        if getattr(route, "path", "").startswith("/api/v1") and getattr(route, "path", "") not in ABSENT
+        if getattr(route, "path", "").startswith("/api/v1")
         for method in route.methods - {"HEAD"}  # type: ignore[attr-defined]
     }
     described = {(path, method.upper()) for path, item in document["paths"].items() for method in item}

@@ -5,6 +5,7 @@ JSON is the usual answer; whoever accepts YAML or TOML gets the file. A flow's E
 
 import json
 import re
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from sqlalchemy.engine import Row
@@ -25,8 +26,10 @@ from kit.errors import Fault, Invalid
 from web import flow_shapes, inputs, paging, reading, shapes
 from web.flow_shapes import MOST, Applied, FlowVersion
 from web.openapi import Operation
-from web.parts import parts
+from web.parts import Parts, parts
 
+Check = Callable[[int], None]
+"""Raises where a flow's version is not the one that is meant."""
 FILES: dict[str, Syntax] = {"application/yaml": "yaml", "application/toml": "toml"}
 NEXT = 3
 """Fire times of a schedule that are told."""
@@ -97,25 +100,33 @@ async def put_flow(request: Request, person: Person) -> Response:
         said = f"The file is of flow {written.flow.name!r}, the address of {name!r}."
         raise Invalid("flow_invalid", said, "Use the file's own name.")
     warnings = review(written, given.known, await account(given.db, person.account_id, name))
+    created, told = await store(given, person, written, lambda now: _check(request, now), warnings=warnings, dry=dry)
+    headers = None if dry else {"etag": _tag(told.version)}
+    return Response(told.model_dump_json(), 201 if created else 200, headers, media_type="application/json")
+
+
+async def store(
+    given: Parts, person: Person, written: Written, check: Check, *, warnings: Sequence[str] = (), dry: bool = False
+) -> tuple[bool, Applied]:
+    """Was it new, and what changed? `check` refuses the version that is there, 0 for none; `dry` saves nothing."""
+    name = written.flow.name
 
     def unit(tx: Tx) -> tuple[bool, Applied]:
         row = catalog.take(tx, person.account_id, name)
         before = row.version if row else 0
-        _check(request, before)
+        check(before)
         now, changed = before, row is None or row.body != written.stored
         if dry:
             now += changed
         else:
             _, now, _ = catalog.apply(tx, person.account_id, written, sealer=given.sealer, by=person.email)
             if row is None:
-                _check(request, now - 1)  # somebody else may have made it first
+                check(now - 1)  # somebody else may have made it first
         diff = source.diff(json.loads(row.body) if row else None, written.body, _was(row), f"{name} version {now}")
-        told = Applied(name=name, version=now, changed=changed, dry_run=dry, diff=diff, warnings=warnings)
+        told = Applied(name=name, version=now, changed=changed, dry_run=dry, diff=diff, warnings=list(warnings))
         return now == 1 and changed and not dry, told
 
-    created, told = await given.db.write(unit)
-    headers = None if dry else {"etag": _tag(told.version)}
-    return Response(told.model_dump_json(), 201 if created else 200, headers, media_type="application/json")
+    return await given.db.write(unit)
 
 
 async def _written(request: Request) -> Written:

@@ -23,7 +23,7 @@ from control.tables import flows as stored
 from kit import canonical
 from kit.db import Tx
 from kit.errors import Fault
-from web import auth, costs, fares, inputs, paging, reading, rendering, shapes
+from web import auth, costs, fares, flow_edit, inputs, paging, reading, rendering, shapes
 from web.fares import TEN
 from web.flow_files import changes, detail, latest, shape
 from web.flow_shapes import FlowHealth
@@ -166,6 +166,7 @@ routes = [
     Route("/flows/{name}", auth.shown(flow_page), methods=["GET"]),
     Route("/flows/{name}/preview", auth.shown(previewed), methods=["POST"]),
     Route("/flows/{name}/executions", auth.shown(run_pressed, Role.OPERATOR), methods=["POST"]),
+    *flow_edit.routes,
 ]
 operations = [
     Operation(

@@ -25,13 +25,13 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-async def form(request: Request) -> Mapping[str, str]:
+async def form(request: Request, most: int = 100) -> Mapping[str, str]:
     """The fields of one of our own forms; the first of a name counts."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip()
     if kind != "application/x-www-form-urlencoded":
         raise Invalid("form_invalid", "This address takes a form.", "Send application/x-www-form-urlencoded.")
     try:
-        pairs = parse_qsl((await request.body()).decode(), keep_blank_values=True, max_num_fields=100)
+        pairs = parse_qsl((await request.body()).decode(), keep_blank_values=True, max_num_fields=most)
     except ValueError as error:
         raise Invalid("form_invalid", f"The form can't be read: {error}.") from error
     found = dict(reversed(pairs))

@@ -95,6 +95,10 @@ class Known:
         self._direct = direct
         self._covered = covered
 
+    def names(self, kind: str) -> list[str]:
+        """What there is of a kind: model, server, group or git host."""
+        return sorted(self._named[kind])
+
     def check(self, written: Written) -> None:
         """Invalid names the line and what there is."""
         flow = written.flow

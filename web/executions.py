@@ -13,7 +13,7 @@ from control.executions.states import Shown
 from control.identity.principals import Person, Role
 from kit.db import READ_LIMIT
 from kit.errors import Invalid, Missing
-from web import approval_shapes, artifacts, auth, charts, costs, inputs, paging, reading, shapes
+from web import approval_shapes, artifacts, auth, charts, costs, inputs, log, paging, reading, shapes
 from web.format import stamp
 from web.openapi import Operation
 from web.paging import Page
@@ -23,7 +23,7 @@ from web.render import page
 WHOLE = Page(limit=READ_LIMIT - 1)
 """As much as one read can bring and still know whether there is more."""
 TAIL = 500
-"""Log lines a page is drawn with; live.js fetches what comes after them."""
+"""Log lines a page is drawn with; log.js fetches what comes after them."""
 
 
 def _wanted(request: Request) -> reading.Wanted:
@@ -53,7 +53,7 @@ async def get_execution(request: Request, person: Person) -> shapes.ExecutionDet
 async def list_logs(request: Request, person: Person) -> shapes.Listed[shapes.LogLine]:
     run, (after, limit) = await get_execution(request, person), _from(request)
     lines = (await logs.read(parts(request).db, person.account_id, run.id, after=after))[:limit]
-    items = [shapes.LogLine(number=x.number, at=x.at, source=x.source, level=x.level, text=x.text) for x in lines]
+    items = [shapes.LogLine.model_validate(log.told(line)) for line in lines]
     return shapes.Listed(items=items, next=str(items[-1].number) if items else None)
 
 
@@ -124,7 +124,7 @@ async def execution_page(request: Request, person: Person) -> Response:
         models=models.items,
         further={"tool-calls": listed.next, "approvals": asked.next, "model-calls": models.next},
         parts_=charts.split(queued=run.queued_ms, active=run.active_ms, waiting=run.waited_ms),
-        lines=lines,
+        log=log.drawn(lines),
         left=await artifacts.shown(request, person),
         may_cancel=person.may(Role.OPERATOR) and not run.final,
     )

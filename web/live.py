@@ -9,7 +9,6 @@ Nothing is queued: each watch is a cursor that reads on after a wake-up, at the 
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any, Protocol
 
 import anyio
@@ -27,7 +26,7 @@ from control.tables import approvals, executions, streams
 from kit import canonical
 from kit.db import READ_LIMIT, Database
 from kit.errors import Conflict, Fault, Invalid, Missing, Refused, Unauthorized
-from web import auth
+from web import auth, log
 from web.parts import parts
 
 MESSAGE = 4096
@@ -99,7 +98,7 @@ class Run:
         self._line = lines[-1].number if lines else self._line
         pages = [lines[at : at + READ_LIMIT] for at in range(0, len(lines), READ_LIMIT)]
         told: list[Told] = [
-            {"type": "log", "number": page[-1].number, "lines": [asdict(line) for line in page]} for page in pages
+            {"type": "log", "number": page[-1].number, "lines": [log.told(line) for line in page]} for page in pages
         ]
         return told + [{"seq": e.seq, "type": e.type, "at": e.at, "data": e.data} for e in found]
 

@@ -44,7 +44,7 @@ def lines(*texts: str) -> tuple[tuple[str, str, str], ...]:
 async def shown(page: Page) -> list[int]:
     """Numbers of the log's lines, from top to bottom."""
     found: list[int] = await page.evaluate(
-        "() => [...document.querySelectorAll('.log > div')].map(d => +d.id.slice(1))"
+        "() => [...document.querySelectorAll('.log .line')].map(d => +d.id.slice(1))"
     )
     return found
 

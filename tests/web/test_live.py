@@ -175,6 +175,7 @@ async def test_a_line_carries_what_the_page_shows_of_it(door: Door) -> None:
         await ear.watch(run)
         line = (await ear.until("log"))[-1]["lines"][0]
     assert line.pop("at").endswith("Z")
+    assert line.pop("segments") == [["", "<b>"], ["char", "U+202E"], ["red", "no"]]
     assert line == {"number": 1, "source": "agent", "level": "error", "text": "<b>\u202e\x1b[31mno"}
 
 

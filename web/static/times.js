@@ -8,7 +8,7 @@ const two = (n) => String(n).padStart(2, "0");
 const date = (at) => `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
 const month = new Intl.DateTimeFormat("en-GB", { month: "short" });
 
-const clock = (at) => `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+export const clock = (at) => `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
 const stamp = (at) => `${date(at)} ${clock(at)}`;
 const utc = (at) => `${at.toISOString().slice(0, 19).replace("T", " ")} UTC`;
 const day = (at) => `${at.getDate()} ${month.format(at)} ${at.getFullYear()}, ${two(at.getHours())}:${two(at.getMinutes())}`;

@@ -269,6 +269,11 @@ executions = sa.Table(
     sa.Index("ix_executions_unmetered", "account_id", "unmetered_at",
              sqlite_where=sa.text("unmetered_at IS NOT NULL"), postgresql_where=sa.text("unmetered_at IS NOT NULL")),
     sa.Index("ix_executions_ended", "ended_at"),  # not by account: SQLite would take it for any question of one
+    # what the list filters by, in its order; of those that are not over there are few
+    sa.Index("ix_executions_over", "state", "account_id", "id", sqlite_where=sa.text("ended_at IS NOT NULL"),
+             postgresql_where=sa.text("ended_at IS NOT NULL")),
+    sa.Index("ix_executions_of_flow", "flow_name", "account_id", "id"),
+    sa.Index("ix_executions_trigger", "trigger_type", "account_id", "id"),
 )  # fmt: skip
 
 runners = sa.Table(  # the workers that claim, while they live; `problem` is why one has no engine

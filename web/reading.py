@@ -20,12 +20,17 @@ from control.tables import approvals, executions, flow_versions, sessions, tool_
 from control.tables import events as recorded
 from kit.db import Database
 from kit.errors import Missing
+from kit.ids import earliest
 from kit.masking import masked
 from web import approval_shapes, costs, paging, shapes
 from web.paging import Page
 
 LOOKED_AT = 20_000
 """Executions among which the newest failures are looked for."""
+
+
+SKEW = timedelta(minutes=5)
+"""By how much an id's time, which is its process's, may be before the row's, which is the database's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +72,14 @@ def _filters(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
         if stored == Stored.RUNNING:
             waits = executions.c.open_approvals > 0
             found.append(waits if wanted.state == Shown.WAITING_FOR_APPROVAL else ~waits)
+        elif stored != Stored.PENDING:
+            found.append(executions.c.ended_at.is_not(None))  # so it is looked up among those that are over
     if wanted.flow:
         found.append(executions.c.flow_name == wanted.flow)
     if wanted.trigger:
         found.append(executions.c.trigger_type == wanted.trigger)
     if wanted.since:
+        found.append(executions.c.id >= earliest("exe", wanted.since - SKEW))  # ids sort by time, and are the list's order
         found.append(executions.c.created_at >= wanted.since)
     return found
 

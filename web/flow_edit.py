@@ -1,5 +1,5 @@
-"""Editing a flow on a page: what was typed is shown as a difference first, with what `review` says of it, and then saved
-as a version, onto the one that was looked at and no other. The form itself is next door in `flow_form`."""
+"""Editing a flow on a page: what was typed is shown as a difference first, with what `review` says of it, and then
+saved as a version, onto the one that was looked at and no other. The form itself is next door in `flow_form`."""
 
 import json
 from collections.abc import Mapping

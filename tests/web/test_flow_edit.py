@@ -11,6 +11,7 @@ import pytest
 
 from control.flows import source
 from control.identity.principals import Role
+from kit import canonical
 from tests.web.world import FLOW, World
 from web import flow_form
 
@@ -116,7 +117,7 @@ async def test_what_is_saved_is_what_was_reviewed(http: httpx.AsyncClient) -> No
 
 async def test_tools_come_and_go_with_their_rules(world: World, http: httpx.AsyncClient) -> None:
     await world.house.apply(RICH)
-    pay, contract = (flow_form.canonical.dumps(["payments", tool, 0]) for tool in ("pay", "get_contract"))
+    pay, contract = (canonical.dumps(["payments", tool, 0]) for tool in ("pay", "get_contract"))
     typed = await fields(http)
     assert (typed[f"{pay}.group"], typed[f"{pay}.when"]) == ("finance", "args.amount > 100")
     del typed[f"{contract}.on"]

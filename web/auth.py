@@ -77,11 +77,13 @@ async def _shown(handler: Handler, role: Role, request: Request) -> Response:
 
 def opened_by(routes: Sequence[BaseRoute]) -> dict[str, Role]:
     """Paths of pages, each with the role that opens it."""
-    return {
-        route.path: route.endpoint.args[1]
-        for route in routes
-        if isinstance(route, Route) and "GET" in (route.methods or ()) and getattr(route.endpoint, "func", None) is _shown
-    }
+    found: dict[str, Role] = {}
+    for route in routes:
+        if isinstance(route, Route) and "GET" in (route.methods or ()):
+            page_of = route.endpoint
+            if isinstance(page_of, partial) and page_of.func is _shown:
+                found[route.path] = page_of.args[1]
+    return found
 
 
 async def sign_in_page(request: Request) -> Response:

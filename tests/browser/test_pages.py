@@ -1,6 +1,8 @@
 """Every page in Chromium: accessible, within the phone's width, silent in the console, and alive."""
 
-import pytest
+import re
+from datetime import datetime, timedelta
+
 from playwright.async_api import expect
 
 from control.identity.principals import Role
@@ -14,27 +16,27 @@ addEventListener("securitypolicyviolation", event => forbidden.push(`${event.vio
 """
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-async def test_every_page_passes_axe_and_never_scrolls_sideways(stage: Stage, width: int) -> None:
-    page = await stage.page(Role.ADMIN, width, bypass_csp=True)  # axe measures with styles of its own
+async def test_every_page_passes_axe_on_a_phone(stage: Stage) -> None:
+    """On a desk too, and in dark by all rules: `scripts/show pages`."""
+    page = await stage.page(Role.ADMIN, 390, bypass_csp=True)  # axe measures with styles of its own
     wrong = {}
     for path in await sweep.pages(stage.world, stage.scene):
         await page.goto(stage.url + path)
         wrong[path] = await sweep.violations(page, dark=sweep.COLOURS)
         assert not await sweep.scrolls_sideways(page), path
     assert not {path: found for path, found in wrong.items() if found}
-    stage.noise[:] = [line for line in stage.noise if "404" not in line]  # the page of an address that is none
+    stage.noise[:] = [line for line in stage.noise if "404" not in line]  # Chromium tells of the address that is none
 
 
-async def test_no_page_asks_for_what_its_policy_forbids(stage: Stage) -> None:
+async def test_no_page_asks_for_what_its_policy_forbids_or_is_wider_than_a_desk(stage: Stage) -> None:
     page = await stage.page()
     await page.add_init_script(REPORTS)
     for path in await sweep.pages(stage.world, stage.scene):
-        if path == "/nowhere":
+        if path == sweep.NOWHERE:
             continue
         await page.goto(stage.url + path)
-        await page.wait_for_load_state("networkidle")
         assert await page.evaluate("window.forbidden") == [], path
+        assert not await sweep.scrolls_sideways(page), path
     assert stage.noise == []
 
 
@@ -102,6 +104,63 @@ async def test_cancel_asks_before_it_does(stage: Stage) -> None:
     await page.get_by_role("button", name="Confirm").click()
     await expect(page.get_by_text("stopping: Cancelled")).to_be_visible()
     assert (await stage.world.house.row(run)).stop_intent == "cancelled"
+
+
+async def test_keys_lead_through_the_house_and_rest_while_somebody_types(stage: Stage) -> None:
+    page = await stage.page(Role.VIEWER)
+    keys = page.get_by_role("dialog", name="Keys")
+    await page.goto(stage.url)
+    for key in ("g", "e"):
+        await page.keyboard.press(key)
+    await page.wait_for_url(f"{stage.url}/executions")
+    await page.keyboard.press("Control+g")
+    await page.keyboard.press("a")
+    await page.keyboard.press("/")
+    field = page.locator("main :is(input, select):focus")
+    await expect(field).to_have_count(1)
+    await page.get_by_label("Flow", exact=True).focus()
+    await page.keyboard.type("g?/d")
+    await expect(page.get_by_label("Flow", exact=True)).to_have_value("g?/d")
+    await expect(keys).to_be_hidden()
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("?")
+    await expect(keys).to_be_visible()
+    await expect(keys).not_to_contain_text("Audit")  # which a viewer may not open
+    await page.keyboard.press("Escape")
+    await expect(keys).to_be_hidden()
+    assert page.url == f"{stage.url}/executions"
+
+
+async def test_a_tab_says_what_is_so_and_times_are_the_viewers(stage: Stage) -> None:
+    principal = stage.scene.running
+    page = await stage.page(timezone_id="Asia/Kolkata")
+    await page.goto(f"{stage.url}/executions/{principal.execution_id}")
+    icon, count = page.locator("link[rel=icon]"), page.locator("#waiting-count")
+    await expect(icon).to_have_attribute("href", re.compile("state-running"))
+    await expect(count).to_have_text("1 waiting")
+    await stage.world.house.call(principal, amount=700)
+    await expect(icon).to_have_attribute("href", re.compile("state-waiting"))
+    await expect(count).to_have_text("2 waiting")
+    triggered = page.locator(".facts time").first
+    await expect(triggered).to_have_attribute("title", re.compile(r"^\S+ \S+ Asia/\w+, \S+ \S+ UTC$"))
+    at = datetime.fromisoformat(await triggered.get_attribute("datetime") or "")
+    here = (at + timedelta(hours=5, minutes=30)).strftime("%Y-%m-%d %H:%M:%S")
+    assert (await triggered.get_attribute("title") or "").startswith(here)
+
+
+async def test_without_scripts_times_are_utc_and_say_so(stage: Stage) -> None:
+    page = await stage.page(java_script_enabled=False, timezone_id="Asia/Kolkata")
+    await page.goto(f"{stage.url}/approvals/{stage.scene.approval}")
+    await expect(page.locator("main time").last).to_have_text(re.compile(r"\d\d:\d\d:\d\d UTC$"))
+
+
+async def test_chosen_colours_are_kept(stage: Stage) -> None:
+    page = await stage.page(color_scheme="light")
+    await page.goto(stage.url)
+    await page.get_by_label("Colours").select_option("dark")
+    await page.goto(f"{stage.url}/flows")
+    await expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    assert await page.evaluate("getComputedStyle(document.body).colorScheme") == "dark"
 
 
 async def test_the_drawer_opens_on_a_phone(stage: Stage) -> None:

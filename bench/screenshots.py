@@ -1,0 +1,169 @@
+"""The pictures of README and docs, taken of a served world with Chromium.
+
+    scripts/screenshots [FOLDER]
+
+Each is one page or one section of it, under the name that the product page has for it; `docs/images` unless a folder is
+given. The rows behind them are made by the domain's own units (`tests/browser/scene`), with a month of past runs.
+"""
+
+import random
+import sys
+import tempfile
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import anyio
+import sqlalchemy as sa
+from playwright.async_api import Browser, Page, async_playwright
+
+from control.executions.states import Cause
+from control.identity.principals import Role
+from control.tables import executions, tool_calls
+from kit import observe
+from kit.db import Tx
+from tests.browser.scene import Scene, end, set_scene, write_log
+from tests.components import chromium
+from tests.conftest import CHROMIUM_FLAGS
+from tests.serving import serving
+from tests.web.world import World, open_world
+
+FOLDER = Path(__file__).parents[1] / "docs" / "images"
+MOST_BYTES = 200_000
+PAST: tuple[tuple[Cause | None, float], ...] = (
+    *((None, minutes) for minutes in (2.1, 3.4, 1.9, 2.6, 4.2, 2.2, 1.7, 3.1, 2.9, 2.4)),
+    (Cause.TIMEOUT, 30.0),
+    *((None, minutes) for minutes in (2.0, 2.8, 3.3, 1.8, 2.5, 2.2, 3.9)),
+    (Cause.MODEL_ERROR, 0.8),
+    *((None, minutes) for minutes in (2.3, 2.7, 1.6)),
+)
+"""How past runs ended and how many minutes they took, oldest first."""
+WORK = (
+    ("setup", "info", "Preparing the work folder"),
+    ("agent", "info", "Invoice 2025-117 read: 1500 USD to contractor@example.com"),
+    ("agent", "info", "Looking up CONTRACT-2025-001"),
+    ("agent", "info", "The contract runs until December and allows 2,000 USD a month"),
+    ("agent", "warning", "Two payments were made under this contract this month already"),
+    ("agent", "info", "Sum of the month with this one: 1,950 USD, within the contract"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shot:
+    """A page, and the section of it that is shown; without one what a screen of that height shows."""
+
+    path: str
+    section: str | None = None
+    height: int = 760
+
+
+def _shots(scene: Scene) -> dict[str, Shot]:
+    run = {state: f"/executions/{id_}" for state, id_ in scene.runs.items()}
+    flow = "/flows/process-payment"
+    return {
+        "all-executions-page": Shot(path="/executions"),
+        "flow-recent-executions": Shot(path=flow, section="section:has(> header #recent)"),
+        "execution-succeeded": Shot(path=run["SUCCEEDED"]),
+        "execution-failed": Shot(path=run["FAILED"]),
+        "execution-details-overview": Shot(path=run["SUCCEEDED"], section="section[aria-label=Overview]"),
+        "execution-logs-running": Shot(path=run["RUNNING"], section="section[aria-labelledby=logs]"),
+        "execution-logs-approval-waiting": Shot(
+            path=run["WAITING_FOR_APPROVAL"], section="section[aria-labelledby=logs]"
+        ),
+        "execution-tool-calls": Shot(path=run["SUCCEEDED"], section="section[aria-labelledby=calls]"),
+        "execution-approvals": Shot(path=run["SUCCEEDED"], section="section[aria-labelledby=approvals]"),
+        "execution-error-details": Shot(path=run["FAILED"], section="section[aria-labelledby=error]"),
+        "dashboard-flow-stats": Shot(path="/"),
+        "flow-health-stats": Shot(path=flow, height=620),
+    }
+
+
+async def past(world: World) -> None:
+    """A month of runs, oldest first."""
+    chance = random.Random(7)
+    for number, (cause, minutes) in enumerate(PAST):
+        principal = await world.house.running()
+        cost = chance.randrange(4_000_000, 31_000_000)
+        await world.spent(principal.execution_id, cost_nano=cost)
+        id_, days = await end(world, principal, cause, _message(cause)), len(PAST) - number
+        await world.house.db.write(lambda tx, id_=id_, days=days, minutes=minutes: _age(tx, id_, days, minutes))  # type: ignore[misc]
+
+
+def _message(cause: Cause | None) -> str:
+    words = {Cause.TIMEOUT: "The agent worked for 30 minutes.", Cause.MODEL_ERROR: "The provider is overloaded."}
+    return words.get(cause, "") if cause else ""
+
+
+def _age(tx: Tx, id_: str, days: float, minutes: float) -> None:
+    began = tx.now() - timedelta(days=days, minutes=17)
+    its = {"created_at": began, "claimed_at": began + timedelta(seconds=2), "trigger_type": "webhook"}
+    ended = began + timedelta(seconds=2, minutes=minutes)
+    tx.execute(sa.update(executions).where(executions.c.id == id_).values(**its, ended_at=ended))
+
+
+def _stretch(tx: Tx, scene: Scene) -> None:
+    """The finished run took minutes, most of them waiting."""
+    id_, waited = scene.runs["SUCCEEDED"], 83_000
+    row = tx.one(sa.select(executions.c.created_at).where(executions.c.id == id_))
+    assert row
+    began = row.created_at + timedelta(seconds=2)
+    its = {"claimed_at": began, "ended_at": began + timedelta(seconds=127), "waited_ms": waited}
+    tx.execute(sa.update(executions).where(executions.c.id == id_).values(**its))
+    called = {"asked_at": began + timedelta(seconds=31), "sent_at": began + timedelta(seconds=114), "waited_ms": waited}
+    called["settled_at"] = began + timedelta(seconds=116)
+    tx.execute(sa.update(tool_calls).where(tool_calls.c.execution_id == id_).values(**called))
+
+
+async def take(page: Page, url: str, shot: Shot, to: Path) -> None:
+    await page.set_viewport_size({"width": 1280, "height": shot.height})
+    await page.goto(url + shot.path)
+    await page.wait_for_load_state("load")
+    if shot.section:
+        await page.locator(shot.section).first.screenshot(path=to, animations="disabled")
+    else:
+        await page.screenshot(path=to, animations="disabled")
+
+
+async def taken(browser: Browser, folder: Path) -> dict[str, int]:
+    """Sizes in bytes by name."""
+    sizes = {}
+    with tempfile.TemporaryDirectory() as data:
+        async with open_world(Path(data)) as world, serving(world.app) as url:
+            await past(world)
+            scene = await set_scene(world)
+            await write_log(world, scene.runs["RUNNING"], WORK)
+            await write_log(world, scene.runs["WAITING_FOR_APPROVAL"], WORK)
+            await world.house.db.write(lambda tx: _stretch(tx, scene))
+            context = await browser.new_context(timezone_id="Europe/Berlin")
+            cookie = await world.token(Role.ADMIN)
+            await context.add_cookies([{"name": "preloop", "value": cookie, "url": url}])
+            page = await context.new_page()
+            for name, shot in _shots(scene).items():
+                to = folder / f"{name}.png"
+                await take(page, url, shot, to)
+                sizes[name] = to.stat().st_size
+    return sizes
+
+
+async def shoot(folder: Path) -> bool:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_FLAGS)
+        sizes = await taken(browser, folder)
+        await browser.close()
+    for name, size in sizes.items():
+        print(f"{name}: {size} bytes{'' if size < MOST_BYTES else '  TOO LARGE'}")
+    return max(sizes.values()) < MOST_BYTES
+
+
+def main() -> int:
+    observe.configure("error")
+    if chromium() is None:
+        print("Chromium is missing: apt-get install chromium", file=sys.stderr)
+        return 2
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    return 0 if anyio.run(shoot, folder) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,10 +3,9 @@
     scripts/show pages [--short]
 
 A served world with runs in every state, and one without any, in Chromium. Each page route is asked of the application,
-so a page that is added is swept. Then the list of executions with a million of them beside one with a thousand, on SQLite
-and on PostgreSQL (`--short`: 20,000, on SQLite). Prints `name: value` lines; exit 0 when all of it holds, 1 when something does not, 2
-when Chromium or PostgreSQL is
-missing.
+so a page that is added is swept. Then the list of executions with a million of them beside one with a thousand, on
+SQLite and on PostgreSQL (`--short`: 20,000, on SQLite). Prints `name: value` lines; exit 0 when all of it holds, 1 when
+something does not, 2 when Chromium or PostgreSQL is missing.
 """
 
 import sys
@@ -86,7 +85,7 @@ async def swept(at: House, paths: list[str], width: int) -> tuple[list[str], lis
     page = await at.page(width, bypass_csp=True)  # axe measures with styles of its own
     wrong, wide = [], []
     for path in paths:
-        await page.goto(at.url + path)
+        await sweep.look(page, at.url, path)
         wrong += [f"{path} at {width}: {one}" for one in await sweep.violations(page)]
         if await sweep.scrolls_sideways(page):
             wide.append(f"{path} at {width}")
@@ -100,7 +99,7 @@ async def silent(at: House, paths: list[str]) -> tuple[list[str], list[str]]:
     page, refused = await at.page(WIDTHS[0]), []
     await page.add_init_script(REPORTS)
     for path in paths:
-        await page.goto(at.url + path)
+        await sweep.look(page, at.url, path)
         await page.wait_for_load_state("networkidle")
         refused += [f"{path}: {one}" for one in await page.evaluate("window.forbidden")]
     await page.context.close()
@@ -177,7 +176,7 @@ async def long_list(database: str, urls: Sequence[str] | None, finished: tuple[i
     sum_ = Sum(database)
     with tempfile.TemporaryDirectory() as folder:
         for name in pages_million.NAMES:
-            Path(folder, name).mkdir()
+            await anyio.Path(folder, name).mkdir()
         await pages_million.compared(Path(folder), urls, finished, looks, sum_.say)
     return sum_.held
 

@@ -77,5 +77,11 @@ async def violations(page: Page, *, dark: Mapping[str, object] = RULES) -> list[
     return [f"{one['id']}: {node['html'][:160]}" for one in found for node in one["nodes"]]
 
 
+async def look(page: Page, url: str, path: str) -> None:
+    """Open a page; a fault's page would pass all that follows."""
+    answer = await page.goto(url + path)
+    assert answer and (answer.ok or path == NOWHERE), f"{path}: {answer and answer.status}"
+
+
 async def scrolls_sideways(page: Page) -> bool:
     return bool(await page.evaluate("() => document.documentElement.scrollWidth > innerWidth"))

@@ -21,7 +21,7 @@ async def test_every_page_passes_axe_on_a_phone(stage: Stage) -> None:
     page = await stage.page(Role.ADMIN, 390, bypass_csp=True)  # axe measures with styles of its own
     wrong = {}
     for path in await sweep.pages(stage.world, stage.scene):
-        await page.goto(stage.url + path)
+        await sweep.look(page, stage.url, path)
         wrong[path] = await sweep.violations(page, dark=sweep.COLOURS)
         assert not await sweep.scrolls_sideways(page), path
     assert not {path: found for path, found in wrong.items() if found}
@@ -34,7 +34,7 @@ async def test_no_page_asks_for_what_its_policy_forbids_or_is_wider_than_a_desk(
     for path in await sweep.pages(stage.world, stage.scene):
         if path == sweep.NOWHERE:
             continue
-        await page.goto(stage.url + path)
+        await sweep.look(page, stage.url, path)
         assert await page.evaluate("window.forbidden") == [], path
         assert not await sweep.scrolls_sideways(page), path
     assert stage.noise == []
@@ -71,21 +71,6 @@ async def test_a_new_row_keeps_what_is_open_open(stage: Stage) -> None:
     second = await stage.world.house.call(principal, "get_contract", id="CONTRACT-2")
     await expect(page.locator(f"#{second}")).to_be_visible()
     await expect(page.locator(f"#args-{first} pre")).to_be_visible()
-
-
-async def test_a_paused_log_stays_where_it_is_and_counts(stage: Stage) -> None:
-    principal = stage.scene.running
-    many = tuple(("agent", "info", f"line {n}") for n in range(200))
-    await write_log(stage.world, principal.execution_id or "", many)
-    page = await stage.page()
-    await page.goto(f"{stage.url}/executions/{principal.execution_id}")
-    log = page.get_by_role("log", name="Agent log")
-    await expect(log.get_by_text("line 199", exact=True)).to_be_in_viewport()
-    await page.get_by_role("button", name="Following").click()
-    await log.evaluate("one => { one.scrollTop = 40 }")
-    await write_log(stage.world, principal.execution_id or "", many[:3])
-    await expect(page.get_by_text("Paused · 3 new")).to_be_visible()
-    assert await log.evaluate("one => one.scrollTop") == 40
 
 
 async def test_new_executions_appear_in_the_list(stage: Stage) -> None:

@@ -143,6 +143,7 @@ sessions = sa.Table(  # runtime sessions: what tokens, tool calls, approvals and
     _time("model_called_at"),
     sa.Index("ix_sessions_execution", "execution_id"),
     sa.Index("ix_sessions_bootstrap", "bootstrap_hash", unique=True),
+    sa.Index("ix_sessions_alive", "account_id", "alive_until"),
 )
 
 # flows ----------------------------------------------------------------------------------------------------------------

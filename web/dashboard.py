@@ -40,7 +40,7 @@ class Dashboard(BaseModel):
     """From 0 to 1; None without a call."""
     waiting_approvals: list[Approval]
     recent_failures: list[shapes.Execution]
-    """The newest that ended in FAILED or TIMEOUT, among the newest 20,000 executions."""
+    """The newest that ended in FAILED or TIMEOUT."""
     recent_executions: list[shapes.Execution]
 
 

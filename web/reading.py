@@ -25,10 +25,6 @@ from kit.masking import masked
 from web import approval_shapes, costs, paging, shapes
 from web.paging import Page
 
-LOOKED_AT = 20_000
-"""Executions among which the newest failures are looked for."""
-
-
 SKEW = timedelta(minutes=5)
 """By how much an id's time, which is its process's, may be before the row's, which is the database's."""
 
@@ -55,11 +51,13 @@ async def executions_listed(
 
 
 async def failures(db: Database, account_id: str, most: int, now: datetime) -> list[shapes.Execution]:
-    """The newest that ended badly, among the newest 20,000: where hardly any does, the look is bounded all the same."""
-    mine = sa.select(executions).where(executions.c.account_id == account_id)
-    newest = mine.with_only_columns(executions.c.id).order_by(executions.c.id.desc()).offset(LOOKED_AT).limit(1)
-    bad = executions.c.state.in_((Stored.FAILED, Stored.TIMEOUT))
-    asked = mine.where(bad, executions.c.id > sa.func.coalesce(newest.scalar_subquery(), ""))
+    """The newest that ended badly, by an index of each state's own."""
+    each = []
+    for state in (Stored.FAILED, Stored.TIMEOUT):
+        bad = (executions.c.state == state) & executions.c.ended_at.is_not(None)
+        its = sa.select(executions.c.id).where(executions.c.account_id == account_id, bad)
+        each.append(its.order_by(executions.c.id.desc()).limit(most).subquery().select())
+    asked = sa.select(executions).where(executions.c.id.in_(sa.union_all(*each)))
     rows = await db.read(asked.order_by(executions.c.id.desc()).limit(most))
     return [shapes.Execution(**told) for told in await _executions(db, account_id, rows, now)]
 
@@ -79,7 +77,9 @@ def _filters(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
     if wanted.trigger:
         found.append(executions.c.trigger_type == wanted.trigger)
     if wanted.since:
-        found.append(executions.c.id >= earliest("exe", wanted.since - SKEW))  # ids sort by time, and are the list's order
+        found.append(
+            executions.c.id >= earliest("exe", wanted.since - SKEW)
+        )  # ids sort by time, and are the list's order
         found.append(executions.c.created_at >= wanted.since)
     return found
 
@@ -107,6 +107,7 @@ async def execution(db: Database, account_id: str, execution_id: str, now: datet
         egress=flow.egress if flow else (),
         git=flow.git if flow else (),
         trigger_event=json.loads(row.trigger_event),
+        template=flow.prompt if flow else "",
         prompt=row.prompt,
         unresolved=json.loads(row.unresolved),
         **{name: getattr(row, name) for name in shapes.Forgotten.model_fields},

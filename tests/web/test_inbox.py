@@ -14,7 +14,6 @@ from ledger.book import Status
 from ledger.limits import Limit, Limits
 from tests.browser.scene import Scene, begin, set_scene
 from tests.web.world import FLOW, World
-from web import reading
 
 
 @pytest.fixture
@@ -66,7 +65,7 @@ async def test_a_vote_that_is_not_enough_leaves_it_to_the_others(world: World) -
     assert "Waiting for you" not in await read(world, "/approvals")
 
 
-async def test_what_is_over_is_paged_newest_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_over_is_paged_newest_first(world: World) -> None:
     ids = []
     for amount in (200, 201, 202):
         call = await world.house.call(await begin(world), amount=amount)
@@ -88,14 +87,6 @@ async def test_recent_failures_are_the_newest_with_their_causes(world: World, sc
     assert [run["id"] for run in board["recent_failures"]] == [scene.runs["TIMEOUT"], scene.runs["FAILED"]]
     page = await read(world, "/")
     assert "Tool failure" in page and "no contract CONTRACT-404" in page
-
-
-async def test_the_look_for_failures_is_bounded(world: World, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = world.app.state.parts.clock.now()
-    newer = sum(run > scene.runs["FAILED"] for run in scene.runs.values())
-    monkeypatch.setattr(reading, "LOOKED_AT", newer)
-    found = await reading.failures(world.house.db, "default", 10, now)
-    assert [run.id for run in found] == [scene.runs["TIMEOUT"]]
 
 
 async def test_the_day_s_budget_stands_beside_the_spend(world: World) -> None:

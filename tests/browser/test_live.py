@@ -113,6 +113,8 @@ async def test_a_burst_is_shown_whole_and_in_order(stage: Stage) -> None:
     async with live_page(stage, f"/executions/{run}") as (page, questions):
         for part in range(5):
             await write_log(stage.world, run, lines(*(f"line {part}-{n}" for n in range(1000))))
+        await expect(page.get_by_text("line 4-999", exact=True)).to_be_attached()
+        await page.get_by_role("log").evaluate("one => one.scrollIntoView({block: 'end'})")
         await expect(page.get_by_text("line 4-999", exact=True)).to_be_in_viewport()
         assert await shown(page) == list(range(1, 5006))
         assert questions.asked == []

@@ -66,11 +66,11 @@ async def test_a_new_row_keeps_what_is_open_open(stage: Stage) -> None:
     first = await stage.world.house.call(principal, "get_contract", id="CONTRACT-1")
     page = await stage.page()
     await page.goto(f"{stage.url}/executions/{principal.execution_id}")
-    await page.locator(f"#args-{first} summary").click()
-    await expect(page.locator(f"#args-{first} pre")).to_be_visible()
+    await page.locator(f"#open-{first} summary").click()
+    await expect(page.locator(f"#open-{first} pre").first).to_be_visible()
     second = await stage.world.house.call(principal, "get_contract", id="CONTRACT-2")
     await expect(page.locator(f"#{second}")).to_be_visible()
-    await expect(page.locator(f"#args-{first} pre")).to_be_visible()
+    await expect(page.locator(f"#open-{first} pre").first).to_be_visible()
 
 
 async def test_new_executions_appear_in_the_list(stage: Stage) -> None:

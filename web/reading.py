@@ -77,9 +77,7 @@ def _filters(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
     if wanted.trigger:
         found.append(executions.c.trigger_type == wanted.trigger)
     if wanted.since:
-        found.append(
-            executions.c.id >= earliest("exe", wanted.since - SKEW)
-        )  # ids sort by time, and are the list's order
+        found.append(executions.c.id >= earliest("exe", wanted.since - SKEW))  # ids sort as the list does
         found.append(executions.c.created_at >= wanted.since)
     return found
 

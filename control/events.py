@@ -23,6 +23,8 @@ from kit.prepared import Prepared
 ACCOUNT = "account"
 DIAGNOSED = "run.diagnosed"
 """The type of the event after a bad end: the stage in which a run broke, and what that is about."""
+FINISHED = "agent.finished"
+"""The type of the event with the last word of an agent's CLI about its work."""
 SEALS = "seals"
 """The stream that has every seal once more: a stream that is gone with its checkpoints is missed here."""
 

@@ -34,8 +34,6 @@ RECENT = 20
 _ENDED = ("model.answered", "model.failed", "model.refused")
 TAIL = 40
 WORDS = 2000
-FINISHED = "agent.finished"
-"""The type of the event with a CLI's own word about its end."""
 
 
 async def awaited(db: Database, bus: Bus, row: Row[Any], *, badly: bool) -> None:
@@ -97,11 +95,11 @@ def gather(tx: Tx, execution_id: str, flow: Flow, phase: Phase, exit_: Exit) -> 
 def finished(tx: Tx, row: Row[Any], final: Said) -> None:
     """Keep what a CLI said of its own end: who adopts the run does not read that line again."""
     if queue.held(tx, row.id, row.epoch):
-        events.append(tx, row.account_id, row.id, FINISHED, ok=final.ok, message=final.text[:WORDS])
+        events.append(tx, row.account_id, row.id, events.FINISHED, ok=final.ok, message=final.text[:WORDS])
 
 
 def _final(tx: Tx, row: Row[Any]) -> AgentEnd | None:
-    told = [events.event_of(event).data for event in _told(tx, row, FINISHED)]
+    told = [events.event_of(event).data for event in _told(tx, row, events.FINISHED)]
     return AgentEnd(ok=told[-1]["ok"], message=told[-1]["message"]) if told else None
 
 

@@ -48,6 +48,7 @@ from web import (
     preferences,
     rendering,
     repricing,
+    run,
     sessions,
     spend,
     tokens,
@@ -65,6 +66,7 @@ ROOMS = (
     *(
         dashboard,
         executions,
+        run,
         artifacts,
         flows,
         flow_files,

@@ -12,7 +12,7 @@ from kit.db import Database
 from ledger import money, reports
 from ledger.prices import INPUT, OUTPUT
 from ledger.tables import entries
-from web import paging, shapes
+from web import attempts, paging, shapes
 from web.flow_shapes import RunCost
 from web.paging import Page
 
@@ -95,6 +95,7 @@ async def per_run(db: Database, account_id: str, flow: str, since: datetime) -> 
 async def model_calls(db: Database, account_id: str, execution_id: str, page: Page) -> shapes.Listed[shapes.ModelCall]:
     """Each attempt at a model, oldest first."""
     rows, further = await paging.read(db, reports.calls(account_id, execution_id), page, entries.c.id)
+    told = await attempts.told(db, account_id, execution_id, rows)
     items = [
         shapes.ModelCall(
             id=row.id,
@@ -114,6 +115,7 @@ async def model_calls(db: Database, account_id: str, execution_id: str, page: Pa
             duration_ms=row.total_ms,
             first_token_ms=row.first_token_ms,
             error=row.error_class,
+            told=told.get(row.id),
         )
         for row in rows
     ]

@@ -1,7 +1,6 @@
-"""Executions: the list, one run with everything that happened in it, Cancel; each page beside its JSON twin."""
+"""Executions: the list, what happened in one as JSON and as files to keep, Cancel. The page of one is in `run`."""
 
 import json
-from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
@@ -11,19 +10,12 @@ from control import events
 from control.executions import intake, lifecycle, logs
 from control.executions.states import Shown
 from control.identity.principals import Person, Role
-from kit.db import READ_LIMIT
 from kit.errors import Invalid, Missing
-from web import approval_shapes, artifacts, auth, charts, costs, inputs, log, paging, reading, shapes
+from web import approval_shapes, artifacts, auth, costs, inputs, log, paging, reading, shapes
 from web.format import stamp
 from web.openapi import Operation
-from web.paging import Page
 from web.parts import parts
 from web.render import page
-
-WHOLE = Page(limit=READ_LIMIT - 1)
-"""As much as one read can bring and still know whether there is more."""
-TAIL = 500
-"""Log lines a page is drawn with; log.js fetches what comes after them."""
 
 
 def _wanted(request: Request) -> reading.Wanted:
@@ -104,39 +96,6 @@ async def executions_page(request: Request, person: Person) -> Response:
     return page(request, "executions.html", person, listed=listed, wanted=wanted, query=query, states=list(Shown))
 
 
-async def execution_page(request: Request, person: Person) -> Response:
-    given, run = parts(request), await get_execution(request, person)
-    db, account_id = given.db, person.account_id
-    listed = await reading.tool_calls_listed(db, account_id, run.id, given.clock.now(), WHOLE)
-    asked = await reading.approvals_listed(db, account_id, WHOLE, execution_id=run.id)
-    models, calls = await costs.model_calls(db, account_id, run.id, WHOLE), listed.items
-    live = request.query_params.get("part") is not None
-    lines = [] if live else await logs.tail(db, account_id, run.id, TAIL)
-    return page(
-        request,
-        "execution.html",
-        person,
-        run=run,
-        calls=calls,
-        failed=_failed(run, calls),
-        approvals=asked.items,
-        approvers=given.desk.directory,
-        models=models.items,
-        further={"tool-calls": listed.next, "approvals": asked.next, "model-calls": models.next},
-        parts_=charts.split(queued=run.queued_ms, active=run.active_ms, waiting=run.waited_ms),
-        log=log.drawn(lines),
-        left=await artifacts.shown(request, person),
-        may_cancel=person.may(Role.OPERATOR) and not run.final,
-    )
-
-
-def _failed(run: shapes.ExecutionDetail, calls: Sequence[shapes.ToolCall]) -> shapes.ToolCall | None:
-    """The call that a run failed with: the last of the tool that its verdict names, else the last that failed."""
-    named = run.failure.tool if run.failure else None
-    bad = {"failed", "unknown", "declined", "expired"} if named else {"failed", "unknown"}
-    return next((call for call in reversed(calls) if call.status in bad and named in (None, call.name)), None)
-
-
 async def rerun_execution(request: Request, person: Person) -> shapes.Started:
     """A new execution from the same event; the old one stays as it is. `Idempotency-Key` as for the Test Run."""
     given, id_ = parts(request), request.path_params["id"]
@@ -181,7 +140,6 @@ async def _with_log(request: Request, person: Person) -> shapes.ExecutionDetail:
 
 routes = [
     Route("/executions", auth.shown(executions_page), methods=["GET"]),
-    Route("/executions/{id}", auth.shown(execution_page), methods=["GET"]),
     Route("/executions/{id}/log.txt", auth.shown(whole_log), methods=["GET"]),
     Route("/executions/{id}/output.txt", auth.shown(raw_output), methods=["GET"]),
     Route("/executions/{id}/cancel", auth.shown(cancel_pressed, Role.OPERATOR), methods=["POST"]),

@@ -1,5 +1,6 @@
 """How values look to people: times, durations, money, states, and text that may be trying to deceive. Pure."""
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -174,6 +175,15 @@ def money(usd: str | None) -> str:
     digits = 4 if amount >= Decimal("0.0001") else 6
     shown = f"{amount:.{digits}f}".rstrip("0")
     return f"${shown}" if len(shown) > 3 else f"${amount:.2f}"
+
+
+LINE = 120
+
+
+def line(value: object) -> str:
+    """A JSON value, or the first line of a text, in one line of at most 120 characters."""
+    text = value.strip().split("\n")[0] if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LINE else f"{text[: LINE - 1]}…"
 
 
 @dataclass(frozen=True, slots=True)

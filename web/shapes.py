@@ -13,6 +13,7 @@ from control.executions.waiting import Reason
 from control.flows.reach import GitRepository
 from web.approval_shapes import Approval
 from web.inputs import Body
+from web.model_shapes import Told
 
 T = TypeVar("T")
 
@@ -129,6 +130,8 @@ class ExecutionDetail(Execution, Forgotten, Reach):
     engine: str | None
     tools: list[Tool]
     trigger_event: Any
+    template: str
+    """What the prompt was made from."""
     prompt: str
     unresolved: list[Unresolved]
 
@@ -199,6 +202,7 @@ class ModelCall(BaseModel):
     duration_ms: int | None
     first_token_ms: int | None
     error: str | None
+    told: Told | None = None
 
 
 class Budget(BaseModel):

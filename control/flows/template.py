@@ -28,6 +28,7 @@ CUT = 2000
 NEAR, LONG, TOLD, HINTED = 50, 60, 5, 5
 """Keys that are looked at for a hint, how long they are at most, how many are told when none is near, and how many
 variables of one prompt get a hint: looking for what is near takes a millisecond for ten long keys."""
+UNDEFINED = "undefined"
 _MISSING = object()
 
 
@@ -72,19 +73,35 @@ class Rendered:
     unresolved: tuple[Unresolved, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A piece of a rendered text, and the slot that it stands in; `missing` when the slot had no value."""
+
+    text: str
+    slot: Slot | None = None
+    missing: bool = False
+
+
+def parts(template: str, variables: Mapping[str, Any]) -> Iterator[Part]:
+    """A rendered text in pieces. Invalid only for a template that can't be read."""
+    for piece in _pieces(template):
+        if isinstance(piece, Slot):
+            value = _filled(piece, variables)
+            text = UNDEFINED if value is _MISSING else _text(value)
+            yield Part(text=text, slot=piece, missing=value is _MISSING)
+        else:
+            yield Part(text=piece)
+
+
 def render(template: str, variables: Mapping[str, Any]) -> Rendered:
     """Fill every slot from `variables`, which are JSON. Invalid only for a template that can't be read."""
     unresolved: dict[str, Unresolved] = {}
     said = []
-    for piece in _pieces(template):
-        if isinstance(piece, Slot):
-            value = _filled(piece, variables)
-            if value is _MISSING and piece.spelled not in unresolved:
-                bare = Unresolved(name=piece.spelled, hint="")
-                unresolved[piece.spelled] = missing(piece, variables) if len(unresolved) < HINTED else bare
-            said.append("undefined" if value is _MISSING else _text(value))
-        else:
-            said.append(piece)
+    for part in parts(template, variables):
+        if part.slot and part.missing and part.slot.spelled not in unresolved:
+            bare = Unresolved(name=part.slot.spelled, hint="")
+            unresolved[bare.name] = missing(part.slot, variables) if len(unresolved) < HINTED else bare
+        said.append(part.text)
     return Rendered(text="".join(said), unresolved=tuple(unresolved.values()))
 
 

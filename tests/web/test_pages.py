@@ -89,7 +89,7 @@ async def test_a_run_with_more_calls_than_the_page_takes_says_so(world: World) -
 
 async def test_only_what_changes_is_sent_again(world: World, scene: Scene) -> None:
     html = await read(world, f"/executions/{scene.runs['RUNNING']}?part=live")
-    assert re.findall(r'<div id="(\w+)" data-live', html) == ["summary", "tables"]
+    assert re.findall(r'<div id="(\w+)" data-live', html) == ["summary", "timeline", "tables", "left"]
     assert "<html" not in html
     assert "Agent Logs" not in html
     await read(world, f"/executions/{scene.runs['RUNNING']}?part=../base", status=404)

@@ -1,0 +1,194 @@
+"""The page of one execution, put together from what it did: what it says first, its picture of time, its tables."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from control import events
+from control.approvals import requests
+from control.executions import intake, logs, results
+from control.executions.states import Shown
+from control.flows import template
+from control.identity.principals import Person, Role
+from control.tables import events as recorded
+from kit.db import READ_LIMIT
+from kit.errors import Invalid, Missing
+from web import artifacts, auth, charts, costs, log, reading, shapes
+from web.approval_shapes import Approval
+from web.attempts import Open, without_entry
+from web.openapi import Operation
+from web.paging import Page
+from web.parts import parts
+from web.render import page
+from web.waterfall import Span, Waterfall, waterfall
+
+WHOLE = Page(limit=READ_LIMIT - 1)
+"""As much as one read can bring and still know whether there is more."""
+TAIL = 500
+"""Log lines a page is drawn with; log.js fetches what comes after them."""
+TRACE = 20
+"""The last ones of a run that failed, beside its error."""
+SAID = 20_000
+"""Characters of a result that stand on top of the page."""
+
+
+async def execution_page(request: Request, person: Person) -> Response:
+    given = parts(request)
+    db, account_id, now = given.db, person.account_id, given.clock.now()
+    run = await reading.execution(db, account_id, request.path_params["id"], now)
+    calls = await reading.tool_calls_listed(db, account_id, run.id, now, WHOLE)
+    asked = await reading.approvals_listed(db, account_id, WHOLE, execution_id=run.id)
+    models = await costs.model_calls(db, account_id, run.id, WHOLE)
+    unmade, going = await without_entry(db, account_id, run.id)
+    live = request.query_params.get("part") is not None
+    lines = await logs.tail(db, account_id, run.id, TRACE if live else TAIL)
+    return page(
+        request,
+        "execution.html",
+        person,
+        run=run,
+        calls=calls.items,
+        failed=_failed(run, calls.items),
+        broken=next((one for one in reversed(models.items) if one.status != "answered"), None),
+        approvals=asked.items,
+        approvers=given.desk.directory,
+        models=models.items,
+        unmade=unmade,
+        further={"tool-calls": calls.next, "approvals": asked.next, "model-calls": models.next},
+        parts_=charts.split(queued=run.queued_ms, active=run.active_ms, waiting=run.waited_ms),
+        drawn=_drawn(run, calls.items, asked.items, models.items, [] if run.final else going, now),
+        log=None if live else log.drawn(lines),
+        trace=lines[-TRACE:] if run.state in {Shown.FAILED, Shown.TIMEOUT} else [],
+        said=await _said(request, person, run),
+        prompt=_prompt(run),
+        left=await artifacts.shown(request, person),
+        may_cancel=person.may(Role.OPERATOR) and not run.final,
+        may_rerun=person.may(Role.OPERATOR) and run.final and run.payload_deleted_at is None,
+    )
+
+
+def _failed(run: shapes.ExecutionDetail, calls: Sequence[shapes.ToolCall]) -> shapes.ToolCall | None:
+    """The call that a run failed with: the last of the tool that its verdict names, else the last that failed."""
+    named = run.failure.tool if run.failure else None
+    bad = {"failed", "unknown", "declined", "expired"} if named else {"failed", "unknown"}
+    return next((call for call in reversed(calls) if call.status in bad and named in (None, call.name)), None)
+
+
+async def _said(request: Request, person: Person, run: shapes.ExecutionDetail) -> dict[str, str]:
+    """The agent's own last word, and the result it wrote, of a run that is over."""
+    given = parts(request)
+    if not run.final:
+        return {"word": "", "result": ""}
+    mine = (recorded.c.account_id == person.account_id) & (recorded.c.stream == run.id)
+    asked = sa.select(recorded).where(mine, recorded.c.type == events.FINISHED)
+    found = await given.db.read(asked.order_by(recorded.c.seq.desc()).limit(1))
+    word = str(events.event_of(found[0]).data.get("message") or "") if found else ""
+    written = await _result(request, person, run) if run.state == Shown.SUCCEEDED else ""
+    return {"word": word, "result": written}
+
+
+async def _result(request: Request, person: Person, run: shapes.ExecutionDetail) -> str:
+    given = parts(request)
+    try:
+        row = await results.one(given.db, person.account_id, run.id, results.RESULT)
+    except Missing:
+        return ""
+    content = await given.blobs.get(results.file_of(run.id, row.sha256)) if row.size <= SAID else None
+    return (content or b"").decode(errors="replace")
+
+
+def _prompt(run: shapes.ExecutionDetail) -> list[template.Part]:
+    """The rendered prompt in pieces; in one where its template does not lead to it any more."""
+    try:
+        pieces = list(template.parts(run.template, {"trigger_event": run.trigger_event}))
+    except Invalid:
+        pieces = []
+    same = "".join(piece.text for piece in pieces) == run.prompt
+    return pieces if same else [template.Part(text=run.prompt)]
+
+
+# its picture ----------------------------------------------------------------------------------------------------------
+
+
+def _drawn(
+    run: shapes.ExecutionDetail,
+    calls: Sequence[shapes.ToolCall],
+    asked: Sequence[Approval],
+    models: Sequence[shapes.ModelCall],
+    going: Sequence[Open],
+    now: datetime,
+) -> Waterfall | None:
+    """None for a run that never started."""
+    if run.started_at is None:
+        return None
+    setup = Span(
+        kind="setup",
+        label="Set-up",
+        href="#logs",
+        begin=run.started_at,
+        end=run.agent_started_at or run.ended_at,
+        bad=run.cause == "setup_failed",
+    )
+    spans = [setup, *map(_tool, [call for call in calls if call.status != "waiting"])]
+    spans += [_wait(one, run) for one in asked]
+    spans += [_model(one) for one in models if one.corrects is None]
+    known = {one.id for one in models}
+    spans += [
+        Span(kind="model", label=f"Model {one.alias}", href="#models", begin=one.at, end=None)
+        for one in going
+        if one.id not in known
+    ]
+    within = [_within(span, run.started_at, run.ended_at) for span in spans]
+    return waterfall(within, run.started_at, run.ended_at or now)
+
+
+def _within(span: Span, begin: datetime, end: datetime | None) -> Span:
+    """What was left open by a run that is over ended with it."""
+    its: dict[str, Any] = {name: getattr(span, name) for name in ("kind", "label", "href", "bad")}
+    begun, over = max(begin, span.begin), span.end or end
+    return Span(**its, begin=begun, end=None if over is None else max(begun, over))
+
+
+def _tool(call: shapes.ToolCall) -> Span:
+    bad = call.status in {"failed", "denied", "declined", "expired", "unknown"}
+    begin = call.asked_at + timedelta(milliseconds=call.waited_ms)
+    return Span(kind="tool", label=call.tool, href=f"#{call.id}", begin=begin, end=call.settled_at, bad=bad)
+
+
+def _wait(asked: Approval, run: shapes.ExecutionDetail) -> Span:
+    ended = asked.decided_at or (None if asked.status == requests.Status.PENDING else asked.expires_at)
+    return Span(
+        kind="approval",
+        label=f"Approval of {asked.tool}",
+        href=f"#row-{asked.id}",
+        begin=asked.asked_at,
+        end=ended or run.ended_at,
+        bad=asked.status in {"declined", "expired"},
+    )
+
+
+def _model(call: shapes.ModelCall) -> Span:
+    end, bad = call.at + timedelta(milliseconds=call.duration_ms or 0), call.status == "failed"
+    return Span(kind="model", label=f"Model {call.alias}", href=f"#{call.id}", begin=call.at, end=end, bad=bad)
+
+
+# what is pressed on it ------------------------------------------------------------------------------------------------
+
+
+async def rerun_pressed(request: Request, person: Person) -> Response:
+    """On to the new execution, from the same event."""
+    id_, by = request.path_params["id"], person.email
+    started = await parts(request).db.write(lambda tx: intake.rerun(tx, person.account_id, id_, by=by))
+    return RedirectResponse(f"/executions/{started.execution_id}", 303)
+
+
+routes = [
+    Route("/executions/{id}", auth.shown(execution_page), methods=["GET"]),
+    Route("/executions/{id}/rerun", auth.shown(rerun_pressed, Role.OPERATOR), methods=["POST"]),
+]
+operations: list[Operation] = []

@@ -18,8 +18,10 @@ from ledger.limits import Budget, Period
 from ledger.tables import budgets
 from web import paging, shapes
 from web.openapi import Operation
+from web.paging import Page
 from web.parts import Parts, parts
 
+_SINGLE = ("execution", "run")
 PERIODS: tuple[Period, ...] = ("hour", "day", "month", "total")
 
 
@@ -46,15 +48,24 @@ class _Wanted:
 async def list_budgets(request: Request, person: Person) -> shapes.Listed[shapes.Budget]:
     """Those that count now, by scope; `?scope=flow&subject=pay` narrows it. One that is each subject's own is there
     from its first call on."""
-    given, page, query = parts(request), paging.wanted(request), request.query_params
-    wanted = _Wanted(
-        account_id=person.account_id,
-        at=given.clock.now(),
+    query = request.query_params
+    return await standing(
+        parts(request),
+        person.account_id,
+        paging.wanted(request),
         scope=query.get("scope", ""),
         subject=query.get("subject", ""),
     )
-    await _begin(given.db, person.account_id, given.limits.named(person.account_id, wanted.at))
-    rows, further = await paging.read(given.db, wanted.asked, page, budgets.c.key)
+
+
+async def standing(
+    given: Parts, account_id: str, page: Page, *, scope: str = "", subject: str = "", lasting: bool = False
+) -> shapes.Listed[shapes.Budget]:
+    """A page of them, by scope; `lasting` leaves out those of single executions and runs."""
+    wanted = _Wanted(account_id=account_id, at=given.clock.now(), scope=scope, subject=subject)
+    await _begin(given.db, account_id, given.limits.named(account_id, wanted.at))
+    asked = wanted.asked.where(budgets.c.scope.not_in(_SINGLE)) if lasting else wanted.asked
+    rows, further = await paging.read(given.db, asked, page, budgets.c.key)
     return shapes.Listed(items=[_shown(row) for row in rows], next=further)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 HEIGHT = 48
 BAR, GAP = 20, 4
@@ -43,6 +44,25 @@ def split(**parts_ms: int) -> list[Part]:
     for name, width in widths.items():
         found.append(Part(name=name, x=round(x), width=round(x + width * scale) - round(x)))
         x += width * scale
+    return found
+
+
+def lengths(amounts: Sequence[str | None]) -> list[int]:
+    """Of bars in a column 1000 wide, by decimal strings: the greatest fills it, what is more than nothing is seen; what
+    is not known has none."""
+    values = [Decimal(amount) if amount is not None else Decimal(0) for amount in amounts]
+    top = max(values, default=Decimal(0))
+    return [max(4, round(value / top * 1000)) if value > 0 else 0 for value in values]
+
+
+def gauge(spent: str, held: str, limit: str) -> list[Part]:
+    """What of a limit is spent, and what calls under way hold, on a line of 1000; never past its end."""
+    whole, left, found = Decimal(limit), 1000, []
+    for name, amount in (("over" if Decimal(spent) >= whole else "spent", spent), ("held", held)):
+        width = min(left, max(4, round(Decimal(amount) / whole * 1000)) if Decimal(amount) > 0 and whole > 0 else 0)
+        if width:
+            found.append(Part(name=name, x=1000 - left, width=width))
+            left -= width
     return found
 
 

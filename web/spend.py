@@ -18,13 +18,16 @@ from kit.errors import Invalid
 from ledger import spending
 from ledger.prices import CLASSES
 from ledger.spending import FILTERS, GROUPS, MOST_GROUPS, Asked, Line
-from web import auth, costs, paging, periods
+from web import auth, budgets, charts, costs, paging, periods
 from web.openapi import Operation
+from web.paging import Page
 from web.parts import parts
 from web.render import page
 
 SINCE = "30d"
 PERIODS = {"today": "today", "7d": "7 days", "30d": "30 days", "month": "this month", "366d": "a year"}
+OFFERED = ("model", "flow", "execution", "principal")
+"""Beside each day, on the page."""
 MOST_CSV = 10_000
 """Lines of one CSV; what goes on has a `Link` header to it."""
 _RUNS = {"flow": executions.c.flow_name, "execution": executions.c.id, "session": executions.c.session_id}
@@ -177,8 +180,30 @@ def _plain(text: str) -> str:
 
 
 async def spend_page(request: Request, person: Person) -> Response:
-    found, since = await _found(request, person), request.query_params.get("since", SINCE)
-    return page(request, "spend.html", person, spend=found, groups=tuple(GROUPS), since=since, periods=PERIODS)
+    """The lines with a bar each, the longest of this page fills its column; and the budgets that count now."""
+    given, found, query = parts(request), await _found(request, person), request.query_params
+    stand = await budgets.standing(given, person.account_id, Page(), lasting=True)
+    asked = {name: query[name] for name in ("by", "since", "until", *FILTERS) if name in query}
+    values: dict[str, Any] = {
+        "groups": _choices(found.by),
+        "since": query.get("since", SINCE),
+        "periods": PERIODS,
+        "asked": asked,
+    }
+    csv_ = urlencode(asked | {"format": "csv"})
+    drawn = zip(found.items, charts.lengths([line.cost_usd for line in found.items]), strict=True)
+    budgeted = [(one, charts.gauge(one.spent_usd, one.held_usd, one.limit_usd)) for one in stand.items]
+    return page(request, "spend.html", person, spend=found, lines=list(drawn), budgets=budgeted, csv=csv_, **values)
+
+
+def _choices(by: str) -> dict[str, str]:
+    """What the page offers to group by, and what is asked for."""
+    offered = [
+        "day",
+        *(f"day,{name}" for name in OFFERED),
+        *(name for name in GROUPS if name not in ("day", "account")),
+    ]
+    return {group: group.replace(",", " × ") for group in dict.fromkeys([*offered, by])}
 
 
 routes = [Route("/spend", auth.shown(spend_page), methods=["GET"])]

@@ -186,7 +186,7 @@ async def test_the_page_shows_both_and_leads_on(world: World, http: httpx.AsyncC
     async with world.client(await world.token()) as browser:
         text = (await browser.get(f"/spend?{DAYS}&by=model&limit=1")).text
     assert "of it estimated" in text
-    assert "1 calls unpriced" in text
+    assert "1 of them unpriced" in text
     assert "cursor=" in text
 
 

@@ -38,7 +38,8 @@ class Health:
 async def of_flow(db: Database, account_id: str, name: str, now: datetime) -> Health:
     """Of a flow by its name; what it did under an older version counts."""
     flow = sa.select(flows.c.id).where(flows.c.account_id == account_id, flows.c.name == name).scalar_subquery()
-    judged = _judged(flow, now)
+    its = executions.c
+    judged = _newest(flow, now, its.state, millis(its.claimed_at, its.ended_at).label("ms"))
     good = _good(judged)
     mean = sa.cast(sa.func.avg(judged.c.ms), sa.BigInteger)
     timed = sa.func.count(judged.c.ms)  # not those that ended in the queue
@@ -52,20 +53,21 @@ async def rates(db: Database, flow_ids: Sequence[str], now: datetime) -> dict[st
     """For a page of a list, in one question: (runs, succeeded) of each flow by its id, counted as `of_flow` does."""
     if not flow_ids:
         return {}
-    each = [(flow_id, _judged(flow_id, now)) for flow_id in flow_ids]
-    counted = [
-        sa.select(sa.literal(flow_id).label("flow_id"), sa.func.count().label("runs"), _good(judged).label("good"))
-        for flow_id, judged in each
-    ]
+    counted = []
+    for flow_id in flow_ids:
+        judged = _newest(flow_id, now, executions.c.state)  # of the index alone
+        runs = sa.func.count().label("runs")
+        counted.append(sa.select(sa.literal(flow_id).label("flow_id"), runs, _good(judged).label("good")))
     return {row.flow_id: (row.runs, row.good) for row in await db.read(sa.union_all(*counted))}
 
 
-def _judged(flow: sa.ColumnElement[str] | sa.ScalarSelect[Any] | str, now: datetime) -> sa.Subquery:
-    """States and durations of the newest runs of a flow that say something of it."""
+def _newest(
+    flow: sa.ColumnElement[str] | sa.ScalarSelect[Any] | str, now: datetime, *columns: sa.ColumnElement[Any]
+) -> sa.Subquery:
+    """The newest runs of a flow that say something of it."""
     its = executions.c
-    made = sa.select(its.state, millis(its.claimed_at, its.ended_at).label("ms"))
-    made = made.where(its.flow_id == flow, its.created_at > now - timedelta(days=DAYS), its.state.in_(_JUDGED))
-    return made.order_by(its.created_at.desc()).limit(MOST).subquery()
+    made = sa.select(*columns).where(its.flow_id == flow, its.created_at > now - timedelta(days=DAYS))
+    return made.where(its.state.in_(_JUDGED)).order_by(its.created_at.desc()).limit(MOST).subquery()
 
 
 def _good(judged: sa.Subquery) -> sa.ColumnElement[int]:

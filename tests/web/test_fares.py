@@ -1,19 +1,24 @@
 """Figures that say how it goes: of a flow, and of the account's own day."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from control.identity import accounts
 from control.identity.plans import PRESETS
 from control.identity.principals import Role
+from control.tables import executions, flows
+from kit.db import Tx
+from kit.ids import new_id
 from ledger.book import Status
 from tests.browser.scene import Scene, set_scene
 from tests.control.house import ACCOUNT
-from tests.web.world import World
-from web import periods
+from tests.web.world import FLOW, World
+from web import fares, periods
 
 
 @pytest.fixture
@@ -72,3 +77,90 @@ async def test_a_call_over_the_day_s_edge_makes_no_more_than_every_call_succeed(
     assert (await http.get("/api/v1/dashboard")).json()["gateway_success_24h"] is None
     await world.spent(None)
     assert (await http.get("/api/v1/dashboard")).json()["gateway_success_24h"] == 1.0
+
+
+async def test_cost_per_run_is_of_what_ended_and_says_what_is_missing(
+    world: World, http: httpx.AsyncClient, scene: Scene
+) -> None:
+    path = "/api/v1/flows/process-payment/health"
+    assert (await http.get(path)).json()["cost"] == {
+        "per_run_usd": "0.0123",
+        "runs": 4,
+        "unpriced_calls": 0,
+        "unmetered": 0,
+    }
+    await world.spent(scene.runs["FAILED"], cost_nano=None)
+    await world.spent(scene.runs["TIMEOUT"], cost_nano=30_000_000)
+
+    def past(tx: Tx) -> None:
+        mine = sa.update(executions).where(executions.c.id == scene.runs["SUCCEEDED"])
+        tx.execute(mine.values(unmetered_at=tx.now()))
+
+    await world.house.db.write(past)
+    cost = (await http.get(path)).json()["cost"]
+    assert cost == {"per_run_usd": "0.0223", "runs": 3, "unpriced_calls": 1, "unmetered": 1}
+    page = await shown(world, "/flows/process-payment")
+    assert "at least $0.0223 Cost per run · of 3 · 1 call unpriced · 1 run not metered" in page
+
+
+@pytest.mark.parametrize(
+    ("good", "runs", "said"),
+    [
+        (0, 0, "— Success Rate · no run in 30 days"),
+        (10, 10, "100 % Healthy Success Rate · 10 of 10 in 30 days"),
+        (91, 100, "91 % Healthy"),
+        (90, 100, "90 % Unsteady"),
+        (7, 10, "70 % Unsteady"),
+        (69, 100, "69 % Failing"),
+        (2, 3, "66.67 % Failing"),
+    ],
+)
+async def test_a_success_rate_has_a_word_beside_its_colour_and_the_list_says_the_same(
+    world: World, good: int, runs: int, said: str
+) -> None:
+    like = (await world.house.row(await world.house.start()))._asdict()
+
+    def unit(tx: Tx) -> None:
+        ended = {"created_at": tx.now(), "claimed_at": tx.now(), "ended_at": tx.now()}
+        states = ["SUCCEEDED"] * good + ["FAILED", "TIMEOUT"] * runs
+        past = [like | ended | {"id": new_id("exe"), "state": state} for state in states[:runs]]
+        past.append(like | ended | {"id": new_id("exe"), "state": "CANCELLED"})
+        old = {"id": new_id("exe"), "state": "FAILED", "created_at": tx.now() - timedelta(days=31)}
+        tx.execute(sa.insert(executions), [*past, like | ended | old])
+
+    await world.house.db.write(unit)
+    assert said in await shown(world, "/flows/process-payment")
+    assert said.split(" Success")[0] in await shown(world, "/flows")
+
+
+async def test_the_list_tells_each_flow_its_own(world: World, http: httpx.AsyncClient, scene: Scene) -> None:
+    for number in range(60):  # more than one question of bars holds
+        await world.house.apply(FLOW.replace("process-payment", f"idle-{number}"))
+    found = await fares.of_flows(
+        world.house.db, [row.id for row in await world.house.db.read(sa.select(flows.c.id))], datetime.now(UTC)
+    )
+    assert len(found) == 61
+    [busy] = [one for one in found.values() if one.bars]
+    assert [run.id for _, run in busy.bars] == sorted(scene.runs.values())
+    assert (busy.runs, busy.succeeded) == (3, 1)
+    words = ("succeeded", "failed", "timeout", "cancelled", "waiting for approval", "running", "pending")
+    assert busy.said == ", ".join(f"1 {word}" for word in words)
+
+
+async def test_a_payload_that_is_no_json_is_told_by_its_line_and_the_form_works_without_a_script(world: World) -> None:
+    async with world.client(await world.token(Role.OPERATOR)) as browser:
+        wrong = await browser.post("/flows/process-payment/preview", data={"payload": '{"amount": 1,\n oops}'})
+        right = await browser.post("/flows/process-payment/preview", data={"payload": '{"amount": 7}'})
+        part = await browser.post("/flows/process-payment/preview?part=preview", data={"payload": '{"amount": 7}'})
+    assert "line 2 column 2" in wrong.text and "{&#34;amount&#34;: 1,\n oops}</textarea>" in wrong.text
+    assert "send 7 USD to undefined." in right.text and "trigger_event.payload.recipient" in right.text
+    assert part.text.lstrip().startswith('<div id="preview"') and "send 7 USD" in part.text
+    assert (await world.house.db.read(sa.select(sa.func.count()).select_from(executions)))[0][0] == 0
+
+
+async def shown(world: World, path: str) -> str:
+    async with world.client(await world.token(Role.VIEWER)) as browser:
+        answer = await browser.get(path)
+    assert answer.status_code == 200
+    text = re.sub(r"<svg.*?</svg>", "", answer.text, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text)).strip()

@@ -14,9 +14,13 @@ from starlette.routing import Route
 
 from control.approvals import pins
 from control.approvals.pins import Status
+from control.flows import catalog
+from control.flows.flow import Flow, loads
+from control.identity.charter import fits
 from control.identity.principals import Person, Role
 from control.tables import definitions
-from kit.db import Database
+from control.tables import flows as stored
+from kit.db import Database, pages
 from kit.errors import Fault, Missing
 from web import auth, inputs, paging
 from web.openapi import Operation
@@ -46,6 +50,8 @@ class PinnedToolDetail(PinnedTool):
     accepted_definition: Any
     diff: str
     """From the accepted definition to what is said now; empty where either is missing."""
+    flows: list[str]
+    """Whose newest version lists it, by name."""
 
 
 class Acceptance(inputs.Body):
@@ -82,13 +88,24 @@ async def _one(request: Request, person: Person, server: str, tool: str) -> Pinn
         )
     rows = found[0]
     now, accepted = _now(rows), _accepted(rows)
-    before = accepted.raw if accepted and accepted.digest != now.digest else None
+    flows = await _flows(parts(request).db, person.account_id)
     return PinnedToolDetail(
         **_fields(rows),
         definition=json.loads(now.raw),
         accepted_definition=json.loads(accepted.raw) if accepted else None,
-        diff=pins.diff(before, now.raw),
+        diff=_diff(rows),
+        flows=[flow.name for flow in flows if any(fits(t.server, server) and fits(t.tool, tool) for t in flow.tools)],
     )
+
+
+def _diff(rows: list[Row[Any]]) -> str:
+    now, accepted = _now(rows), _accepted(rows)
+    return pins.diff(accepted.raw if accepted and accepted.digest != now.digest else None, now.raw)
+
+
+async def _flows(db: Database, account_id: str) -> list[Flow]:
+    its = catalog.newest(account_id)
+    return [loads(row.body) async for rows in pages(db, its, stored.c.name) for row in rows]
 
 
 async def accept_tool(request: Request, person: Person) -> PinnedToolDetail:
@@ -138,10 +155,15 @@ def _address(server: str, tool: str) -> str:
 
 async def tools_page(request: Request, person: Person) -> Response:
     described = await _described(parts(request).db, person.account_id)
-    found = [PinnedTool(**_fields(rows)) for rows in described]
-    waiting = [tool for tool in found if tool.status != Status.ACCEPTED]
-    served = [tool for tool in found if tool.status == Status.ACCEPTED]
+    found = [(PinnedTool(**_fields(rows)), _diff(rows)) for rows in described]
+    waiting = sorted(((one, diff) for one, diff in found if one.status != Status.ACCEPTED), key=_urgent)
+    served = [one for one in found if one[0].status == Status.ACCEPTED]
     return page(request, "tools.html", person, waiting=waiting, served=served)
+
+
+def _urgent(shown: tuple[PinnedTool, str]) -> bool:
+    """What took the place of something that agents used comes first."""
+    return shown[0].status != Status.QUARANTINED
 
 
 async def tool_page(request: Request, person: Person) -> Response:

@@ -1,7 +1,9 @@
 """Executions: the list, what happened in one as JSON and as files to keep, Cancel. The page of one is in `run`."""
 
 import json
+from typing import get_args
 
+import sqlalchemy as sa
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -9,10 +11,12 @@ from starlette.routing import Route
 from control import events
 from control.executions import intake, lifecycle, logs
 from control.executions.states import Shown
+from control.flows.triggers import Trigger
 from control.identity.principals import Person, Role
+from control.tables import flows
 from kit.errors import Invalid, Missing
 from web import approval_shapes, artifacts, auth, costs, inputs, log, paging, reading, shapes
-from web.format import stamp
+from web.format import STATES, look, stamp
 from web.openapi import Operation
 from web.parts import parts
 from web.render import page
@@ -90,10 +94,20 @@ async def cancel_execution(request: Request, person: Person) -> shapes.Execution
 
 
 async def executions_page(request: Request, person: Person) -> Response:
-    wanted = _wanted(request)
-    listed = await list_executions(request, person)
+    given, wanted = parts(request), _wanted(request)
+    names = sa.select(flows.c.name).where(flows.c.account_id == person.account_id)
     query = {k: v for k, v in request.query_params.items() if k in {"state", "flow", "trigger", "since"} and v}
-    return page(request, "executions.html", person, listed=listed, wanted=wanted, query=query, states=list(Shown))
+    return page(
+        request,
+        "executions.html",
+        person,
+        listed=await list_executions(request, person),
+        wanted=wanted,
+        query=query,
+        states=[("", "All"), *((state.value, look(STATES, state.value).label) for state in Shown)],
+        triggers=[("", "All"), *((kind, kind) for kind in get_args(Trigger.model_fields["type"].annotation))],
+        flows=[row.name for row in await given.db.read(names.order_by(flows.c.name))],
+    )
 
 
 async def rerun_execution(request: Request, person: Person) -> shapes.Started:

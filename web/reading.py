@@ -25,6 +25,8 @@ from kit.masking import masked
 from web import approval_shapes, costs, paging, shapes
 from web.paging import Page
 
+YEAR_0 = 1970
+"""Before it, ids have no times."""
 SKEW = timedelta(minutes=5)
 """By how much an id's time, which is its process's, may be before the row's, which is the database's."""
 
@@ -77,7 +79,8 @@ def _filters(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
     if wanted.trigger:
         found.append(executions.c.trigger_type == wanted.trigger)
     if wanted.since:
-        found.append(executions.c.id >= earliest("exe", wanted.since - SKEW))  # ids sort as the list does
+        if wanted.since.year > YEAR_0:
+            found.append(executions.c.id >= earliest("exe", wanted.since - SKEW))  # ids sort as the list does
         found.append(executions.c.created_at >= wanted.since)
     return found
 

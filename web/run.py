@@ -54,7 +54,7 @@ async def execution_page(request: Request, person: Person) -> Response:
         run=run,
         calls=calls.items,
         failed=_failed(run, calls.items),
-        broken=next((one for one in reversed(models.items) if one.status != "answered"), None),
+        broken=_broken(run, models.items),
         approvals=asked.items,
         approvers=given.desk.directory,
         models=models.items,
@@ -77,6 +77,13 @@ def _failed(run: shapes.ExecutionDetail, calls: Sequence[shapes.ToolCall]) -> sh
     named = run.failure.tool if run.failure else None
     bad = {"failed", "unknown", "declined", "expired"} if named else {"failed", "unknown"}
     return next((call for call in reversed(calls) if call.status in bad and named in (None, call.name)), None)
+
+
+def _broken(run: shapes.ExecutionDetail, models: Sequence[shapes.ModelCall]) -> shapes.ModelCall | None:
+    """The attempt at a model that a run failed with."""
+    if run.failure is None or run.failure.model is None:
+        return None
+    return next((one for one in reversed(models) if one.status != "answered"), None)
 
 
 async def _said(request: Request, person: Person, run: shapes.ExecutionDetail) -> dict[str, str]:
@@ -150,7 +157,7 @@ def _drawn(
 def _within(span: Span, begin: datetime, end: datetime | None) -> Span:
     """What was left open by a run that is over ended with it."""
     its: dict[str, Any] = {name: getattr(span, name) for name in ("kind", "label", "href", "bad")}
-    begun, over = max(begin, span.begin), span.end or end
+    begun, over = max(begin, span.begin), min(span.end or end, end) if end else span.end
     return Span(**its, begin=begun, end=None if over is None else max(begun, over))
 
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from playwright.async_api import expect
 
+from control.executions.states import Cause
 from control.identity.principals import Role
 from tests.browser import sweep
 from tests.browser.conftest import Stage
@@ -78,6 +79,37 @@ async def test_new_executions_appear_in_the_list(stage: Stage) -> None:
     await page.goto(f"{stage.url}/executions")
     run = await stage.world.house.start()
     await expect(page.locator(f"#row-{run}")).to_be_visible()
+
+
+async def test_a_list_that_is_read_does_not_jump_and_counts_what_is_new(stage: Stage) -> None:
+    page = await stage.page()
+    await page.goto(f"{stage.url}/executions")
+    await expect(page.locator("main")).to_have_attribute("data-socket", "open")
+    seen = page.locator(f"#row-{stage.scene.runs['RUNNING']}")
+    await seen.hover()
+    before = await seen.bounding_box()
+    new = [await stage.world.house.start(), await stage.world.house.start()]
+    await expect(page.get_by_role("button", name="2 new")).to_be_visible()
+    await stage.world.house.db.write(
+        lambda tx: stage.world.house.lifecycle.end(tx, stage.scene.runs["RUNNING"], Cause.AGENT_ERROR)
+    )
+    await expect(seen.get_by_text("Failed")).to_be_visible()
+    assert await seen.bounding_box() == before
+    await expect(page.locator(f"#row-{new[0]}")).to_have_count(0)
+    await page.get_by_role("button", name="2 new").click()
+    for id_ in new:
+        await expect(page.locator(f"#row-{id_}")).to_be_visible()
+    await expect(page.locator("[data-fresh]")).to_be_hidden()
+
+
+async def test_run_again_leads_to_the_new_one(stage: Stage) -> None:
+    page = await stage.page(Role.OPERATOR)
+    await page.goto(f"{stage.url}/executions/{stage.scene.runs['FAILED']}")
+    assert await page.get_by_text("Retry").count() == 0
+    await page.get_by_role("button", name="Run again").click()
+    await expect(page.locator(".head .badge")).to_have_text("Pending")
+    assert stage.scene.runs["FAILED"] not in page.url
+    await expect(page.get_by_role("link", name=stage.scene.runs["FAILED"])).to_be_visible()
 
 
 async def test_cancel_asks_before_it_does(stage: Stage) -> None:

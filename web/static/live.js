@@ -3,6 +3,7 @@
 // while there is no socket it asks every `data-every` milliseconds. Only log lines come by the socket themselves.
 
 import { add, log, readLog } from "./log.js";
+import { held, opens } from "./news.js";
 import { listen } from "./socket.js";
 import { refreshTimes } from "./times.js";
 
@@ -61,7 +62,7 @@ async function refresh() {
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const part of fresh.querySelectorAll("[data-live]")) {
     const mine = document.getElementById(part.id);
-    if (mine) morph(mine, part);
+    if (mine) morph(mine, held(mine, part));
     if (part.dataset.title) document.title = part.dataset.title;
     if (part.dataset.icon) document.querySelector("link[rel=icon]").href = part.dataset.icon;
   }
@@ -146,6 +147,7 @@ async function live(question, every) {
   setTimeout(end, LINGER);
 }
 
+opens(ask);
 if (main.dataset.every) live(wholePage, Number(main.dataset.every));
 const request = document.querySelector("[data-watch]");
 if (request && request.dataset.settled !== "yes") live(() => watchRequest(request), 2000);

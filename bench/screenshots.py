@@ -10,21 +10,26 @@ import random
 import sys
 import tempfile
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import anyio
 import sqlalchemy as sa
 from playwright.async_api import Browser, Page, async_playwright
 
+from control.executions import logs
 from control.executions.states import Cause
 from control.identity.principals import Role
-from control.tables import executions, tool_calls
+from control.tables import approvals, executions, log_chunks, streams, tool_calls
 from kit import observe
+from kit.clock import rfc3339
 from kit.db import Tx
-from tests.browser.scene import Scene, end, set_scene, write_log
+from ledger.tables import entries
+from tests.browser.scene import Scene, end, set_scene
 from tests.components import chromium
 from tests.conftest import CHROMIUM_FLAGS
+from tests.control.house import ACCOUNT
 from tests.serving import serving
 from tests.web.world import World, open_world
 
@@ -38,14 +43,55 @@ PAST: tuple[tuple[Cause | None, float], ...] = (
     *((None, minutes) for minutes in (2.3, 2.7, 1.6)),
 )
 """How past runs ended and how many minutes they took, oldest first."""
-WORK = (
-    ("setup", "info", "Preparing the work folder"),
-    ("agent", "info", "Invoice 2025-117 read: 1500 USD to contractor@example.com"),
-    ("agent", "info", "Looking up CONTRACT-2025-001"),
-    ("agent", "info", "The contract runs until December and allows 2,000 USD a month"),
-    ("agent", "warning", "Two payments were made under this contract this month already"),
-    ("agent", "info", "Sum of the month with this one: 1,950 USD, within the contract"),
+Line = tuple[float, str, str, str]
+"""Seconds after the claim, source, level, text."""
+WORK: tuple[Line, ...] = (
+    (0.4, "setup", "info", "Preparing the work folder"),
+    (2.1, "setup", "info", "The agent is ready"),
+    (5.2, "agent", "info", "Invoice 2025-117 read: 1500 USD to contractor@example.com"),
+    (9.7, "agent", "info", "Looking up CONTRACT-2025-001"),
+    (12.3, "agent", "info", "The contract runs until December and allows 2,000 USD a month"),
+    (17.8, "agent", "warning", "One payment of 450 USD was made under this contract this month already"),
+    (24.5, "agent", "info", "With this one the month comes to 1,950 USD, which the contract allows"),
 )
+ASKED: tuple[Line, ...] = (
+    (30.9, "agent", "info", "Calling pay"),
+    (31.0, "preloop", "info", "Status: Waiting for approval (tool is prelooped)"),
+    (31.2, "preloop", "info", "Approval request sent to: Alice Moreau, Bob Okafor"),
+    (31.2, "preloop", "info", "Waiting for approval... (timeout: 10 minutes)"),
+)
+PAID: tuple[Line, ...] = (
+    (114.0, "preloop", "info", "Approval received from: Alice Moreau"),
+    (116.4, "agent", "info", "Paid: transaction tx_abc123"),
+    (126.8, "agent", "info", "Done"),
+)
+MISSED: tuple[Line, ...] = (
+    (9.7, "agent", "info", "Looking up CONTRACT-404"),
+    (11.3, "preloop", "error", "Tool 'get_contract' failed: no contract CONTRACT-404"),
+    (24.0, "agent", "warning", "There is no such contract; nothing was paid"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """When things happened in a run, in seconds: `ago` is its claim, all else counts from there."""
+
+    ago: float
+    lasts: float | None = None
+    asked: float = 31.0
+    waits: float = 0.0
+    answers: float = 2.0
+    log: tuple[Line, ...] = WORK
+
+
+STORIES = {
+    "SUCCEEDED": Story(ago=7400, lasts=127, waits=83, log=(*WORK, *ASKED, *PAID)),
+    "FAILED": Story(ago=5200, lasts=31, asked=9.8, answers=1.5, log=(*WORK[:3], *MISSED)),
+    "TIMEOUT": Story(ago=3100, lasts=1800),
+    "CANCELLED": Story(ago=700, lasts=96),
+    "WAITING_FOR_APPROVAL": Story(ago=52, log=(*WORK, *ASKED)),
+    "RUNNING": Story(ago=27),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +132,7 @@ async def past(world: World) -> None:
         cost = chance.randrange(4_000_000, 31_000_000)
         await world.spent(principal.execution_id, cost_nano=cost)
         id_, days = await end(world, principal, cause, _message(cause)), len(PAST) - number
-        await world.house.db.write(lambda tx, id_=id_, days=days, minutes=minutes: _age(tx, id_, days, minutes))  # type: ignore[misc]
+        await world.house.db.write(partial(_age, id_=id_, days=days, minutes=minutes))
 
 
 def _message(cause: Cause | None) -> str:
@@ -101,17 +147,30 @@ def _age(tx: Tx, id_: str, days: float, minutes: float) -> None:
     tx.execute(sa.update(executions).where(executions.c.id == id_).values(**its, ended_at=ended))
 
 
-def _stretch(tx: Tx, scene: Scene) -> None:
-    """The finished run took minutes, most of them waiting."""
-    id_, waited = scene.runs["SUCCEEDED"], 83_000
-    row = tx.one(sa.select(executions.c.created_at).where(executions.c.id == id_))
-    assert row
-    began = row.created_at + timedelta(seconds=2)
-    its = {"claimed_at": began, "ended_at": began + timedelta(seconds=127), "waited_ms": waited}
-    tx.execute(sa.update(executions).where(executions.c.id == id_).values(**its))
-    called = {"asked_at": began + timedelta(seconds=31), "sent_at": began + timedelta(seconds=114), "waited_ms": waited}
-    called["settled_at"] = began + timedelta(seconds=116)
-    tx.execute(sa.update(tool_calls).where(tool_calls.c.execution_id == id_).values(**called))
+def _tell(tx: Tx, id_: str, its: Story) -> None:
+    """Give a run of the scene the times of its story."""
+
+    def after(seconds: float) -> datetime:
+        return tx.now() - timedelta(seconds=its.ago - seconds)
+
+    mine = sa.update(executions).where(executions.c.id == id_)
+    tx.execute(
+        mine.values(created_at=after(-2), claimed_at=after(0), agent_started_at=after(4), trigger_type="webhook")
+    )
+    if its.lasts:
+        tx.execute(mine.values(ended_at=after(its.lasts), agent_ended_at=after(its.lasts), waited_ms=its.waits * 1000))
+    sent, settled = after(its.asked + its.waits), after(its.asked + its.waits + its.answers)
+    calls = sa.update(tool_calls).where(tool_calls.c.execution_id == id_)
+    tx.execute(calls.values(asked_at=after(its.asked)))
+    over = calls.where(tool_calls.c.settled_at.is_not(None))
+    tx.execute(over.values(sent_at=sent, settled_at=settled, waited_ms=its.waits * 1000))
+    asked = sa.update(approvals).where(approvals.c.execution_id == id_)
+    tx.execute(asked.values(asked_at=after(its.asked)))
+    tx.execute(asked.where(approvals.c.decided_at.is_not(None)).values(decided_at=sent))
+    tx.execute(sa.update(entries).where(entries.c.execution_id == id_).values(at=after(8)))
+    tx.execute(sa.delete(log_chunks).where(log_chunks.c.execution_id == id_))
+    tx.execute(sa.update(streams).where(streams.c.id == logs.stream_of(id_)).values(last_seq=0))
+    logs.append(tx, ACCOUNT, id_, [(rfc3339(after(s)), source, level, text) for s, source, level, text in its.log])
 
 
 async def take(page: Page, url: str, shot: Shot, to: Path) -> None:
@@ -131,9 +190,8 @@ async def taken(browser: Browser, folder: Path) -> dict[str, int]:
         async with open_world(Path(data)) as world, serving(world.app) as url:
             await past(world)
             scene = await set_scene(world)
-            await write_log(world, scene.runs["RUNNING"], WORK)
-            await write_log(world, scene.runs["WAITING_FOR_APPROVAL"], WORK)
-            await world.house.db.write(lambda tx: _stretch(tx, scene))
+            for state, story in STORIES.items():
+                await world.house.db.write(partial(_tell, id_=scene.runs[state], its=story))
             context = await browser.new_context(timezone_id="Europe/Berlin")
             cookie = await world.token(Role.ADMIN)
             await context.add_cookies([{"name": "preloop", "value": cookie, "url": url}])

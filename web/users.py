@@ -113,11 +113,11 @@ async def _page(request: Request, person: Person, *, fault: Fault | None = None,
 
 async def invited(request: Request, person: Person) -> Response:
     """A new person, or another link for one who is here; the link is in the answer and nowhere else."""
+    if "id" in request.path_params:
+        return await _page(request, person, added=await invite_user(request, person))
     fields = await inputs.form(request)
     email, role = fields.get("email", "").strip(), fields.get("role", Role.VIEWER)
     try:
-        if "id" in request.path_params:
-            return await _page(request, person, added=await invite_user(request, person))
         asked = NewUser(email=email[:200], role=inputs.choice(role, Role))
         return await _page(request, person, added=await _added(request, person, asked))
     except Fault as fault:

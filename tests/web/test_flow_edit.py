@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
@@ -171,6 +172,22 @@ async def test_a_version_saved_meanwhile_is_not_overwritten(world: World, http: 
     )
     assert (await saved(http, again)).status_code == 303
     assert await body(world) == theirs | {"limits": {"concurrency": 3, "timeout": "5m"}}
+
+
+async def test_of_saves_at_the_same_moment_one_is_a_version(world: World, http: httpx.AsyncClient) -> None:
+    typed = await fields(http)
+    pages = [await http.post(EDIT, data=typed | {"description": f"By {n}", "do": "review"}) for n in range(5)]
+    statuses = []
+
+    async def save(form: dict[str, str]) -> None:
+        statuses.append((await http.post(EDIT, data=form | {"do": "save"})).status_code)
+
+    async with anyio.create_task_group() as tasks:
+        for answer in pages:
+            tasks.start_soon(save, sent(answer.text))
+    assert sorted(statuses) == [303, 412, 412, 412, 412]
+    newest = await http.get("/flows/process-payment")
+    assert "?version=2" in newest.text and "?version=3" not in newest.text
 
 
 async def test_only_those_who_may_save_flows_get_the_form(world: World) -> None:

@@ -20,7 +20,8 @@ BADGE = """() => {
     if (now !== was) requestAnimationFrame(() => changes.push(Date.now()));
     was = now;
   };
-  new MutationObserver(look).observe(document.querySelector('main'), {subtree: true, childList: true, characterData: true});
+  const all = {subtree: true, childList: true, characterData: true};
+  new MutationObserver(look).observe(document.querySelector('main'), all);
 }"""
 ALL = """count => {
   const log = document.querySelector('.log');

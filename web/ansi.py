@@ -1,8 +1,8 @@
 """A line with a terminal's escape sequences, as runs of text with the classes they are shown in. Pure.
 
-Colours and weights of SGR (ECMA-48 §8.3.117) are kept; cursors, titles, links and backgrounds are dropped, concealed text
-is shown. A look ends with its line. Characters that can't be seen are named as everywhere (`web/format.pieces`), over the
-whole line: an escape sequence inside a word hides no foreign letter.
+Colours and weights of SGR (ECMA-48 §8.3.117) are kept; cursors, titles, links and backgrounds are dropped, concealed
+text is shown. A look ends with its line. Characters that can't be seen are named as everywhere (`web/format.pieces`),
+over the whole line: an escape sequence inside a word hides no foreign letter.
 """
 
 import re

@@ -28,6 +28,7 @@ from kit.db import READ_LIMIT, Database
 from kit.errors import Conflict, Fault, Invalid, Missing, Refused, Unauthorized
 from web import auth, log
 from web.parts import parts
+from web.shared import News, Shared
 
 MESSAGE = 4096
 """Characters of one message from outside."""
@@ -66,15 +67,16 @@ class Source(Protocol):
     async def begin(self) -> Told:
         """Take a place to read on from; the `watching` message."""
 
-    async def news(self, woken: bool) -> Sequence[Told]:
-        """What is new since the last time, in order, from reads of at most 500 rows."""
+    async def news(self, woken: bool) -> Sequence[str]:
+        """What is new since the last time, in order, from reads of at most 500 rows; messages as they are sent."""
 
 
 class Run:
     """An execution: its events and its log, each with a cursor."""
 
-    def __init__(self, db: Database, account_id: str, asked: Asked) -> None:
+    def __init__(self, db: Database, account_id: str, asked: Asked, shared: Shared) -> None:
         self.topic = events.topic(asked.watch)
+        self._shared = shared
         self._db, self._account_id, self._id, self._asked = db, account_id, asked.watch, asked
         self._seq, self._line = asked.after or 0, asked.log or 0
 
@@ -90,24 +92,34 @@ class Run:
         rows = await self._db.read(sa.select(streams.c.last_seq).where(mine))
         return int(rows[0].last_seq) if rows else 0
 
-    async def news(self, woken: bool) -> list[Told]:
+    async def news(self, woken: bool) -> Sequence[str]:
+        place = (self._account_id, self._id, self._seq, self._line)
+        found = await self._shared.news(place, self._look)
+        self._seq, self._line = found.seq, found.line
+        return found.texts
+
+    async def _look(self) -> News:
         """The lines go first, though read last: whoever hears of the end has the log that led to it."""
         found = await events.read(self._db, self._account_id, self._id, after=self._seq)
         lines = await logs.read(self._db, self._account_id, self._id, after=self._line)
-        self._seq = found[-1].seq if found else self._seq
-        self._line = lines[-1].number if lines else self._line
         pages = [lines[at : at + READ_LIMIT] for at in range(0, len(lines), READ_LIMIT)]
         told: list[Told] = [
             {"type": "log", "number": page[-1].number, "lines": [log.told(line) for line in page]} for page in pages
         ]
-        return told + [{"seq": e.seq, "type": e.type, "at": e.at, "data": e.data} for e in found]
+        told += [{"seq": e.seq, "type": e.type, "at": e.at, "data": e.data} for e in found]
+        return News(
+            texts=tuple(_text(self._id, one) for one in told),
+            seq=found[-1].seq if found else self._seq,
+            line=lines[-1].number if lines else self._line,
+        )
 
 
 class Changes:
     """A list: only that it changed. Old rows that change in another process are seen when the page looks by itself."""
 
-    def __init__(self, db: Database, account_id: str, topic: str, columns: Sequence[sa.Column[Any]]) -> None:
+    def __init__(self, db: Database, account_id: str, name: str, topic: str, columns: Sequence[sa.Column[Any]]) -> None:
         id_, table = columns[0], columns[0].table
+        self._name = name
         self.topic = topic
         self._db = db
         self._newest = sa.select(*columns).where(table.c.account_id == account_id).order_by(id_.desc()).limit(NEWEST)
@@ -117,9 +129,9 @@ class Changes:
         self._seen = await self._rows()
         return {"type": "watching"}
 
-    async def news(self, woken: bool) -> list[Told]:
+    async def news(self, woken: bool) -> Sequence[str]:
         before, self._seen = self._seen, await self._rows()
-        return [{"type": "changed"}] if woken or self._seen != before else []
+        return [_text(self._name, {"type": "changed"})] if woken or self._seen != before else []
 
     async def _rows(self) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in await self._db.read(self._newest)]
@@ -173,7 +185,7 @@ class Conversation:
             source = await self._source(asked)
         except Fault as fault:
             error = {"type": "error", "code": fault.code, "message": fault.message, "hint": fault.hint}
-            await self._send({"watch": name, **error})
+            await self._send(_text(name, error))
             return
         self._watched.add(name)
         self._tasks.start_soon(self._follow, name, source)
@@ -181,34 +193,38 @@ class Conversation:
     async def _source(self, asked: Asked) -> Source:
         db, account_id = parts(self._socket).db, self._person.account_id
         if asked.watch in LISTS:
-            return Changes(db, account_id, *LISTS[asked.watch])
+            return Changes(db, account_id, asked.watch, *LISTS[asked.watch])
         mine = (executions.c.id == asked.watch) & (executions.c.account_id == account_id)
         if not await db.read(sa.select(executions.c.id).where(mine)):
             message = f"There is no execution {asked.watch}."
             raise Missing("execution_unknown", message, "/executions lists them; lists are executions and approvals.")
-        return Run(db, account_id, asked)
+        return Run(db, account_id, asked, parts(self._socket).shared)
 
     async def _follow(self, name: str, source: Source) -> None:
         """Subscribe first, then read: so no change falls between."""
         with parts(self._socket).bus.watch(source.topic) as watch:
-            await self._send({"watch": name, **await source.begin()})
+            await self._send(_text(name, await source.begin()))
             woken = False
             while True:
                 told = await source.news(woken)
-                for message in told:
-                    await self._send({"watch": name, **message})
+                for text in told:
+                    await self._send(text)
                 woken = not told and await watch.changed(LOOK_S)
                 await anyio.sleep(BURST_S)
 
-    async def _send(self, message: Told) -> None:
+    async def _send(self, text: str) -> None:
         with anyio.move_on_after(PATIENCE_S) as patience:
-            await self._socket.send_text(canonical.dumps(message))
+            await self._socket.send_text(text)
         if patience.cancelled_caught:
             self._end(1013, "too slow")
 
     def _end(self, code: int, reason: str) -> None:
         self.goodbye = self.goodbye or (code, reason)
         self._tasks.cancel_scope.cancel()
+
+
+def _text(name: str | None, message: Told) -> str:
+    return canonical.dumps({"watch": name, **message})
 
 
 def _read(text: str) -> Asked:

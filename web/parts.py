@@ -19,6 +19,7 @@ from kit.limits import Pace
 from kit.secrets import Sealer
 from ledger.limits import Limits
 from web.settings import WebSettings
+from web.shared import Shared
 
 Check = Callable[[], Awaitable[None]]
 """A named question of /readyz: returns when the part answers, raises when it does not."""
@@ -73,6 +74,8 @@ class Parts:
     """and how often a form may be sent for one approval."""
     refused: Pace = field(default_factory=lambda: Pace(burst=60, every_s=1.0))
     """How often deliveries to one address may be refused before they are told to come more slowly."""
+    shared: Shared = field(default_factory=Shared)
+    """What sockets read for each other."""
     account_id: str = DEFAULT
     """Where webhooks and sign-ins belong: there is one account in v1."""
 

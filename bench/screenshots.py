@@ -145,6 +145,8 @@ def _age(tx: Tx, id_: str, days: float, minutes: float) -> None:
     its = {"created_at": began, "claimed_at": began + timedelta(seconds=2), "trigger_type": "webhook"}
     ended = began + timedelta(seconds=2, minutes=minutes)
     tx.execute(sa.update(executions).where(executions.c.id == id_).values(**its, ended_at=ended))
+    told = {"at": ended, "day": ended.date().isoformat()}
+    tx.execute(sa.update(entries).where(entries.c.execution_id == id_).values(**told))
 
 
 def _tell(tx: Tx, id_: str, its: Story) -> None:

@@ -11,7 +11,6 @@ from pydantic import BaseModel, Field
 from control.executions.states import Shown
 from control.executions.waiting import Reason
 from control.flows.reach import GitRepository
-from web.approval_shapes import Approval
 from web.inputs import Body
 from web.model_shapes import Told
 

@@ -117,8 +117,8 @@ async def test_each_bar_of_the_timeline_leads_to_a_row_that_is_there(world: Worl
 
 async def test_a_variable_without_a_value_is_marked_in_the_prompt(world: World) -> None:
     def unit(tx: Tx) -> str:
-        given = {"trigger": "manual", "by": "test"}
-        return intake.start(tx, ACCOUNT, "process-payment", {"payment": 5, "recipient": "a@b.c"}, **given).execution_id
+        payload = {"payment": 5, "recipient": "a@b.c"}
+        return intake.start(tx, ACCOUNT, "process-payment", payload, trigger="manual", by="test").execution_id
 
     run = await world.house.db.write(unit)
     html = await read(world, f"/executions/{run}")

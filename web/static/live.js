@@ -10,6 +10,7 @@ import { refreshTimes } from "./times.js";
 const SLOWEST = 15000;
 const CALM = 30000; // with a socket, the page looks by itself this often: what no message tells is late, never wrong
 const GAP = 200; // between two questions
+const TOGETHER = 15; // ms in which the messages of one change come
 const LINGER = 10000; // after the end, for the last lines of a log
 const main = document.querySelector("main");
 
@@ -102,6 +103,7 @@ async function keepAsking(question, every) {
   for (;;) {
     if (!due) await Promise.race([pause(connected && wait === every ? CALM : wait), new Promise((now) => (wake = now))]);
     const told = due;
+    if (told) await pause(TOGETHER);
     due = false;
     if (document.hidden && !told) continue;
     try {

@@ -60,11 +60,10 @@ async def _rendered(request: Request, person: Person, asked: RenderAsked) -> Ren
 
 
 async def preview(request: Request, person: Person, text: str) -> Rendered | Fault:
-    """The prompt of the flow that is looked at with a payload somebody types, or what is wrong with that."""
-    number = inputs.number(request, "version", 0, most=MOST) or None
+    """What a Test Run of the flow's newest version would be told with a payload somebody types, or what is wrong."""
     try:
         payload = canonical.parse(text.strip() or "{}")
-        return await _rendered(request, person, RenderAsked(payload=payload, version=number))
+        return await _rendered(request, person, RenderAsked(payload=payload))
     except Invalid as fault:
         return fault
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -17,7 +18,7 @@ from kit.ids import new_id
 from ledger.book import Status
 from tests.browser.scene import Scene, set_scene
 from tests.control.house import ACCOUNT
-from tests.web.world import FLOW, World
+from tests.web.world import FLOW, World, open_world
 from web import fares, periods
 
 
@@ -164,3 +165,18 @@ async def shown(world: World, path: str) -> str:
     assert answer.status_code == 200
     text = re.sub(r"<svg.*?</svg>", "", answer.text, flags=re.DOTALL)
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text)).strip()
+
+
+async def test_postgres_answers_the_same_pages(tmp_path: Path, postgres_tables: str) -> None:
+    async with open_world(tmp_path, url=postgres_tables) as world:
+        scene = await set_scene(world)
+        assert "33.33 % Failing" in await shown(world, "/flows")
+        assert "1 of 3 in 30 days" in await shown(world, "/flows/process-payment")
+        assert "Tool failure" in await shown(world, "/")
+        for path in ("/approvals", "/tool-calls", "/model-calls"):
+            assert "process-payment" in await shown(world, path)
+        async with world.program(await world.token(Role.VIEWER, "api")) as http:
+            board = (await http.get("/api/v1/dashboard")).json()
+            cost = (await http.get("/api/v1/flows/process-payment/health")).json()["cost"]
+        assert [run["id"] for run in board["recent_failures"]] == [scene.runs["TIMEOUT"], scene.runs["FAILED"]]
+        assert (cost["per_run_usd"], cost["runs"]) == ("0.0123", 4)

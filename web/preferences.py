@@ -5,7 +5,6 @@ through REST, `users` and `tokens` have pages below this one.
 """
 
 from collections.abc import Mapping
-from itertools import groupby
 from types import MappingProxyType
 from typing import Any
 
@@ -31,7 +30,7 @@ DAYS = {
     "results_days": "Arguments, results and artifacts",
     "bodies_days": "Bodies of model calls",
 }
-TABLES = ("models", "budgets", "servers", "approvers", "groups", "plans")
+TABLES = ("models", "budgets", "servers", "approvers", "groups", "plans", "git")
 """Sections that may be empty, and are one value then."""
 CLASSES = {"logs": "Logs", "payloads": "Payloads", "results": "Results", "bodies": "Bodies"}
 
@@ -58,7 +57,9 @@ def _told(configured: in_force.Configured, filled: Mapping[str, str]) -> dict[st
     kept, used = configured.account.retention, configured.account.storage
     said = {name: _said(name, getattr(kept, name)) for name in (*DAYS, "keep")}
     words = {name: "" if value is None else str(value) for name, value in said.items()}
-    sections = {name: list(its) for name, its in groupby(configured.settings, _section)}
+    sections: dict[str, list[in_force.Setting]] = {}
+    for setting in configured.settings:
+        sections.setdefault(_section(setting), []).append(setting)
     whole = max(used.bytes, used.limit or 0)
     return {
         "sections": sections,

@@ -58,11 +58,13 @@ async def test_every_value_says_where_it_came_from_and_markup_in_it_is_text(worl
         Setting(key="data", value="/srv", source="flag"),
         Setting(key="server.port", value=8080, source="default"),
         Setting(key="server.public_url", value="<b>x</b>", source="environment"),
+        Setting(key="log_level", value="info", source="default"),
     ]
     world.app.state.parts = replace(world.app.state.parts, operated=Operated(settings=settings))
     async with world.client(await world.token()) as http:
         html = (await http.get("/settings")).text
     assert "[server]" in html
+    assert html.index("<code>data</code>") < html.index("<code>log_level</code>") < html.index("[server]")
     assert html.index("server.port") < html.index("server.public_url")
     assert ("&lt;b&gt;x&lt;/b&gt;" in html, "<b>x</b>" in html) == (True, False)
     assert html.count('<span class="chip">environment</span>') == 1

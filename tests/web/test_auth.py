@@ -141,3 +141,13 @@ async def test_viewers_and_approvers_change_nothing_on_pages(world: World) -> No
 async def test_unknown_people_have_no_password(world: World) -> None:
     with pytest.raises(Unauthorized, match="do not match"):
         await accounts.by_password(world.house.db, ACCOUNT, "nobody@example.com", "nobody has this password")
+
+
+async def test_a_link_that_is_too_old_says_where_another_one_comes_from(world: World) -> None:
+    token = await world.token(kind="sign_in", lasts=timedelta(seconds=-1))
+    async with world.client() as http:
+        late = await http.post("/signin", data={"token": token})
+    assert late.status_code == 401
+    assert "set-cookie" not in late.headers
+    assert "used before or has expired" in late.text
+    assert "preloop users link EMAIL" in late.text

@@ -4,8 +4,9 @@
 
 It prints `origin cookie` once. Each line of its input is a JSON command, answered in one line:
 `{"start": true}` with the id of a new running execution; `{"log": id, "count": n, "per_s": rate}` when all is written
-(`per_s` 0: as fast as it goes); `{"ask": id}` with the id of a call that waits for approval, and when it did;
-`{"decide": call}` with when it was approved; `{}` cuts all sockets as a dying network does.
+(`per_s` 0: as fast as it goes; `wide`: so many characters more in each line); `{"ask": id}` with the id of a call that
+waits for approval, and when it did; `{"decide": call}` with when it was approved; `{}` cuts all sockets as a dying
+network does.
 """
 
 import json
@@ -47,7 +48,7 @@ class Stage:
             self._running[principal.execution_id or ""] = principal
             return principal.execution_id
         if "log" in asked:
-            return await self._log(asked["log"], asked["count"], asked["per_s"])
+            return await self._log(asked["log"], asked["count"], asked["per_s"], "x" * asked.get("wide", 0))
         if "ask" in asked:
             self._amount += 1
             call = await self._world.house.call(self._running[asked["ask"]], amount=self._amount)
@@ -57,10 +58,10 @@ class Stage:
             return {"at": time.time()}
         return self._cables.cut()
 
-    async def _log(self, run: str, count: int, per_s: int) -> float:
+    async def _log(self, run: str, count: int, per_s: int, more: str) -> float:
         size, began = per_s // 10 or BATCH, anyio.current_time()
         for start in range(0, count, size):
-            texts = [f"line {start + n}: reading src/module.py" for n in range(min(size, count - start))]
+            texts = [f"line {start + n}: reading src/module.py{more}" for n in range(min(size, count - start))]
             await self._world.house.db.write(partial(_append, run=run, texts=texts), lane=Lane.BULK)
             if per_s:
                 await anyio.sleep_until(began + (start + size) / per_s)

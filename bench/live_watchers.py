@@ -1,8 +1,12 @@
 """A hundred sockets on one execution, and some that read nothing: what reaches them, and what they cost the server."""
 
+import asyncio
 import json
+import socket
 import time
 from contextlib import AsyncExitStack
+from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 from websockets.asyncio.client import ClientConnection, connect
@@ -14,15 +18,28 @@ from bench.live_house import House
 SOCKETS, PER_S = 100, 1000
 GROWTH_MB = 60.0
 LATE_S = 5.0
-STALLED, STALLED_MB = 20, 20.0
+STALLED, STALLED_MB = 20, 40.0
+WIDE = 1000
+"""Characters of a line: 22 MB for each of the stalled, of which the kernel takes four."""
 HANG_S = 120.0
 
 
-async def _open(house: House, stack: AsyncExitStack, run: str) -> ClientConnection:
+async def _open(house: House, stack: AsyncExitStack, run: str, **more: Any) -> ClientConnection:  # noqa: ANN401
     headers = {"Cookie": f"preloop={house.cookie}", "Origin": house.url}
     address = f"ws{house.url.removeprefix('http')}/api/v1/live"
-    wire = await stack.enter_async_context(connect(address, additional_headers=headers, proxy=None))
+    wire = await stack.enter_async_context(connect(address, additional_headers=headers, proxy=None, **more))
     await wire.send(json.dumps({"watch": run, "after": None, "log": 0}))
+    return wire
+
+
+async def _deaf(house: House, stack: AsyncExitStack, run: str) -> ClientConnection:
+    """One that reads nothing, with a kernel that holds little for it, and nothing compressed."""
+    small = stack.enter_context(socket.socket())
+    small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    small.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(small, ("127.0.0.1", urlsplit(house.url).port))
+    wire = await _open(house, stack, run, sock=small, compression=None)
+    wire.transport.pause_reading()
     return wire
 
 
@@ -68,15 +85,13 @@ async def stalled(house: House, within: Within, judged: Judged) -> None:
     ends: list[float] = []
     wrong: list[int] = []
     async with AsyncExitStack() as stack:
-        deaf = [await _open(house, stack, run) for _ in range(STALLED)]
-        for wire in deaf:
-            wire.transport.pause_reading()  # what came so far stays in the kernel, then at the server
+        deaf = [await _deaf(house, stack, run) for _ in range(STALLED)]
         wire = await _open(house, stack, run)
         memory, began = processes.rss_mb(house.pid), time.monotonic()
         with anyio.move_on_after(HANG_S):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_heard, wire, count, ends, wrong)
-                await house.do(log=run, count=count, per_s=2 * PER_S)
+                await house.do(log=run, count=count, per_s=2 * PER_S, wide=WIDE)
                 written = time.monotonic()
         grown = processes.rss_mb(house.pid) - memory
         for one in deaf:

@@ -9,7 +9,7 @@ import { refreshTimes } from "./times.js";
 
 const SLOWEST = 15000;
 const CALM = 30000; // with a socket, the page looks by itself this often: what no message tells is late, never wrong
-const GAP = 200; // between two questions
+const GAP = 200; // from one question to the next
 const TOGETHER = 15; // ms in which the messages of one change come
 const LINGER = 10000; // after the end, for the last lines of a log
 const main = document.querySelector("main");
@@ -106,6 +106,7 @@ async function keepAsking(question, every) {
     if (told) await pause(TOGETHER);
     due = false;
     if (document.hidden && !told) continue;
+    const began = performance.now();
     try {
       if (await question(!told)) return;
       wait = every;
@@ -113,7 +114,7 @@ async function keepAsking(question, every) {
     } catch {
       wait = Math.min(wait * 2, SLOWEST);
     }
-    await pause(GAP);
+    await pause(Math.max(0, began + GAP - performance.now()));
   }
 }
 

@@ -169,8 +169,7 @@ async def test_the_log_has_no_gap_and_nothing_twice_after_a_reconnect(door: Door
 
 
 async def test_a_line_carries_what_the_page_shows_of_it(door: Door) -> None:
-    run = await door.world.house.start()
-    await write_log(door.world, run, (("agent", "error", "<b>\u202e\x1b[31mno"),))
+    await write_log(door.world, run := await door.world.house.start(), (("agent", "error", "<b>\u202e\x1b[31mno"),))
     async with door.person() as ear:
         await ear.watch(run)
         line = (await ear.until("log"))[-1]["lines"][0]

@@ -188,7 +188,7 @@ def main() -> int:
     if chromium() is None or programs is None:
         print("Chromium and PostgreSQL are needed: apt-get install chromium postgresql", file=sys.stderr)
         return 2
-    finished, looks = (SHORT, 60) if short else (FULL, 200)
+    finished, looks = (SHORT, 40) if short else (FULL, 200)
     held = [anyio.run(shown, WIDTHS[1:] if short else WIDTHS), anyio.run(long_list, "sqlite", None, finished, looks)]
     if not short:
         with cluster(programs) as server:

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +30,8 @@ UID = "1000"
 OPEN_FILES = 4096
 TMP, OF_HOME = 256 << 20, 128 << 20
 """Bytes of `/tmp` and `/var/tmp`, each, and of the home, as in a container."""
+_NEWER = ("--size", "--disable-userns")
+"""Since 0.7 and 0.8."""
 _PROBE_S = 10.0
 _INSIDE = Path(__file__).with_name("bwrap_inside.py")
 _AGENT = Path(__file__).parents[1] / "images" / "scripted" / "agent.py"
@@ -64,7 +66,8 @@ class BwrapEngine(ProcessEngine):
         self._door = door.resolve()
         self._etc = self._door.with_name(f"{self._door.name}-etc")
         self._port = port
-        self._sizes = True
+        self._knows: frozenset[str] = frozenset()
+        """Which of `_NEWER` this bubblewrap has."""
 
     async def open(self) -> None:
         """Raises `Unsuitable` where no sandbox can be made: one is."""
@@ -80,7 +83,7 @@ class BwrapEngine(ProcessEngine):
         try:
             with anyio.fail_after(_PROBE_S):
                 told = await anyio.run_process([program, "--help"], check=False, stderr=subprocess.STDOUT)
-                self._sizes = b"--size" in told.stdout  # since 0.7
+                self._knows = frozenset(one for one in _NEWER if one.encode() in told.stdout)
                 command = [*self._sandbox(self._door), "true"]
                 made = await anyio.run_process(command, check=False, stderr=subprocess.STDOUT)
         except (TimeoutError, OSError) as exc:
@@ -102,16 +105,18 @@ class BwrapEngine(ProcessEngine):
             signalled(inner, signal.SIGTERM)
 
     def _sandbox(self, work: Path) -> Sequence[str]:
-        return (PROGRAM, *_arguments(work, self._door, self._etc, sizes=self._sizes), "--")
+        return (PROGRAM, *_arguments(work, self._door, self._etc, self._knows), "--")
 
 
-def _arguments(work: Path, door: Path, etc: Path, *, sizes: bool) -> Iterator[str]:
+def _arguments(work: Path, door: Path, etc: Path, knows: Container[str]) -> Iterator[str]:
     yield from ("--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--cap-drop", "ALL")
+    if "--disable-userns" in knows:
+        yield "--disable-userns"
     yield from ("--uid", UID, "--gid", UID, "--hostname", "agent")
     # first, as the interpreter may be below one of them
     yield from ("--proc", "/proc", "--dev", "/dev")
     for folder, size in (("/tmp", TMP), ("/var/tmp", TMP), (HOME, OF_HOME)):
-        yield from (*(("--size", str(size)) if sizes else ()), "--tmpfs", folder)
+        yield from (*(("--size", str(size)) if "--size" in knows else ()), "--tmpfs", folder)
     yield from ("--ro-bind", str(door), DOOR, "--bind", str(work), WORK)
     for name in _OF_THE_SYSTEM:
         yield from ("--ro-bind-try", name, name)
@@ -125,7 +130,8 @@ def _arguments(work: Path, door: Path, etc: Path, *, sizes: bool) -> Iterator[st
             yield from ("--ro-bind", str(path), str(path))
     for name in _ETC:
         yield from ("--ro-bind", str(etc / name), f"/etc/{name}")
-    yield from ("--chdir", WORK, "--remount-ro", "/")
+    # /proc too: the agent of a plane that runs as root owns this machine's sysctls, and to write them takes no capability
+    yield from ("--chdir", WORK, "--remount-ro", "/", "--remount-ro", "/proc")
 
 
 def _unusable(why: str) -> Unsuitable:

@@ -130,7 +130,7 @@ def _arguments(work: Path, door: Path, etc: Path, knows: Container[str]) -> Iter
             yield from ("--ro-bind", str(path), str(path))
     for name in _ETC:
         yield from ("--ro-bind", str(etc / name), f"/etc/{name}")
-    # /proc too: the agent of a plane that runs as root owns this machine's sysctls, and to write them takes no capability
+    # /proc too: the agent of a plane that runs as root owns this machine's sysctls; writing them takes no capability
     yield from ("--chdir", WORK, "--remount-ro", "/", "--remount-ro", "/proc")
 
 

@@ -168,10 +168,11 @@ async def unless(status: int, asked: Awaitable[T]) -> T | None:
 
 
 def image_missing(image: str) -> Missing:
-    name = image.rpartition("/")[2].partition(":")[0]
-    return Missing(
-        "image_missing", f"The image {image} is not on this engine.", f"Build it: preloop images build {name}"
-    )
+    """Images of ours are built; any other is for an operator to pull, as agents have no registry to pull from."""
+    owner, _, name = image.rpartition("/")
+    ours = owner == "preloop"
+    hint = f"Build it: preloop images build {name.partition(':')[0]}" if ours else f"Fetch it: docker pull {image}"
+    return Missing("image_missing", f"The image {image} is not on this engine.", hint)
 
 
 def _client(url: str) -> aiodocker.Docker:
@@ -195,5 +196,5 @@ def _why_unreachable(url: str, detail: str) -> tuple[str, str]:
         )
     return (
         f"No Docker Engine answers at {url}.",
-        "Start it (`docker info` tells), or set `runner.engine` to `process`, which needs none and isolates nothing.",
+        "Start it (`docker info` tells), or set `runner.engine` to `bwrap` or `auto`, if bubblewrap is installed.",
     )

@@ -173,6 +173,9 @@ async def test_a_missing_image_says_how_to_build_it(engine: DockerEngine, instan
     with pytest.raises(Missing) as refused:
         await begin(engine, made)
     assert (refused.value.code, refused.value.hint) == ("image_missing", "Build it: preloop images build nothing")
+    with pytest.raises(Missing) as refused:
+        await begin(engine, job(instance, "true", image="example.com/team/aider:0.86", name="another"))
+    assert refused.value.hint == "Fetch it: docker pull example.com/team/aider:0.86"
 
 
 async def test_no_engine_at_that_address_is_one_clear_sentence(tmp_path: Path) -> None:

@@ -50,9 +50,9 @@ class Waterfall:
 
 
 def waterfall(spans: Sequence[Span], begin: datetime, now: datetime, most: int = MOST) -> Waterfall:
-    """In the order of their beginnings, from `begin` to the last end, which is `now` while something goes on."""
+    """In the order of their beginnings, from `begin` to `now`, which is the end of a run that is over."""
     chosen = sorted(spans, key=lambda span: (span.end is not None, -_ms(span.begin, span.end or now)))[:most]
-    end = max((span.end or now for span in spans), default=begin)
+    end = max([now, *(span.end or now for span in spans)])
     total = max(_ms(begin, end), 1)
     bars = [_bar(span, begin, now, total) for span in sorted(chosen, key=lambda span: span.begin)]
     return Waterfall(bars=bars, more=len(spans) - len(bars), total_ms=total)

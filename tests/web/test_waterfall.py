@@ -18,6 +18,11 @@ def test_bars_stand_where_their_time_was() -> None:
     assert (drawn.total_ms, drawn.more) == (10_000, 0)
 
 
+def test_the_line_is_as_long_as_the_run_though_nothing_happened_at_its_end() -> None:
+    drawn = waterfall([span(0, 5)], START, START + timedelta(seconds=20))
+    assert (drawn.bars[0].width, drawn.total_ms) == (250, 20_000)
+
+
 def test_what_took_no_time_is_seen_and_stays_inside() -> None:
     bar = waterfall([span(0, 100), span(100, 100, "end")], START, START).bars[-1]
     assert bar.width > 0

@@ -32,6 +32,7 @@ LONG_S = 2.0
 """For a model call that was begun and whose end is not in the record yet."""
 RECENT = 20
 _ENDED = ("model.answered", "model.failed", "model.refused")
+_CALLED = ("model.requested", "model.answered", "model.failed")
 TAIL = 40
 WORDS = 2000
 
@@ -54,8 +55,7 @@ async def _open(db: Database, row: Row[Any]) -> bool:
     """Is a model call under way, as the record has it?"""
     its = (recorded.c.account_id == row.account_id) & (recorded.c.stream == row.id)
     kinds = sa.select(recorded.c.type, sa.func.count().label("number")).group_by(recorded.c.type)
-    told = ("model.requested", "model.answered", "model.failed")
-    counts = {found.type: found.number for found in await db.read(kinds.where(its, recorded.c.type.in_(told)))}
+    counts = {found.type: found.number for found in await db.read(kinds.where(its, recorded.c.type.in_(_CALLED)))}
     begun: int = counts.pop("model.requested", 0)
     ended: int = sum(counts.values())
     return begun > ended
@@ -84,7 +84,8 @@ def gather(tx: Tx, execution_id: str, flow: Flow, phase: Phase, exit_: Exit) -> 
         needs_tools=bool(flow.tools),
         tools_listed=bool(session and session.tools_listed_at),
         metered=row.unmetered_at is None,
-        model_called=bool(session and session.model_called_at),
+        # The mark is made a moment after the call, and is lost with a process that is killed in between.
+        model_called=bool((session and session.model_called_at) or _told(tx, row, *_CALLED)),
         timeout_s=row.timeout_s,
         wall_s=row.wall_s,
         waited=(tx.now() - row.claimed_at).total_seconds() >= row.wall_s,

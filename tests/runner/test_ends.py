@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from control import events
 from control.approvals import requests
 from control.executions import lifecycle, queue
 from control.identity import sessions
 from control.identity.principals import Principal
 from control.tables import executions
+from kit.db import Tx
 from tests.control.house import ACCOUNT
 from tests.runner.station import FLOW, Station, open_station
 
@@ -197,3 +199,31 @@ async def test_a_lack_of_memory_explains_the_end_of_an_agent_that_was_killed_and
     agent.end(code, oom_killed=oom_killed)
     row = await station.ended(id_)
     assert (row.state, row.cause, row.exit_code) == (*verdict, code)
+
+
+@pytest.mark.parametrize(
+    ("told", "verdict"),
+    [
+        (("model.requested", "model.answered"), ("SUCCEEDED", None)),
+        (("model.requested",), ("SUCCEEDED", None)),
+        ((), ("FAILED", "agent_unverified")),
+    ],
+)
+async def test_a_model_call_that_only_the_record_has_was_made(
+    station: Station, told: tuple[str, ...], verdict: tuple[str, str | None]
+) -> None:
+    """The plane was killed before the session was marked."""
+    principal = await started(station)
+    id_ = principal.execution_id or ""
+
+    def called(tx: Tx) -> None:
+        sessions.mark_used(tx, principal.session_id, tools=True, model=False)
+        for type_ in told:
+            events.append(tx, ACCOUNT, id_, type_, call="mdl_1", alias="default", provider="p", model="m")
+
+    await station.db.write(called)
+    agent = await station.agent(id_)
+    agent.say("PRELOOP_AGENT_EXEC_END 0")
+    agent.end(0)
+    row = await station.ended(id_)
+    assert (row.state, row.cause) == verdict

@@ -1,5 +1,6 @@
 """After the verdict: what the engine still holds of a run is kept, then forgotten."""
 
+import math
 from typing import Any
 
 import anyio
@@ -21,14 +22,15 @@ from runner.parts import Parts
 RAW_LIMIT = 64 << 20
 
 
-async def clean(parts: Parts, row: Row[Any], handle: str, *, whole: bool = False) -> None:
+async def clean(parts: Parts, row: Row[Any], handle: str, *, whole: bool = False, read_s: float = math.inf) -> None:
     """Keep the whole output as a file, then let the engine forget the job. May run twice. Lines that nobody stored,
-    because a worker died after the end, are stored now; `whole`: there are none."""
+    because a worker died after the end, are stored now; `whole`: there are none. `read_s` is how long the output may be
+    read for that file, which then has as much of it."""
     await parts.engine.stop(handle, grace_s=0)
     size = 0
     if row.logs_deleted_at is None:
         flow = await parts.db.write(lambda tx: catalog.version(tx, row.flow_id, row.flow_version))
-        size = await _keep_raw(parts, row, handle, min(RAW_LIMIT, flow.limits.log_bytes))
+        size = await _keep_raw(parts, row, handle, min(RAW_LIMIT, flow.limits.log_bytes), read_s)
         if not whole:
             await _store_rest(parts, row, handle, flow)
     await results.keep(parts, row, handle)
@@ -43,15 +45,16 @@ async def clean(parts: Parts, row: Row[Any], handle: str, *, whole: bool = False
     await parts.db.write(cleaned)
 
 
-async def _keep_raw(parts: Parts, row: Row[Any], handle: str, most: int) -> int:
+async def _keep_raw(parts: Parts, row: Row[Any], handle: str, most: int, read_s: float) -> int:
     """The output as it came, up to so many bytes, into a file, while the plan has room; its size."""
     if await parts.db.write(lambda tx: storage.full(tx, row.account_id)) is not None:
         return 0
     raw = bytearray()
-    async for line in parts.output(handle, after=""):
-        raw += f"{line.at} {line.text}\n".encode()
-        if len(raw) > most:
-            break
+    with anyio.move_on_after(read_s):
+        async for line in parts.output(handle, after=""):
+            raw += f"{line.at} {line.text}\n".encode()
+            if len(raw) > most:
+                break
     return await parts.blobs.put(logs.file_of(row.id), bytes(raw[:most])) if raw else 0
 
 

@@ -20,7 +20,7 @@ from kit.observe import log
 from kit.together import together
 from runner import docker_box, docker_network, docker_outer, docker_probe
 from runner.docker_door import ASK_TIMEOUT_S, DockerDoor, image_missing, unless
-from runner.docker_logs import LogReader
+from runner.docker_logs import LogReader, stamp
 from runner.engine import Exit, Found, Job, LogLine
 from runner.relay import Relay
 
@@ -143,7 +143,7 @@ class DockerEngine:
                 await anyio.sleep(_BREATH_S)
         if state is None:
             return Exit(gone=True)
-        return Exit(code=state["ExitCode"], oom_killed=state["OOMKilled"])
+        return Exit(code=state["ExitCode"], oom_killed=state["OOMKilled"], at=stamp(state["FinishedAt"]))
 
     async def stop(self, handle: str, *, grace_s: float) -> None:
         async with self._door.asking(f"stop {handle}", grace_s + ASK_TIMEOUT_S):

@@ -29,7 +29,7 @@ class Cursor:
     @classmethod
     def parse(cls, text: str) -> "Cursor":
         at, _, count = text.removesuffix("+").partition("#")
-        return cls(at and _utc(at), int(count or 0), text.endswith("+"))
+        return cls(at and stamp(at), int(count or 0), text.endswith("+"))
 
     def __str__(self) -> str:
         return f"{self.at}#{self.count}{'+' if self.cut else ''}" if self.at else ""
@@ -71,9 +71,9 @@ class LogReader:
                 end = at + _HEADER + int.from_bytes(self._bytes[at + 4 : at + _HEADER], "big")
                 if end > len(self._bytes):
                     return
-                stamp, _, text = self._bytes[at + _HEADER : end].partition(b" ")
+                at_, _, text = self._bytes[at + _HEADER : end].partition(b" ")
                 at = end
-                if (line := self._take(_utc(stamp.decode()), bytes(text))) is not None:
+                if (line := self._take(stamp(at_.decode()), bytes(text))) is not None:
                     yield line
         finally:
             del self._bytes[:at]
@@ -104,11 +104,11 @@ class LogReader:
         return line
 
 
-def _utc(stamp: str) -> str:
+def stamp(text: str) -> str:
     """The same moment in UTC with nine digits: '…T10:30:36.5+01:00' → '…T09:30:36.500000000Z'."""
-    found = _STAMP.fullmatch(stamp)
+    found = _STAMP.fullmatch(text)
     if found is None:
-        raise Fault("engine_refused", f"The engine's log has {stamp[:40]!r} where a time should be.")
+        raise Fault("engine_refused", f"The engine's log has {text[:40]!r} where a time should be.")
     seconds, fraction, offset = found.groups("")
     if offset != "Z":
         seconds = datetime.fromisoformat(seconds + offset).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")

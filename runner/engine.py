@@ -55,6 +55,8 @@ class Exit:
     code: int | None = None
     oom_killed: bool = False
     gone: bool = False
+    at: str = field(default="", compare=False)
+    """When, in RFC 3339 UTC, as far as the engine says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

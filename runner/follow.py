@@ -12,7 +12,7 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from sqlalchemy.engine import Row
 
-from control.executions import keeping, queue
+from control.executions import keeping, logs, queue
 from control.executions.keeping import Kept, Stored
 from kit.db import Database, Lane, Tx
 from runner.narration import Entry
@@ -20,7 +20,7 @@ from runner.narration import Entry
 SLICE_S = 0.1
 CHUNK_BYTES = 64 * 1024
 LOOK_S = 1.0
-"""How often a run whose lines are not kept looks whether the plan has room again."""
+"""How often a run whose lines are not kept looks whether there is room again, and notes how far it has read."""
 
 
 class Follower:
@@ -71,14 +71,17 @@ class Follower:
         lines = [line for told, _ in entries for line in told]
         if lines and anyio.current_time() >= self._look_at:
             found = await self._db.write(lambda tx: self._keep(tx, lines, entries[-1][1]), lane=Lane.BULK)
-            self._look_at = {Kept.FULL: anyio.current_time() + LOOK_S, Kept.CUT: math.inf}.get(found, -math.inf)
+            self._look_at = -math.inf if found is Kept.ALL else anyio.current_time() + LOOK_S
 
     def _keep(self, tx: Tx, kept: list[Stored], cursor: str) -> Kept:
         """Whoever adopted the execution reads on where we stopped: what we still have is theirs to store."""
         claim = self._claim
         if not queue.held(tx, claim.id, claim.epoch):
             return Kept.ALL
-        return keeping.keep(tx, claim.account_id, claim.id, kept, most=self._most, cursor=cursor)
+        found = keeping.keep(tx, claim.account_id, claim.id, kept, most=self._most, cursor=cursor)
+        if found is not Kept.ALL:
+            logs.reached(tx, claim.id, cursor)
+        return found
 
 
 def _size(entry: Entry) -> int:

@@ -38,6 +38,11 @@ class Narrator:
         self._last = LogLine(text="", at="", cursor="")
         self._tools: dict[str, str] = {}
 
+    @property
+    def at(self) -> str:
+        """When the last line was said."""
+        return self._last.at
+
     def tell(self, line: LogLine) -> Iterator[Entry]:
         """What is to be stored now that this line came; what waited comes first."""
         if self._pieces and line.text.startswith(CONTINUED) and len(self._pieces) < MOST:

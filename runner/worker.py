@@ -77,7 +77,8 @@ class Worker:
 
     async def _adopt(self) -> Row[Any] | None:
         """What was lost, which no wake-up tells; beyond `parallel` too: its agent runs here already."""
-        return await self._parts.db.write(lambda tx: queue.adopt(tx, self.owner, [self._parts.engine_id]))
+        driven = [id_ for id_, _ in self._running]
+        return await self._parts.db.write(lambda tx: queue.adopt(tx, self.owner, [self._parts.engine_id], driven))
 
     async def _claim(self) -> Row[Any] | None:
         if len(self._running) >= self._parts.settings.parallel:

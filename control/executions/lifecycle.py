@@ -16,7 +16,9 @@ from control import events
 from control.executions import states
 from control.executions.states import Cause, Stored
 from control.executions.verdict import Verdict
+from control.tables import events as recorded
 from control.tables import executions
+from kit.clock import rfc3339
 from kit.db import Tx
 from kit.errors import Conflict, Missing
 
@@ -55,6 +57,18 @@ class Lifecycle:
         if hit:
             events.append(tx, hit.account_id, execution_id, "agent.ended", exit_code=code)
         return hit is not None
+
+    def overtaken(self, tx: Tx, execution_id: str, epoch: int, ended_at: datetime) -> bool:
+        """Take a time limit's wish to stop back when the agent had ended before it was wished."""
+        late = _held(execution_id, epoch) & (executions.c.stop_intent == Cause.TIMEOUT.value)
+        wishes = (recorded.c.stream == execution_id) & (recorded.c.type == "stop.intended")
+        wished = sa.select(sa.func.max(recorded.c.at)).where(wishes, recorded.c.account_id == executions.c.account_id)
+        at = tx.execute(sa.select(wished.correlate(executions).scalar_subquery()).where(late)).scalar()
+        if at is None or at <= ended_at:
+            return False
+        taken = sa.update(executions).where(late).values(stop_intent=None).returning(executions.c.account_id)
+        events.append(tx, tx.execute(taken).scalar_one(), execution_id, "stop.overtaken", ended_at=rfc3339(ended_at))
+        return True
 
     def judge(
         self, tx: Tx, execution_id: str, verdict: Verdict, *, epoch: int | None = None, exit_code: int | None = None

@@ -101,6 +101,13 @@ def cursor(tx: Tx, execution_id: str) -> str:
     return tx.execute(stored.order_by(log_chunks.c.first.desc()).limit(1)).scalar() or ""
 
 
+def reached(tx: Tx, execution_id: str, cursor: str) -> None:
+    """The output was read up to a cursor, and not kept: a log that has lines already goes on from there."""
+    newest = sa.select(sa.func.max(log_chunks.c.first)).where(log_chunks.c.execution_id == execution_id)
+    mine = (log_chunks.c.execution_id == execution_id) & (log_chunks.c.first == newest.scalar_subquery())
+    tx.execute(sa.update(log_chunks).where(mine).values(cursor=cursor))
+
+
 CHUNKS = 64
 """Chunks one look may return: at most 4 MB of lines."""
 

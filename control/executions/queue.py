@@ -7,7 +7,7 @@ took it for two minutes. Nothing leaves the queue but by a claim or somebody's w
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -118,11 +118,19 @@ def held(tx: Tx, execution_id: str, epoch: int) -> bool:
     return tx.one(sa.select(executions.c.id).where(mine).with_for_update(read=True)) is not None
 
 
-def adopt(tx: Tx, owner: str, engines: Sequence[str]) -> Row[Any] | None:
-    """Take over one execution whose lease ran out and whose engine this worker reaches, with the next epoch."""
+def holding(tx: Tx, execution_id: str, epoch: int) -> Row[Any] | None:
+    """The RUNNING execution, if this is its newest epoch."""
+    mine = (executions.c.id == execution_id) & (executions.c.epoch == epoch) & RUNNING
+    return tx.one(sa.select(executions).where(mine).with_for_update(read=True))
+
+
+def adopt(tx: Tx, owner: str, engines: Sequence[str], driven: Collection[str] = ()) -> Row[Any] | None:
+    """Take over one execution whose lease ran out and whose engine this worker reaches, with the next epoch; not one
+    that it holds and still drives: its next heartbeat renews that."""
     now = tx.now()
     lost = RUNNING & (executions.c.lease_until < now)
     lost &= executions.c.engine.in_(engines) | executions.c.engine.is_(None)
+    lost &= (executions.c.lease_owner != owner) | executions.c.id.not_in(driven)
     found = tx.one(sa.select(executions.c.id, executions.c.epoch).where(lost).limit(1))
     if found is None:
         return None
@@ -174,7 +182,8 @@ _TIMES = ("id", "account_id", "claimed_at", "ended_at", "waiting_since", "waited
 
 
 def _late(tx: Tx, now: datetime) -> Iterator[Row[Any]]:
-    for row in tx.execute(sa.select(*(executions.c[name] for name in _TIMES)).where(RUNNING, WANTED)).all():
+    still = RUNNING & WANTED & executions.c.agent_ended_at.is_(None)  # of one that has ended only the log is read
+    for row in tx.execute(sa.select(*(executions.c[name] for name in _TIMES)).where(still)).all():
         if active(row, now) >= row.timeout_s or (now - row.claimed_at).total_seconds() >= row.wall_s:
             yield row
 

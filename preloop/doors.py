@@ -3,8 +3,9 @@ only. A process of some roles has their doors; at every other address there is n
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from starlette.applications import Starlette
@@ -30,7 +31,11 @@ from preloop.house import House, Place
 from preloop.listen import STOP_S
 from preloop.roles import Role
 from web import app as web
+from web import oidc
 from web.parts import Check, Operated, Upstreams
+
+if TYPE_CHECKING:
+    from web.issuer import Issuer
 
 MCP = "/mcp/v1"
 LAST_WORDS_S = 1
@@ -96,8 +101,10 @@ async def open_doors(house: House, place: Place | str) -> AsyncIterator[Doors]:
     async with AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(_gateway(house)) if Role.GATEWAY in house.roles else None
         endpoint = _endpoint(house) if Role.MCP in house.roles else None
+        signin = oidc.opened(house.settings.server) if Role.WEB in house.roles else nullcontext()
+        issuer = await stack.enter_async_context(signin)
         rest: dict[Listener, ASGIApp] = {
-            Listener.PEOPLE: _pages(house, place, gateway.checks if gateway else None),
+            Listener.PEOPLE: _pages(house, place, gateway.checks if gateway else None, issuer),
             Listener.CONTAINERS: _inner(house),
         }
 
@@ -142,7 +149,7 @@ def _endpoint(house: House) -> McpEndpoint:
     return McpEndpoint(house.db, house.bus, house.desk, servers, public_url=url)
 
 
-def _pages(house: House, place: Place | str, upstreams: Upstreams | None) -> Starlette:
+def _pages(house: House, place: Place | str, upstreams: Upstreams | None, issuer: "Issuer | None") -> Starlette:
     """What people get; of a process without pages whether it lives, and its figures."""
 
     async def database() -> None:
@@ -169,6 +176,7 @@ def _pages(house: House, place: Place | str, upstreams: Upstreams | None) -> Sta
             settings=in_force.told(house.settings),
             plans=house.settings.plan_list(),
             retention=house.settings.retention.rules(),
+            issuer=issuer,
         ),
     )
 

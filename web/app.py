@@ -43,6 +43,7 @@ from web import (
     links,
     live,
     models,
+    oidc,
     openapi,
     policy,
     preferences,
@@ -128,6 +129,7 @@ def _routes(settings: WebSettings) -> list[BaseRoute]:
     return [
         *(route for room in ROOMS for route in room.routes),
         *auth.routes,
+        *(oidc.routes if settings.oidc else []),
         *preferences.routes,
         *links.routes,
         *hooks.routes,

@@ -88,7 +88,24 @@ def opened_by(routes: Sequence[BaseRoute]) -> dict[str, Role]:
 
 async def sign_in_page(request: Request) -> Response:
     token, further = request.query_params.get("token", ""), inputs.local(request.query_params.get("next", "/"))
-    return page(request, "signin.html", fault=None, email="", token=token, next=further)
+    return sign_in_face(request, further, token=token)
+
+
+def sign_in_face(
+    request: Request, further: str, *, fault: Fault | None = None, email: str = "", token: str = ""
+) -> Response:
+    """The page to sign in on, with why it was refused."""
+    oidc = parts(request).settings.oidc
+    return page(
+        request,
+        "signin.html",
+        status=fault.status if fault else 200,
+        fault=fault,
+        email=email,
+        token=token,
+        next=further,
+        outside=oidc.label if oidc else "",
+    )
 
 
 async def sign_in(request: Request) -> Response:
@@ -104,13 +121,13 @@ async def sign_in(request: Request) -> Response:
             async with hashing:
                 clear = await accounts.by_password(db, account_id, email, fields.get("password", ""))
     except Fault as fault:
-        return page(request, "signin.html", status=fault.status, fault=fault, email=email, token="", next=further)
+        return sign_in_face(request, further, fault=fault, email=email)
     answer = RedirectResponse(further, 303)
-    _set_cookie(request, answer, clear)
+    set_cookie(request, answer, clear)
     return answer
 
 
-def _set_cookie(request: Request, answer: Response, clear: str) -> None:
+def set_cookie(request: Request, answer: Response, clear: str) -> None:
     answer.set_cookie(
         cookie_name(request),
         clear,

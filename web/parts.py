@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from starlette.requests import HTTPConnection
 
@@ -20,6 +20,9 @@ from kit.secrets import Sealer
 from ledger.limits import Limits
 from web.settings import WebSettings
 from web.shared import Shared
+
+if TYPE_CHECKING:
+    from web.issuer import Issuer
 
 Check = Callable[[], Awaitable[None]]
 """A named question of /readyz: returns when the part answers, raises when it does not."""
@@ -41,6 +44,8 @@ class Operated:
     """Each has the fields of `web.in_force.Setting`."""
     plans: Mapping[str, Plan] = field(default_factory=lambda: PRESETS)
     retention: Rules = field(default_factory=Rules)
+    issuer: "Issuer | None" = None
+    """Who signs people in beside us: `[server.oidc]`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

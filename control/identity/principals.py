@@ -16,7 +16,7 @@ class Role(StrEnum):
     VIEWER = "viewer"  # look
 
 
-_RANK = {Role.VIEWER: 0, Role.APPROVER: 1, Role.OPERATOR: 2, Role.ADMIN: 3}
+RANK = {Role.VIEWER: 0, Role.APPROVER: 1, Role.OPERATOR: 2, Role.ADMIN: 3}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,4 +46,4 @@ class Person:
     role: Role
 
     def may(self, needed: Role) -> bool:
-        return _RANK[self.role] >= _RANK[needed]
+        return RANK[self.role] >= RANK[needed]

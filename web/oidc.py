@@ -32,7 +32,7 @@ START, BACK = "/signin/oidc", "/signin/oidc/callback"
 WAY_FOR = timedelta(minutes=10)
 """How long somebody may take to sign in at the provider."""
 LONGEST = 1000
-"""Characters of an address to go on to: a cookie has to hold it."""
+"""Characters of an address to go on to, as JSON: a cookie has to hold it."""
 _EMAIL = re.compile(r"[!-?A-~]+@([!-?A-~]+)", re.ASCII)
 
 
@@ -68,7 +68,7 @@ async def start(request: Request) -> Response:
         return auth.sign_in_face(request, further, fault=fault)
     given = parts(request)
     until = (given.clock.now() + WAY_FOR).timestamp()
-    kept = {"for": START, "until": until, "next": further if len(further) <= LONGEST else "/", **way}
+    kept = {"for": START, "until": until, "next": further if len(json.dumps(further)) <= LONGEST else "/", **way}
     answer.set_cookie(
         _cookie_name(request),
         given.sealer.seal(json.dumps(kept)),

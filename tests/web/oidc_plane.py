@@ -64,10 +64,10 @@ class Plane:
 
 
 @asynccontextmanager
-async def plane(folder: Path, issuer: str = "", **more: Any) -> AsyncIterator[Plane]:
+async def plane(folder: Path, issuer: str = "", public_url: str = "", **more: Any) -> AsyncIterator[Plane]:
     async with provider() as running:
         said = {"issuer": issuer or running.url, "client_id": CLIENT, "client_secret": SECRET} | more
-        settings = WebSettings(oidc=OidcSettings.model_validate(said))
+        settings = WebSettings(public_url=public_url, oidc=OidcSettings.model_validate(said))
         async with open_world(folder, settings) as world, oidc.opened(settings) as opened:
             assert opened is not None
             trust(world, opened)

@@ -56,6 +56,14 @@ async def test_what_is_taken_along_is_out_of_reach_and_fits_the_request(tmp_path
         assert asked["state"][0] not in cookie
 
 
+async def test_over_https_what_is_taken_along_is_bound_to_the_host(tmp_path: Path) -> None:
+    async with plane(tmp_path, public_url="https://preloop.example.com") as here, here.browser() as http:
+        off = await http.get("/signin/oidc")
+    assert off.headers["set-cookie"].startswith("__Host-preloop-oidc=") and "Secure" in off.headers["set-cookie"]
+    redirect = parse_qs(urlsplit(off.headers["location"]).query)["redirect_uri"]
+    assert redirect == ["https://preloop.example.com/signin/oidc/callback"]
+
+
 async def test_without_a_provider_there_is_no_button_and_no_way(world: World) -> None:
     async with world.client() as http:
         assert "/signin/oidc" not in (await http.get("/signin")).text
@@ -117,7 +125,9 @@ async def test_two_people_of_one_address_are_nobody(tmp_path: Path) -> None:
         assert (await here.refused()).status_code == 409
 
 
-@pytest.mark.parametrize("next_", ["//evil.example", "https://evil.example", "/\\evil.example", "/" + "x" * 1001])
+@pytest.mark.parametrize(
+    "next_", ["//evil.example", "https://evil.example", "/\\evil.example", "/" + "x" * 1001, "/" + "é" * 900]
+)
 async def test_it_leads_to_no_other_site(tmp_path: Path, next_: str) -> None:
     async with plane(tmp_path, default_role="viewer") as here, here.browser() as http:
         assert (await here.signs_in(http, next_)).headers["location"] == "/"

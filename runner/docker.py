@@ -43,12 +43,13 @@ class DockerEngine:
         subnet: IPv4Network = docker_outer.SUBNET,
         network: str = "preloop",
         agents: IPv4Network = docker_network.AGENTS,
-        log_max_bytes: int = 64 << 20,
+        log_max_bytes: int | None = None,
         runtime: str | None = None,
         forsaken_s: float = 10.0,
     ) -> None:
-        """`network` and `subnet` are of the relays, jobs get theirs out of `agents`. `forsaken_s` is how long whoever
-        made a container may take to start it."""
+        """`network` and `subnet` are of the relays, jobs get theirs out of `agents`. `log_max_bytes` is where the
+        engine rotates a log, if not by what each job's may have. `forsaken_s` is how long whoever made a container may
+        take to start it."""
         self._door = DockerDoor(url)
         self.outer = docker_outer.Outer(name=network, subnet=subnet)
         self._agents = agents

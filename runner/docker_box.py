@@ -20,13 +20,22 @@ _TMPFS = {
     HOME: f"rw,nosuid,nodev,noexec,size=128m,uid={UID},gid={UID},mode=0700",
 }
 _OPEN_FILES = 4096
-_LOG_FILES = 4
+_LOG_FILES = 2
+_LOG_LEAST, _LOG_MOST = 32 << 20, 2 << 30
+
+
+def log_file_bytes(kept: int) -> int:
+    """How long one file of an engine's log may get before it is rotated. A follower that is slower than the job loses
+    what was rotated twice, so all that is kept of a log fits into the first:
+    short lines take a third more there than here."""
+    return min(max(kept + kept // 2, _LOG_LEAST), _LOG_MOST)
 
 
 def container(
-    job: Job, network: Mapping[str, Any], *, cpus: float, log_max_bytes: int, runtime: str | None
+    job: Job, network: Mapping[str, Any], *, cpus: float, log_max_bytes: int | None, runtime: str | None
 ) -> dict[str, Any]:
-    """The body of a create request. `cpus`: what the machine has, as the engine refuses to promise more."""
+    """The body of a create request. `cpus`: what the machine has, as the engine refuses to promise more.
+    `log_max_bytes`: of one file of its log, by what is kept of it when not told."""
     return {
         "Image": job.image,
         "Entrypoint": list(job.argv),
@@ -48,7 +57,10 @@ def container(
             # Never `none` (an engine of 20.10 then hangs on reading) and never AutoRemove (code and log are lost).
             "LogConfig": {
                 "Type": "json-file",
-                "Config": {"max-size": str(log_max_bytes // _LOG_FILES), "max-file": str(_LOG_FILES)},
+                "Config": {
+                    "max-size": str(log_max_bytes or log_file_bytes(job.log_bytes)),
+                    "max-file": str(_LOG_FILES),
+                },
             },
         },
     }

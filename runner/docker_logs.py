@@ -72,8 +72,10 @@ class LogReader:
                 if end > len(self._bytes):
                     return
                 at_, _, text = self._bytes[at + _HEADER : end].partition(b" ")
-                at = end
-                if (line := self._take(stamp(at_.decode()), bytes(text))) is not None:
+                at, when = end, stamp(at_.decode())
+                if self._to_skip and when > self._place.at:
+                    yield self._lost(when)
+                if (line := self._take(when, bytes(text))) is not None:
                     yield line
         finally:
             del self._bytes[:at]
@@ -82,6 +84,12 @@ class LogReader:
         """A last line without a newline, once the job has ended."""
         if self._line:
             yield self._emit(cut=False)
+
+    def _lost(self, when: str) -> LogLine:
+        """The entry at the cursor did not come back: what stood between it and this one, if anything, went with it."""
+        between = f"Output between {self._place.at} and {when}"
+        text = f"{between} may be lost: the engine had rotated its log before it was read."
+        return LogLine(text=text, at=when, cursor=str(self.cursor), ours=True)
 
     def _take(self, stamp: str, text: bytes) -> LogLine | None:
         if self._to_skip and stamp <= self._place.at:

@@ -29,6 +29,8 @@ class Job:
     memory_bytes: int = 2 << 30
     cpus: float = 1.0
     pids: int = 256
+    log_bytes: int = 50 << 20
+    """How much of its output is kept."""
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -45,6 +47,8 @@ class LogLine:
     at: str
     """RFC 3339 UTC with the engine's precision."""
     cursor: str
+    ours: bool = False
+    """No output: what an engine has to say of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

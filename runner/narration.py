@@ -45,7 +45,10 @@ class Narrator:
 
     def tell(self, line: LogLine) -> Iterator[Entry]:
         """What is to be stored now that this line came; what waited comes first."""
-        if self._pieces and line.text.startswith(CONTINUED) and len(self._pieces) < MOST:
+        if line.ours:
+            yield from self.rest()
+            yield [(line.at, "preloop", "warning", line.text)], line.cursor
+        elif self._pieces and line.text.startswith(CONTINUED) and len(self._pieces) < MOST:
             self._pieces.append(line)
         elif self._read and self.phase.source == "agent" and line.text.startswith("{") and len(line.text) >= LONG:
             yield from self.rest()

@@ -121,4 +121,5 @@ def _job(parts: Parts, row: Row[Any], flow: Flow, handle: str, secret: str, dire
     plan = adapters.plan(flow.agent.runtime, parts.engine.name, brief)
     given = flow.resources
     room = Limits(memory_bytes=given.memory, cpus=given.cpus, pids=given.pids)
-    return assemble(plan, brief, name=handle, instance=parts.instance, bootstrap_token=secret, limits=room)
+    job = assemble(plan, brief, name=handle, instance=parts.instance, bootstrap_token=secret, limits=room)
+    return replace(job, log_bytes=flow.limits.log_bytes)

@@ -259,3 +259,22 @@ async def test_what_a_job_left_is_told_while_it_runs_and_after(engine: DockerEng
 async def archived(engine: DockerEngine, handle: str, path: str) -> bytes:
     with anyio.fail_after(30):
         return b"".join([piece async for piece in engine.archive(handle, path)])
+
+
+async def test_output_that_was_rotated_away_before_it_was_read_is_told(engine: DockerEngine, instance: str) -> None:
+    made = job(instance, "echo 0; while [ ! -e go ]; do :; done; seq 200000")
+    numbers, told = [], []
+    async with DockerEngine(log_max_bytes=3_000_000) as small:
+        await begin(small, made)
+        with anyio.fail_after(60):
+            async for line in small.logs(made.name, after=""):
+                if line.ours:
+                    told.append(line.text)
+                    continue
+                numbers.append(int(line.text))
+                if numbers == [0]:
+                    await docker("exec", made.name, "touch", "/workspace/go")
+                    await small.wait(made.name)
+    assert (numbers[0], numbers[-1]) == (0, 200000)
+    assert len(numbers) < 200001
+    assert [text for text in told if "may be lost" in text]

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 import pytest
 
 from kit.errors import Fault
+from runner import docker_box
 from runner.docker_logs import Cursor, LogReader
+from runner.engine import Job
 from runner.lines import CONTINUED, LIMIT
 
 T1, T2 = "2026-11-22T09:30:36.000000001Z", "2026-11-22T09:30:36.000000002Z"
@@ -91,3 +93,22 @@ def test_reading_goes_on_without_gap_or_double_in_any_form(before: tuple[str, ..
 def test_what_is_no_time_is_one_clear_error() -> None:
     with pytest.raises(Fault, match="'yesterday' where a time should be"):
         list(LogReader("").feed(frame("yesterday", b"x\n")))
+
+
+def test_what_was_rotated_away_before_it_was_read_is_told_once() -> None:
+    reader = LogReader("")
+    assert [line.text for line in reader.feed(frame(T1, b"a\n"))] == ["a"]
+    reader.reopen()
+    lines = list(reader.feed(frame(T2, b"z\n") + frame(T2, b"end\n")))
+    told = f"Output between {T1} and {T2} may be lost: the engine had rotated its log before it was read."
+    assert [(line.text, line.ours) for line in lines] == [(told, True), ("z", False), ("end", False)]
+    reader.reopen()
+    again = frame(T2, b"z\n") + frame(T2, b"end\n") + frame("2026-11-22T09:30:37Z", b"more\n")
+    assert texts(reader, again) == ["more"]
+
+
+@pytest.mark.parametrize(("kept", "file"), [(1 << 20, 32 << 20), (500 << 20, 750 << 20), (100_000 << 20, 2 << 30)])
+def test_an_engine_keeps_in_one_file_what_is_kept_of_a_log(kept: int, file: int) -> None:
+    job = Job(name="j", image="i", argv=("true",), env={}, files={}, log_bytes=kept)
+    body = docker_box.container(job, {}, cpus=1, log_max_bytes=None, runtime=None)
+    assert body["HostConfig"]["LogConfig"]["Config"] == {"max-size": str(file), "max-file": "2"}

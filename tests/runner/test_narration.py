@@ -163,3 +163,9 @@ def test_an_answer_is_shown_on_one_line_and_cut() -> None:
 def test_an_event_that_is_nested_beyond_reading_is_a_line_of_the_agent() -> None:
     deep = '{"a":' + "[" * 50_000 + "]" * 50_000 + "}"
     assert parse(deep) is None
+
+
+def test_what_an_engine_has_to_say_of_the_output_is_a_warning_of_ours_and_no_line_of_the_agent() -> None:
+    teller = Narrator(None, watch.Phase(started=True), Redactor())
+    line = LogLine(text="Output may be lost.", at="t", cursor="7", ours=True)
+    assert told(teller, [line]) == [([("t", "preloop", "warning", "Output may be lost.")], "7")]

@@ -7,7 +7,6 @@ that comes in pieces is looked at across their edges. Pure. Neighbour: `masking`
 import re
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterable, Iterator
-from urllib.parse import quote
 
 from kit.masking import MASK
 
@@ -22,6 +21,7 @@ _WORD = re.compile(r"[A-Za-z0-9_-]*")
 _JWT = re.compile(r"[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*){0,2}")
 _CODED = re.compile(r"[A-Za-z0-9+/_-]*=*")
 _LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-")
+_PERCENTED = re.compile("%[0-9A-Fa-f]{2}")
 _RANDOM = 20
 """Characters that follow the beginning of an opaque token at least, coded or not."""
 
@@ -31,18 +31,21 @@ class Redactor:
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         known = sorted({part for value in values for part in parts(value)}, key=len, reverse=True)
-        plain = [form for value in known for form in (value, quote(value, safe=""), *hexadecimal(value))]
+        plain = [form for value in known for form in (value, *hexadecimal(value))]
         inner = [core for value in (*known, RUNTIME) for core in encoded(value)]
         begun = [core for prefix in OPAQUE for core in encoded(prefix)]
         forms = {"plain": plain, "jwt": [RUNTIME], "opaque": [*OPAQUE], "inner": inner, "begun": begun}
         self._signs = tuple(dict.fromkeys(form for group in forms.values() for form in group))
-        self._sign = re.compile("|".join(_group(name, group) for name, group in forms.items() if group))
+        groups = [_group(name, map(re.escape, group)) for name, group in forms.items() if group]
+        self._sign = re.compile("|".join(groups))
+        percent = [_group("percent", map(percented, known))] if known else []
+        self._sign_percented = re.compile("|".join([*groups, *percent]))
         # the longest form of a value: base64 is a third longer, percent-encoding three times as long
         self._reach = max([600, *(3 * len(value.encode()) for value in known)])
 
     def text(self, value: str) -> str:
         """The same text with a mask in the place of each secret."""
-        if not any(sign in value for sign in self._signs):
+        if not any(sign in value for sign in self._signs) and not _PERCENTED.search(value):
             return value
         pieces, at = [], 0
         for start, end in self._spans(value):
@@ -71,7 +74,8 @@ class Redactor:
     def _spans(self, value: str) -> Iterator[tuple[int, int]]:
         """Where secrets stand, in order and apart."""
         at = 0
-        while sign := self._sign.search(value, at):
+        signs = self._sign_percented if _PERCENTED.search(value) else self._sign
+        while sign := signs.search(value, at):
             start, end = sign.span()
             match sign.lastgroup:
                 case "jwt":
@@ -89,8 +93,8 @@ class Redactor:
             at = end
 
 
-def _group(name: str, forms: Iterable[str]) -> str:
-    return f"(?P<{name}>{'|'.join(map(re.escape, forms))})"
+def _group(name: str, patterns: Iterable[str]) -> str:
+    return f"(?P<{name}>{'|'.join(patterns)})"
 
 
 def _end(what: re.Pattern[str], value: str, at: int) -> int:
@@ -103,6 +107,17 @@ def parts(value: str) -> list[str]:
     first, _, rest = value.partition(" ")
     named = first.lower() in SCHEMES and len(rest) >= SHORTEST
     return [part for part in ((rest,) if named else (value, rest)) if len(part) >= SHORTEST]
+
+
+def percented(secret: str) -> str:
+    """A pattern of its spellings in addresses and forms: encoders differ in which characters they leave as they are, in
+    the case of their digits, and in what a space becomes."""
+    return "".join(f"(?:{re.escape(char)}|{_digits(char)}{'|[+]' if char == ' ' else ''})" for char in secret)
+
+
+def _digits(char: str) -> str:
+    digits = "".join(f"%{byte:02x}" for byte in char.encode())
+    return "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in digits)
 
 
 def hexadecimal(secret: str) -> tuple[str, str]:

@@ -67,6 +67,20 @@ def test_other_text_stays_as_it_is(text: str) -> None:
     assert Redactor(["another value", "short"]).text(text) == text
 
 
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        "sk9%2FaB%2BcD%2FeF%3DgH!iJ(kL)mN*oP%20q",  # encodeURIComponent
+        "sk9/aB%2BcD/eF%3DgH%21iJ%28kL%29mN%2AoP%20q",  # urllib's quote
+        "sk9%2faB%2bcD%2feF%3dgH!iJ(kL)mN*oP+q",  # a form's, in small digits
+        "%73k9/aB%2BcD/eF=gH!iJ(kL)mN*oP q",
+    ],
+)
+def test_a_value_is_found_however_an_address_spells_it(spelled: str) -> None:
+    redactor = Redactor(["sk9/aB+cD/eF=gH!iJ(kL)mN*oP q", "another-secret"])
+    assert redactor.text(f"GET /?key={spelled}&n=1 50%25") == f"GET /?key={MASK}&n=1 50%25"
+
+
 def test_a_short_value_is_no_secret() -> None:
     assert Redactor(["yes"]).text("yes, yes") == "yes, yes"
 

@@ -13,8 +13,11 @@ from playwright.async_api import Browser, async_playwright
 from tests.components import COMPONENTS, chromium, need, postgres_programs
 from tests.postgres import Cluster, cluster
 
-LONG = ("journeys", "bench", "browser", "runner")
+LONG = ("journeys", "bench", "runner")
 """Rooms whose files take minutes with few tests: begun last, one of them would run alone at the end."""
+LATER, LAST = ("browser",), ("web", "ledger", "kit", "house")
+"""Chromium breaks off what it loads when a network of this machine comes or goes, as each agent's in a container does:
+it is begun long after the rooms with containers, and before those that fill the end."""
 STORM = Path(__file__).parent / "bench" / "test_chaos.py"
 """It takes both cores, so it is not begun together with agents that wait on a clock."""
 FIXTURES = {"postgres_cluster": "postgres", "browser": "browser"}  # a fixture that implies its marker
@@ -38,13 +41,14 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what a fixture needs; long files first, each in its own order."""
+    """Marks what a fixture needs; long files first, browsers apart from containers, each file in its own order."""
     for item in items:
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in FIXTURES:
                 item.add_marker(FIXTURES[fixture])
     slow = {item.path for item in items if item.get_closest_marker("slow")} - {STORM}
-    items.sort(key=lambda item: (item.path not in slow, item.path.parent.name not in LONG))
+    turns = dict.fromkeys(LONG, 0) | dict.fromkeys(LATER, 2) | dict.fromkeys(LAST, 3)
+    items.sort(key=lambda item: (item.path not in slow, turns.get(item.path.parent.name, 1)))
 
 
 def pytest_collection_finish() -> None:

@@ -90,6 +90,8 @@ class Tool(Strict):
 class Limits(Strict):
     timeout: Seconds = usually(seconds, "30m")
     """The agent's active time; the account's plan has a maximum. Waiting for people is not in it."""
+    init: Seconds = usually(seconds, "10m")
+    """What the commands of `init` may take; it counts in `timeout` too."""
     wall: Seconds = usually(seconds, "24h")
     """From the claim to the end, waiting for people included, the queue not."""
     concurrency: int = Field(default=1, ge=1, le=1000)

@@ -19,6 +19,7 @@ child=
 group=
 stopping=
 interrupted=
+limit=0
 
 fail() {
     code=$1
@@ -174,6 +175,18 @@ wait_for() {
     done
 }
 
+# patience SECONDS WHOM: end somebody who takes too long, and leave a note of it.
+patience() {
+    left=$1
+    while [ "$left" -gt 0 ]; do
+        sleep 1; left=$((left - 1))
+    done
+    : >"$own/slow"
+    kill -TERM "$2"
+    sleep 5
+    kill -KILL "$2"
+}
+
 # run INPUT KEYS COMMAND...: in a session of its own where the system has setsid, so that TERM reaches all of it once.
 run() {
     input=$1
@@ -198,19 +211,34 @@ run() {
     } <"$input" >"$pipe" 2>&1 &
     child=$!
     [ -z "$stopping" ] || on_term
+    timer=
+    if [ "$limit" -gt 0 ]; then
+        patience "$limit" "$group$child" >/dev/null 2>&1 &
+        timer=$!
+    fi
     wait_for "$child"
     ended=$code
+    if [ -n "$timer" ]; then
+        kill -KILL "$timer" 2>/dev/null
+        wait "$timer" 2>/dev/null
+    fi
     [ -z "$group" ] || kill -KILL "-$child" 2>/dev/null
     child=
     # A daemon that left the session still holds the pipe; the run does not wait for it.
-    (sleep 2 && kill -KILL "$guard") >/dev/null 2>&1 &
+    rm -f "$own/late"
+    (sleep 2 && : >"$own/late" && kill -KILL "$guard") >/dev/null 2>&1 &
     watchdog=$!
     wait_for "$guard"
+    kept=$code
     # KILL, as a TERM that meets a shell just forked is lost in its parent's trap.
     kill -KILL "$watchdog" 2>/dev/null
     wait "$watchdog" 2>/dev/null
     rm -f "$pipe"
     code=$ended
+    if [ "$kept" -ne 0 ] && [ ! -e "$own/late" ]; then
+        printf 'preloop: output was lost: what passes lines on ended with exit code %s\n' "$kept"
+        [ "$code" -ne 0 ] || code=1
+    fi
 }
 
 run_agent() {
@@ -248,7 +276,10 @@ done <"$own/paths"
 { mkdir -p work && cd work; } || fail 1 "can't work in $(pwd)/work"
 
 if [ -f "$own/init.sh" ]; then
+    limit=${PRELOOP_INIT_TIMEOUT:-0}
     run /dev/null /dev/null sh -e "$own/init.sh"
+    [ ! -e "$own/slow" ] || fail 124 "init took longer than $limit s (limits.init of the flow)"
+    limit=0
     [ "$code" -eq 0 ] || fail "$code" "init ended with exit code $code"
     changes before
 fi

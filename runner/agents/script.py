@@ -55,6 +55,8 @@ class Brief:
     """The gateway's origin, without a wire's path."""
     control_url: str
     init: tuple[str, ...] = ()
+    init_timeout_s: int = 0
+    """0 is none."""
     post_exec_sleep_s: int = 0
     image: str = ""
     """Of an agent that brings its own; the adapters of known CLIs have theirs."""
@@ -135,6 +137,7 @@ def _environment(plan: AgentPlan, brief: Brief) -> dict[str, str]:
         "PRELOOP_CONTROL_URL": brief.control_url,
         "PRELOOP_MODEL": brief.model,
         "PRELOOP_EXECUTION_ID": brief.execution_id,
+        "PRELOOP_INIT_TIMEOUT": str(brief.init_timeout_s),
         "AGENT_POST_EXEC_SLEEP": str(brief.post_exec_sleep_s),
     }
 

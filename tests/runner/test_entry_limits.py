@@ -1,0 +1,48 @@
+"""What the entry script does when its init takes too long, or when what passes lines on dies, in each shell."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.components import need_program
+from tests.runner.doors import TokenDoor, token_door
+from tests.runner.test_entry import SHELLS, agent, lay_out, run
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest) -> list[str]:
+    command = SHELLS[request.param]
+    need_program(command[0])
+    return command
+
+
+@pytest.fixture
+def door() -> Iterator[TokenDoor]:
+    with token_door() as door:
+        yield door
+
+
+def test_an_init_that_takes_too_long_is_ended_and_says_so(shell: list[str], tmp_path: Path, door: TokenDoor) -> None:
+    env = lay_out(
+        tmp_path, door, agent("echo never"), init=("echo cloning", "sleep 60", "echo never"), init_timeout_s=1
+    )
+    assert run(shell, tmp_path, env) == (
+        124,
+        ["cloning", "preloop: init took longer than 1 s (limits.init of the flow)"],
+    )
+
+
+def test_an_agent_may_take_longer_than_its_init(shell: list[str], tmp_path: Path, door: TokenDoor) -> None:
+    env = lay_out(tmp_path, door, agent("sleep 2; echo done"), init=("true",), init_timeout_s=1)
+    assert run(shell, tmp_path, env)[1][1:-1] == ["done"]
+
+
+def test_output_that_nobody_passed_on_is_told_and_no_success(shell: list[str], tmp_path: Path, door: TokenDoor) -> None:
+    """What passes lines on may be killed for want of memory by one gigantic line."""
+    mine = '[ "$(readlink $one/cwd)" = "$PWD" ] && [ "$(cat $one/comm)" = awk ]'
+    kill = f"for one in /proc/[0-9]*; do {mine} && kill -KILL ${{one#/proc/}}; done 2>/dev/null; exit 0"
+    code, lines = run(shell, tmp_path, lay_out(tmp_path, door, agent(f"echo first; {kill}")))
+    assert code == 1
+    assert "preloop: output was lost: what passes lines on ended with exit code 137" in lines
+    assert lines[-1] == "PRELOOP_AGENT_EXEC_END 1"

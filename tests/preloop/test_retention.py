@@ -16,7 +16,7 @@ from tests.control.house import ACCOUNT, House
 from tests.preloop.terminal import Desk
 
 EVERYTHING = Rules(logs_days=1, payloads_days=1, results_days=1)
-GONE = "Deleted by retention on 20"
+GONE = "Deleted by retention on "
 
 
 async def paid(house: House, days: int = 10) -> tuple[str, str]:
@@ -60,7 +60,7 @@ async def test_rest_and_pages_say_when_it_went(desk: Desk) -> None:
         )
     async with desk.world.client(await desk.world.token(Role.VIEWER)) as http:
         page = (await http.get(f"/executions/{id_}")).text
-        assert page.count(GONE) == 5  # log, arguments, prompt, event, what the agent left
+        assert page.lower().count(GONE.lower()) == 5  # log, arguments, prompt, event, what the agent left
         assert "contractor@example.com" not in page
         page = (await http.get(f"/approvals/{approval}")).text
         assert (GONE in page, asked["digest"] in page, "contractor@example.com" in page) == (True, True, False)

@@ -40,8 +40,9 @@ def test_an_agent_may_take_longer_than_its_init(shell: list[str], tmp_path: Path
 
 def test_output_that_nobody_passed_on_is_told_and_no_success(shell: list[str], tmp_path: Path, door: TokenDoor) -> None:
     """What passes lines on may be killed for want of memory by one gigantic line."""
-    mine = '[ "$(readlink $one/cwd)" = "$PWD" ] && [ "$(cat $one/comm)" = awk ]'
-    kill = f"for one in /proc/[0-9]*; do {mine} && kill -KILL ${{one#/proc/}}; done 2>/dev/null; exit 0"
+    look = '[ "$(readlink $one/cwd)" = "$PWD" ] && [ "$(cat $one/comm)" = awk ] && found=${one#/proc/}'
+    find = f'found=; until [ -n "$found" ]; do for one in /proc/[0-9]*; do {look}; done 2>/dev/null; done'
+    kill = f"{find}; kill -KILL $found; exit 0"
     code, lines = run(shell, tmp_path, lay_out(tmp_path, door, agent(f"echo first; {kill}")))
     assert code == 1
     assert "preloop: output was lost: what passes lines on ended with exit code 137" in lines

@@ -12,7 +12,7 @@ from control.approvals import links
 from control.approvals.desk import Verdict
 from control.identity.principals import Person, Role
 from kit.errors import Fault, Invalid
-from web import approval_shapes, asked, auth, grants, inbox, inputs, paging, reading, reveals, shapes, verdicts
+from web import approval_reading, approval_shapes, asked, auth, grants, inbox, inputs, paging, reveals, shapes, verdicts
 from web.openapi import Operation
 from web.parts import parts
 from web.render import count_page, page
@@ -34,11 +34,11 @@ async def list_approvals(request: Request, person: Person) -> shapes.Listed[appr
     if wanted not in ("pending", "all"):
         raise Invalid("query_invalid", f"state={wanted[:40]!r} is not known.", "It is pending or all.")
     db, page_ = parts(request).db, paging.wanted(request)
-    return await reading.approvals_listed(db, person.account_id, page_, pending=wanted == "pending")
+    return await approval_reading.listed(db, person.account_id, page_, pending=wanted == "pending")
 
 
 async def get_approval(request: Request, person: Person) -> approval_shapes.ApprovalDetail:
-    return await reading.approval(parts(request).db, person.account_id, request.path_params["id"])
+    return await approval_reading.detail(parts(request).db, person.account_id, request.path_params["id"])
 
 
 async def decide_approval(request: Request, person: Person) -> approval_shapes.ApprovalDetail:

@@ -15,7 +15,7 @@ from kit import ids
 from ledger import reports
 from ledger.book import Status
 from ledger.tables import entries
-from web import auth, budgets, calls, costs, periods, reading, shapes
+from web import approval_reading, auth, budgets, calls, costs, periods, reading, shapes
 from web.approval_shapes import Approval
 from web.openapi import Operation
 from web.paging import MOST, Page
@@ -64,7 +64,7 @@ async def get_dashboard(request: Request, person: Person) -> Dashboard:
         unmetered_executions_today=await costs.unmetered(db, account_id, *today),
         daily_budget=await budgets.of_the_day(given, account_id),
         gateway_success_24h=await _success(given, account_id),
-        waiting_approvals=(await reading.approvals_listed(db, account_id, Page(limit=MOST), pending=True)).items,
+        waiting_approvals=(await approval_reading.listed(db, account_id, Page(limit=MOST), pending=True)).items,
         recent_failures=failed,
         recent_executions=runs.items,
     )

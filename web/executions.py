@@ -15,7 +15,7 @@ from control.flows.triggers import Trigger
 from control.identity.principals import Person, Role
 from control.tables import flows
 from kit.errors import Invalid, Missing
-from web import approval_shapes, artifacts, auth, costs, inputs, log, paging, reading, shapes
+from web import approval_reading, approval_shapes, artifacts, auth, costs, inputs, log, paging, reading, shapes
 from web.format import STATES, look, stamp
 from web.openapi import Operation
 from web.parts import parts
@@ -78,7 +78,7 @@ async def list_tool_calls(request: Request, person: Person) -> shapes.Listed[sha
 async def list_approvals_of(request: Request, person: Person) -> shapes.Listed[approval_shapes.Approval]:
     run = await get_execution(request, person)
     db, page = parts(request).db, paging.wanted(request)
-    return await reading.approvals_listed(db, person.account_id, page, execution_id=run.id)
+    return await approval_reading.listed(db, person.account_id, page, execution_id=run.id)
 
 
 async def list_model_calls(request: Request, person: Person) -> shapes.Listed[shapes.ModelCall]:

@@ -15,7 +15,7 @@ from control.approvals import requests
 from control.approvals.directory import Approver
 from control.identity.principals import Person, Role
 from control.tables import approvals, votes
-from web import arguments, paging, reading, verdicts
+from web import approval_reading, arguments, paging, verdicts
 from web.approval_shapes import Approval
 from web.parts import Parts, parts
 from web.render import page
@@ -39,7 +39,7 @@ class Line:
 
 async def inbox_page(request: Request, person: Person) -> Response:
     given = parts(request)
-    mine = reading.approvals_of(person.account_id)
+    mine = approval_reading.of_account(person.account_id)
     pending = mine.where(approvals.c.status == requests.Status.PENDING)
     waiting, more = await paging.read(given.db, pending, paging.Page(limit=paging.MOST), approvals.c.id)
     closed = mine.where(approvals.c.status != requests.Status.PENDING)
@@ -81,7 +81,7 @@ def _line(given: Parts, row: Row[Any], me: Approver | None) -> Line:
         for one in given.desk.directory.asked(gate.group, gate.escalate if requests.went_on(row, gate) else None)
     }
     return Line(
-        asked=reading.as_approval(row),
+        asked=approval_reading.shaped(row),
         said=said,
         rows=rows[:TOLD],
         more=max(0, len(rows) - TOLD),

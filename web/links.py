@@ -15,7 +15,7 @@ from control.approvals import links
 from control.approvals.links import Visitor
 from kit.asgi import refusal
 from kit.errors import Fault, Missing, Refused
-from web import asked, inputs, reading, reveals, verdicts
+from web import approval_reading, asked, inputs, reveals, verdicts
 from web.approvals import NONE
 from web.parts import parts
 from web.render import page
@@ -96,7 +96,7 @@ async def _page(
 ) -> Response:
     given = parts(request)
     visitor, clear = await _visitor(request, approval_id)
-    found = await reading.approval(given.db, visitor.account_id, approval_id)
+    found = await approval_reading.detail(given.db, visitor.account_id, approval_id)
     me = given.desk.directory.approvers.get(visitor.approver)
     return page(
         request,
@@ -139,7 +139,7 @@ async def reveal(request: Request) -> Response:
     """One masked argument, once, for the person who presses."""
     given, id_ = parts(request), request.path_params["key"]
     visitor, fields, via = await _pressed(request, id_)
-    found = await reading.approval(given.db, visitor.account_id, id_)
+    found = await approval_reading.detail(given.db, visitor.account_id, id_)
     if found.sign_in:
         raise Refused("sign_in_required", "Secrets of this request are not shown by link.", "Sign in to look at them.")
     me = given.desk.directory.approvers.get(visitor.approver)

@@ -11,18 +11,17 @@ from pydantic import BaseModel
 from sqlalchemy.engine import Row
 
 from control import events
-from control.approvals import requests
-from control.executions import pending, states, toolcalls
+from control.executions import pending, states
 from control.executions.states import Shown, Stored
 from control.executions.waiting import Waiting
 from control.flows import flow as flows
-from control.tables import approvals, executions, flow_versions, sessions, tool_calls, votes
+from control.tables import approvals, executions, flow_versions, tool_calls
 from control.tables import events as recorded
 from kit.db import Database
 from kit.errors import Missing
 from kit.ids import earliest
 from kit.masking import masked
-from web import approval_shapes, costs, paging, shapes
+from web import costs, paging, shapes
 from web.paging import Page
 
 YEAR_0 = 1970
@@ -193,9 +192,9 @@ async def tool_calls_listed(
 def _tool_call(row: Row[Any], waited_ms: int, now: datetime) -> shapes.ToolCall:
     return shapes.ToolCall(
         **same(row, shapes.ToolCall, without=_CONTENT | {"content_deleted_at", "waited_ms", "duration_ms"}),
-        arguments=masked(_json(row.args)),
-        approved_arguments=masked(_json(row.approved_args)),
-        result=masked(_json(row.result)),
+        arguments=masked(opened(row.args)),
+        approved_arguments=masked(opened(row.approved_args)),
+        result=masked(opened(row.result)),
         content_deleted_at=row.deleted_at,
         waited_ms=waited_ms,
         duration_ms=max(0, _ms((row.settled_at or now) - row.asked_at) - waited_ms),
@@ -205,7 +204,7 @@ def _tool_call(row: Row[Any], waited_ms: int, now: datetime) -> shapes.ToolCall:
 _CONTENT = {"arguments", "approved_arguments", "result"}
 
 
-def _json(text: str | None) -> Any:  # noqa: ANN401 - a JSON value
+def opened(text: str | None) -> Any:  # noqa: ANN401 - a JSON value
     """None where there is nothing, or nothing any more."""
     return json.loads(text) if text else None
 
@@ -213,86 +212,6 @@ def _json(text: str | None) -> Any:  # noqa: ANN401 - a JSON value
 def same(row: Row[Any], shape: type[BaseModel], *, without: set[str]) -> dict[str, Any]:
     """The columns that a shape takes as they are."""
     return {name: getattr(row, name) for name in shape.model_fields.keys() - without}
-
-
-async def approvals_listed(
-    db: Database, account_id: str, page: Page, *, execution_id: str | None = None, pending: bool = False
-) -> shapes.Listed[approval_shapes.Approval]:
-    """Of one execution in order; or all of the account, newest first; or the open ones, oldest first."""
-    asked = approvals_of(account_id)
-    if execution_id is not None:
-        asked = asked.where(approvals.c.execution_id == execution_id)
-    if pending:
-        asked = asked.where(approvals.c.status == requests.Status.PENDING)
-    oldest_first = pending or execution_id is not None
-    rows, further = await paging.read(db, asked, page, approvals.c.id, newest_first=not oldest_first)
-    return shapes.Listed(items=[as_approval(row) for row in rows], next=further)
-
-
-async def approval(db: Database, account_id: str, approval_id: str) -> approval_shapes.ApprovalDetail:
-    rows = await db.read(approvals_of(account_id).where(approvals.c.id == approval_id))
-    if not rows:
-        raise Missing(
-            "approval_unknown",
-            f"There is no approval {approval_id[:60]}.",
-            "`preloop approvals list --all` and /approvals have them.",
-        )
-    row = rows[0]
-    said = await db.read(sa.select(votes).where(votes.c.approval_id == approval_id).order_by(votes.c.at))
-    receipt = toolcalls.receipt((await toolcalls.look(db, row.call_id))._asdict())
-    return approval_shapes.ApprovalDetail(
-        **as_approval(row).model_dump(),
-        arguments=masked(_json(row.args)),
-        whole_arguments=_json(row.args),
-        approved_arguments=masked(_json(row.approved_args)),
-        whole_approved=_json(row.approved_args),
-        content_deleted_at=row.content_deleted_at,
-        started_by=row.started_by,
-        four_eyes=row.four_eyes,
-        gates=list(requests.gates(row)),
-        escalate_to=row.escalate_to,
-        escalated_at=row.escalated_at,
-        went_on=[gate.group for gate in requests.gates(row) if requests.went_on(row, gate)],
-        receipt=approval_shapes.Receipt(**receipt) if receipt else None,
-        confirm=row.confirm,
-        sign_in=row.sign_in,
-        summary=row.summary,
-        digest=row.digest,
-        definition_digest=row.definition_digest,
-        justification=row.justification,
-        call_status=row.call_status,
-        result=masked(_json(row.result)),
-        error=row.error,
-        votes=[approval_shapes.Vote(**same(vote, approval_shapes.Vote, without=set())) for vote in said],
-    )
-
-
-def approvals_of(account_id: str) -> sa.Select[Any]:
-    call = tool_calls.c
-    columns = (call.server, call.tool, call.args, call.digest, call.justification, call.result, call.error)
-    more = (
-        call.approved_args,
-        call.definition_digest,
-        call.status.label("call_status"),
-        call.deleted_at.label("content_deleted_at"),
-        approvals.c.requester.label("started_by"),
-    )
-    return (
-        sa.select(approvals, *columns, *more, sessions.c.principal, executions.c.flow_name)
-        .join(tool_calls, tool_calls.c.id == approvals.c.call_id)
-        .join(sessions, sessions.c.id == approvals.c.session_id)
-        .outerjoin(executions, executions.c.id == approvals.c.execution_id)
-        .where(approvals.c.account_id == account_id)
-    )
-
-
-def as_approval(row: Row[Any]) -> approval_shapes.Approval:
-    return approval_shapes.Approval(
-        **same(row, approval_shapes.Approval, without={"url", "flow", "requester"}),
-        url=f"/approvals/{row.id}",
-        flow=row.flow_name,
-        requester=row.principal,
-    )
 
 
 async def count(db: Database, table: sa.Table, *conditions: sa.ColumnElement[bool]) -> int:

@@ -18,7 +18,7 @@ from control.identity.principals import Person, Role
 from control.tables import events as recorded
 from kit.db import READ_LIMIT
 from kit.errors import Invalid, Missing
-from web import artifacts, auth, charts, costs, log, reading, shapes
+from web import approval_reading, artifacts, auth, charts, costs, log, reading, shapes
 from web.approval_shapes import Approval
 from web.attempts import Open, without_entry
 from web.openapi import Operation
@@ -42,7 +42,7 @@ async def execution_page(request: Request, person: Person) -> Response:
     db, account_id, now = given.db, person.account_id, given.clock.now()
     run = await reading.execution(db, account_id, request.path_params["id"], now)
     calls = await reading.tool_calls_listed(db, account_id, run.id, now, WHOLE)
-    asked = await reading.approvals_listed(db, account_id, WHOLE, execution_id=run.id)
+    asked = await approval_reading.listed(db, account_id, WHOLE, execution_id=run.id)
     models = await costs.model_calls(db, account_id, run.id, WHOLE)
     unmade, going = await without_entry(db, account_id, run.id)
     live = request.query_params.get("part") is not None

@@ -16,7 +16,7 @@ from control.identity.principals import Person
 from kit import canonical
 from kit.db import Tx
 from kit.errors import Invalid, Refused
-from web import inputs, reading
+from web import approval_reading, inputs
 from web.arguments import restored
 from web.parts import Parts
 
@@ -109,7 +109,7 @@ async def decide(
     if pressed.arguments is not None:
         if not isinstance(pressed.arguments, dict):
             raise Invalid("arguments_invalid", "Arguments are a JSON object.", "Nothing was decided.")
-        asked = await reading.approval(given.db, account_id, approval_id)
+        asked = await approval_reading.detail(given.db, account_id, approval_id)
         changed = restored(pressed.arguments, asked.whole_arguments)
     brought = Brought(by_link=by_link, typed=pressed.typed, definition=pressed.definition, rule=pressed.rule)
 

@@ -1,13 +1,17 @@
-"""What the Docker tests share: the image, an instance of their own, an engine that is left clean."""
+"""What tests of the runner share: an image, an engine that is left clean, the entry script's shells and a door."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import anyio
 import pytest
 
 from runner.docker import DockerEngine
+from tests.components import need_program
 from tests.runner.box import make_box
+from tests.runner.doors import TokenDoor, token_door
+
+SHELLS = {"sh": ["sh"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +33,16 @@ async def engine(box: str, instance: str) -> AsyncIterator[DockerEngine]:
             for found in await engine.jobs(instance):
                 await engine.remove(found.name)
             assert await engine.jobs(instance) == ()
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest) -> list[str]:
+    command = SHELLS[request.param]
+    need_program(command[0])
+    return command
+
+
+@pytest.fixture
+def door() -> Iterator[TokenDoor]:
+    with token_door() as door:
+        yield door

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import tomllib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +24,8 @@ from runner.agents.script import AgentPlan, Brief, assemble
 from runner.direct import Directs
 from runner.engine import Job
 from runner.placing import BYPASSED, job_name, place
-from tests.components import need_program
 from tests.control.house import ACCOUNT
-from tests.runner.doors import TOKEN, TokenDoor, token_door
+from tests.runner.doors import TOKEN, TokenDoor
 from tests.runner.station import Station, open_station
 
 KEY = "sk-direct-0123456789"
@@ -39,7 +38,6 @@ BRIEF = Brief(
     gateway_url="http://plane",
     control_url="http://plane",
 )
-SHELLS = {"sh": ["sh"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
 VARIABLES = {
     "openai": ("OPENAI_BASE_URL", "OPENAI_API_KEY"),
     "anthropic": ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"),
@@ -83,18 +81,6 @@ def test_the_key_is_in_one_file_and_the_wire_s_address_in_the_environment(wire: 
     }
     assert made.env["PRELOOP_MODEL"] == "real-model"
     assert made.files[".preloop/keys"].decode().splitlines() == ["PRELOOP_API_TOKEN", f"{key} direct"]
-
-
-@pytest.fixture(params=SHELLS)
-def shell(request: pytest.FixtureRequest) -> list[str]:
-    need_program(SHELLS[request.param][0])
-    return SHELLS[request.param]
-
-
-@pytest.fixture
-def door() -> Iterator[TokenDoor]:
-    with token_door() as door:
-        yield door
 
 
 @pytest.mark.parametrize("exported", [False, True])

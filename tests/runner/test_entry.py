@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,22 +12,7 @@ import pytest
 
 from runner.agents.script import ENTRY_SCRIPT, WORK, AgentPlan, Brief, assemble
 from tests.components import need_program
-from tests.runner.doors import TOKEN, TokenDoor, token_door
-
-SHELLS = {"sh": ["sh"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
-
-
-@pytest.fixture(params=SHELLS)
-def shell(request: pytest.FixtureRequest) -> list[str]:
-    command = SHELLS[request.param]
-    need_program(command[0])
-    return command
-
-
-@pytest.fixture
-def door() -> Iterator[TokenDoor]:
-    with token_door() as door:
-        yield door
+from tests.runner.doors import TOKEN, TokenDoor
 
 
 def brief_for(door: TokenDoor, **changes: object) -> Brief:

@@ -1,26 +1,9 @@
 """What the entry script does when its init takes too long, or when what passes lines on dies, in each shell."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from tests.components import need_program
-from tests.runner.doors import TokenDoor, token_door
-from tests.runner.test_entry import SHELLS, agent, lay_out, run
-
-
-@pytest.fixture(params=SHELLS)
-def shell(request: pytest.FixtureRequest) -> list[str]:
-    command = SHELLS[request.param]
-    need_program(command[0])
-    return command
-
-
-@pytest.fixture
-def door() -> Iterator[TokenDoor]:
-    with token_door() as door:
-        yield door
+from tests.runner.doors import TokenDoor
+from tests.runner.test_entry import agent, lay_out, run
 
 
 def test_an_init_that_takes_too_long_is_ended_and_says_so(shell: list[str], tmp_path: Path, door: TokenDoor) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import anyio
 import sqlalchemy as sa
 
-from bench.memory_engine import END
+from bench.memory_engine import END, Running
 from control.executions import logs, storage
 from control.executions.keeping import AGAIN
 from control.tables import accounts
@@ -16,7 +16,7 @@ from tests.runner.station import FLOW, Station, open_station
 from tests.waiting import until
 
 SMALL = FLOW.replace("wall: 24h}", "wall: 24h, max_log_mb: 1}")
-LINE = "x" * 1000
+LINE, SAID = "x" * 1000, 3000
 FULL = "Storage of the plan is full (1 KB): later lines are not kept."
 
 
@@ -26,6 +26,17 @@ async def ours(station: Station, execution_id: str) -> list[str]:
         found += [line.text for line in lines if line.source == "preloop"]
         after = lines[-1].number
     return found
+
+
+async def cut(station: Station) -> tuple[str, Running]:
+    """A run of worker w1 whose agent has said `SAID` lines, more than are kept."""
+    execution_id = await station.house.start()
+    station.drive(await station.held("w1"), "w1")
+    agent = await station.agent(execution_id)
+    for _ in range(SAID):
+        agent.say(LINE)
+    await station.row_when(execution_id, lambda row: row.log_cut_at is not None, "the cut")
+    return execution_id, agent
 
 
 async def test_after_the_cut_everything_is_read_and_the_agent_s_end_is_seen(tmp_path: Path) -> None:
@@ -53,12 +64,7 @@ async def test_after_the_cut_everything_is_read_and_the_agent_s_end_is_seen(tmp_
 
 async def test_who_adopts_a_run_whose_log_was_cut_keeps_it_so_and_says_it_no_second_time(tmp_path: Path) -> None:
     async with open_station(tmp_path, flow=SMALL) as station:
-        execution_id = await station.house.start()
-        station.drive(await station.held("w1"), "w1")
-        agent = await station.agent(execution_id)
-        for _ in range(3000):
-            agent.say(LINE)
-        await station.row_when(execution_id, lambda row: row.log_cut_at is not None, "the cut")
+        execution_id, agent = await cut(station)
         taken = await station.adopted(execution_id, "w2")
         agent.say(END.format(3))
         agent.end(3)

@@ -19,7 +19,7 @@ from runner.engine import LogLine
 from runner.run import UNREAD
 from tests.control.house import ACCOUNT
 from tests.runner.station import EXPIRED, Station, open_station
-from tests.runner.test_log_limits import LINE, SMALL, ours
+from tests.runner.test_log_limits import LINE, SAID, SMALL, cut, ours
 from tests.waiting import until
 
 SOON_S = 15
@@ -36,6 +36,19 @@ class Slow(MemoryEngine):
         async for line in super().logs(handle, after=after):
             if line.text.startswith(("unread", "PRELOOP_AGENT_EXEC_END")):
                 await self.gate.wait()
+            yield line
+
+
+class Noted(MemoryEngine):
+    """Remembers behind which line it was asked to tell."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.read_from: list[int] = []
+
+    async def logs(self, handle: str, *, after: str) -> AsyncIterator[LogLine]:
+        self.read_from.append(int(after or 0))
+        async for line in super().logs(handle, after=after):
             yield line
 
 
@@ -140,13 +153,17 @@ async def test_an_ended_container_is_noted_before_its_output_is_read_and_no_time
 
 async def test_who_adopts_a_run_whose_log_was_cut_reads_on_where_it_was_read_to(tmp_path: Path) -> None:
     async with open_station(tmp_path, flow=SMALL) as station:
-        execution_id = await station.house.start()
-        station.drive(await station.held("w1"), "w1")
-        agent = await station.agent(execution_id)
-        for _ in range(3000):
-            agent.say(LINE)
-        await station.row_when(execution_id, lambda row: row.log_cut_at is not None, "the cut")
+        noted = Noted(station.tasks)
+        station.engine, station.parts = noted, replace(station.parts, engine=noted)
+        execution_id, agent = await cut(station)
         with anyio.fail_after(SOON_S):
-            while int(await station.db.write(lambda tx: logs.cursor(tx, execution_id))) < 3001:
+            while int(await station.db.write(lambda tx: logs.cursor(tx, execution_id))) <= SAID:
                 agent.say(LINE)
                 await anyio.lowlevel.checkpoint()
+        taken = await station.adopted(execution_id, "w2")
+        agent.say(END.format(3))
+        agent.end(3)
+        with anyio.fail_after(SOON_S):
+            await station.drive(taken, "w2").wait()
+        assert noted.read_from[0] == 0
+        assert noted.read_from[-1] > SAID

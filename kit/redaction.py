@@ -31,7 +31,7 @@ class Redactor:
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         known = sorted({part for value in values for part in parts(value)}, key=len, reverse=True)
-        plain = [form for value in known for form in (value, *hexadecimal(value))]
+        plain = [form for value in known for form in (value, value.replace(" ", "+"), *hexadecimal(value))]
         inner = [core for value in (*known, RUNTIME) for core in encoded(value)]
         begun = [core for prefix in OPAQUE for core in encoded(prefix)]
         forms = {"plain": plain, "jwt": [RUNTIME], "opaque": [*OPAQUE], "inner": inner, "begun": begun}
@@ -39,7 +39,7 @@ class Redactor:
         groups = [_group(name, map(re.escape, group)) for name, group in forms.items() if group]
         self._sign = re.compile("|".join(groups))
         percent = [_group("percent", map(percented, known))] if known else []
-        self._sign_percented = re.compile("|".join([*groups, *percent]))
+        self._sign_percented = re.compile("|".join([*percent, *groups]))
         # the longest form of a value: base64 is a third longer, percent-encoding three times as long
         self._reach = max([600, *(3 * len(value.encode()) for value in known)])
 
@@ -112,7 +112,7 @@ def parts(value: str) -> list[str]:
 def percented(secret: str) -> str:
     """A pattern of its spellings in addresses and forms: encoders differ in which characters they leave as they are, in
     the case of their digits, and in what a space becomes."""
-    return "".join(f"(?:{re.escape(char)}|{_digits(char)}{'|[+]' if char == ' ' else ''})" for char in secret)
+    return "".join(f"(?:{_digits(char)}|{re.escape(char)}{'|[+]' if char == ' ' else ''})" for char in secret)
 
 
 def _digits(char: str) -> str:

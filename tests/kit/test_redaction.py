@@ -81,6 +81,10 @@ def test_a_value_is_found_however_an_address_spells_it(spelled: str) -> None:
     assert redactor.text(f"GET /?key={spelled}&n=1 50%25") == f"GET /?key={MASK}&n=1 50%25"
 
 
+def test_a_form_that_encodes_nothing_but_spaces_hides_no_value() -> None:
+    assert Redactor(["my long secret pass"]).text("a=my+long+secret+pass&n=1") == f"a={MASK}&n=1"
+
+
 def test_a_short_value_is_no_secret() -> None:
     assert Redactor(["yes"]).text("yes, yes") == "yes, yes"
 

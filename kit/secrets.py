@@ -18,6 +18,11 @@ class Sealer:
         self._fernet = MultiFernet([Fernet(key) for key in keys])
 
     @classmethod
+    def fresh(cls) -> "Sealer":
+        """One whose key nobody keeps."""
+        return cls([Fernet.generate_key()])
+
+    @classmethod
     def open(cls, path: Path) -> "Sealer":
         if not path.exists():
             write_private(path, Fernet.generate_key() + b"\n")
@@ -33,5 +38,5 @@ class Sealer:
             raise Fault(
                 "seal_broken",
                 "A stored secret can't be opened.",
-                "The seal key was replaced; put the old one back as a further line of keys/seal.key.",
+                "Its key was replaced; put the old one back behind the new one, in keys/seal.key or server.seal_key.",
             ) from error

@@ -112,7 +112,7 @@ def _job(parts: Parts, row: Row[Any], flow: Flow, handle: str, secret: str, dire
         gateway_url=parts.gateway_url,
         control_url=parts.mcp_url,
         init=flow.init,
-        init_timeout_s=flow.limits.init,
+        init_timeout_s=flow.limits.init_s(row.timeout_s),
         post_exec_sleep_s=flow.post_exec_sleep,
         egress=bool(flow.egress or direct),
         git_hosts=tuple(sorted({repository.host for repository in flow.git})),

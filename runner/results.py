@@ -181,14 +181,18 @@ class _Gathering:
         if self._entries < 0:
             raise _Enough(f"it has more than {ENTRIES} files and folders")
         if entry.size > self._room:  # also of what is left out: it comes all the same
-            raise _Enough(f"{entry.name} does not fit into {BYTES >> 20} MB together with what came before it")
+            name = self._parts.redactor.text(entry.name)
+            raise _Enough(f"{name} does not fit into {BYTES >> 20} MB together with what came before it")
         self._room -= entry.size
-        if why := _odd(entry):
+        if why := _odd(entry) or ("a name holds a known secret" if self._secret(entry.name) else ""):
             self._odd[why] += 1
         elif entry.kind is Kind.FILE:
             self._draft = _Draft(self._parts, self._execution_id, entry)
             await self._draft.append(b"")
             await self._finish()
+
+    def _secret(self, name: str) -> bool:
+        return self._parts.redactor.text(name) != name
 
     async def _finish(self) -> None:
         if self._draft and self._draft.whole:

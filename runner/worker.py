@@ -20,12 +20,15 @@ from control.tables import executions
 from kit.db import READ_LIMIT, Database
 from kit.errors import Fault
 from kit.ids import new_id
+from kit.metrics import Gauge
 from kit.observe import log
 from runner.cleanup import clean
 from runner.parts import Parts
 from runner.run import Run
 
 REAP_S = 60.0
+DRIVEN = Gauge("preloop_runner_executions", "Executions that this runner drives.")
+PLACES = Gauge("preloop_runner_places", "How many it may drive at once.")
 POLL_S = 1.0
 """The safety net under the wake-ups."""
 
@@ -51,6 +54,7 @@ class Worker:
         try:
             async with anyio.create_task_group() as tasks:
                 room = parts.settings.parallel
+                PLACES.put(room)
                 tasks.start_soon(partial(attend, parts.db, self.owner, engine=parts.engine_id, parallel=room))
                 tasks.start_soon(self._reap)
                 tasks.start_soon(self._overhear)
@@ -87,7 +91,8 @@ class Worker:
 
     async def _drive(self, row: Row[Any]) -> None:
         try:
-            await Run(self._parts, row, self.owner).drive()
+            with DRIVEN.held():
+                await Run(self._parts, row, self.owner).drive()
         except Exception:
             log.exception("a run broke", execution=row.id)
         finally:

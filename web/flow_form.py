@@ -29,6 +29,7 @@ DEFAULTS = {
     "agent.model": "default",
     "prompt": "",
     "limits.timeout": "30m",
+    "limits.init": "",
     "limits.wall": "24h",
     "limits.concurrency": "1",
     "limits.budget_usd": "",
@@ -40,7 +41,7 @@ DEFAULTS = {
     "on_undefined": "render",
 }
 """Each key of the form with what stands there when the file has none."""
-_NUMBERS = {"limits.timeout", "limits.wall", "limits.concurrency", "limits.max_log_mb", "retries.attempts"}
+_NUMBERS = {key for key in DEFAULTS if key.startswith("limits.")} - {"limits.budget_usd"} | {"retries.attempts"}
 _RULES = ("on", "group", "when", "justification", "deny")
 _ERROR = re.compile(r"line \d+, ([\w.-]+): (.*)", re.DOTALL)
 

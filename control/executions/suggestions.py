@@ -14,6 +14,10 @@ _UNLISTED = re.compile(r"Tool '(.+)' not found in allowed tools")
 _MONEY = re.compile(r"budget|amount|too (much|expensive|dear)", re.IGNORECASE)
 _TRACE = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt)(?:: .+)?)")
 _KNOWN = (
+    (
+        re.compile(r"^preloop: init took longer than"),
+        "Raise limits.init, or put into the image what takes so long.",
+    ),
     (re.compile(r"no space left on device|ENOSPC", re.I), "Its disk was full: write less, or clean up in between."),
     (
         re.compile(r"heap out of memory|MemoryError|Cannot allocate memory|ENOMEM", re.I),

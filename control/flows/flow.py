@@ -90,8 +90,9 @@ class Tool(Strict):
 class Limits(Strict):
     timeout: Seconds = usually(seconds, "30m")
     """The agent's active time; the account's plan has a maximum. Waiting for people is not in it."""
-    init: Seconds = usually(seconds, "10m")
-    """What the commands of `init` may take; it counts in `timeout` too."""
+    init: Seconds | None = None
+    """What the commands of `init` may take; it counts in `timeout` too, and is half of it, 10 minutes at most, unless
+    it is written."""
     wall: Seconds = usually(seconds, "24h")
     """From the claim to the end, waiting for people included, the queue not."""
     concurrency: int = Field(default=1, ge=1, le=1000)
@@ -104,6 +105,10 @@ class Limits(Strict):
     @property
     def log_bytes(self) -> int:
         return self.max_log_mb << 20
+
+    def init_s(self, timeout_s: int) -> int:
+        """Seconds for `init` in a run whose working time is `timeout_s`, which a plan may have lowered."""
+        return self.init or max(1, min(600, timeout_s // 2))
 
 
 Cause = Literal[

@@ -205,6 +205,11 @@ def _check_timeout(written: Written, of: Account) -> None:
         raise Invalid(
             "flow_invalid", said, "The wall clock has the agent's own time in it: raise it or lower the timeout."
         )
+    init = written.flow.limits.init
+    if init is not None and init >= asked:
+        said = f"{duration(init)} leaves nothing of limits.timeout, {duration(asked)}"
+        hint = "The commands of init work in the agent's own time: lower it or raise the timeout."
+        raise Invalid("flow_invalid", f"{written.where('limits', 'init')}: {said}.", hint)
 
 
 def _check_tool(written: Written, number: int, tool: Tool, of: Account) -> list[str]:

@@ -10,6 +10,7 @@
 #   direct  that key, gone from there before anything runs; may be absent
 #   doors   "egress" and "git HOST" lines: what leads out of here; may be absent
 #   init.sh commands to run first; may be absent
+#   guard.sh  passes on what init and the agent say
 #   changes.sh  tells what changed, in changes.patch there, if the image has git
 # Text of a flow is only ever read from these files, never part of this script. POSIX sh: dash, busybox, macOS.
 set -u
@@ -141,19 +142,6 @@ open_doors() {
     export GIT_CONFIG_COUNT GIT_TERMINAL_PROMPT
 }
 
-# --- output ------------------------------------------------------------------------------------------------------
-# Passes lines on as they come, with a space before those that pretend to be ours. Deaf to TERM: it ends with its input.
-
-guard() (
-    trap '' TERM INT HUP
-    LC_ALL=C
-    export LC_ALL
-    # mawk reads ahead unless it is told not to; the others must not be told.
-    interactive=
-    case $(awk -W version 2>&1 </dev/null) in mawk*) interactive=interactive ;; esac
-    exec awk ${interactive:+-W "$interactive"} '/^PRELOOP_AGENT_EXEC_/ { $0 = " " $0 } { print; fflush() }'
-)
-
 # --- running -----------------------------------------------------------------------------------------------------
 
 on_term() {
@@ -195,7 +183,7 @@ run() {
     pipe=$own/pipe.$$
     rm -f "$pipe"
     mkfifo -m 600 "$pipe" || fail 1 "can't write to $own"
-    guard <"$pipe" &
+    sh "$own/guard.sh" <"$pipe" &
     guard=$!
     session=
     group=

@@ -16,6 +16,7 @@ from runner.engine import Job
 WORK = "work"
 """The folder in which init and the agent work."""
 ENTRY_SCRIPT = Path(__file__).with_name("entry.sh")
+GUARD_SCRIPT = Path(__file__).with_name("guard.sh")
 CHANGES_SCRIPT = Path(__file__).with_name("changes.sh")
 
 INSTANCE_LABEL = "preloop.instance"
@@ -152,6 +153,7 @@ def _files(plan: AgentPlan, brief: Brief) -> dict[str, str]:
     files = {
         **plan.files,
         ".preloop/entry.sh": ENTRY_SCRIPT.read_text(),
+        ".preloop/guard.sh": GUARD_SCRIPT.read_text(),
         ".preloop/changes.sh": CHANGES_SCRIPT.read_text(),
         ".preloop/prompt.txt": brief.prompt,
         ".preloop/payload.json": brief.payload_json,

@@ -145,9 +145,11 @@ async def test_a_timeout_that_is_not_written_is_held_against_the_plan_too(house:
     [
         ("{timeout: 2h, wall: 1h}", "line 5, limits.wall: 1h is below limits.timeout, 2h."),
         ("{wall: 10m}", "line 5, limits.wall: 10m is below limits.timeout, 30m."),
+        ("{timeout: 10m, init: 10m}", "line 5, limits.init: 10m leaves nothing of limits.timeout, 10m."),
+        ("{init: 1h}", "line 5, limits.init: 1h leaves nothing of limits.timeout, 30m."),
     ],
 )
-async def test_a_wall_that_is_over_before_the_timeout_is_refused(house: House, limits: str, says: str) -> None:
+async def test_limits_that_contradict_each_other_are_refused(house: House, limits: str, says: str) -> None:
     await on_plan(house.db, "enterprise")
     assert (await refused(house.db, f"{HEAD}prompt: x\nlimits: {limits}\n")).message == says
 

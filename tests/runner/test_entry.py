@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.agents.script import ENTRY_SCRIPT, WORK, AgentPlan, Brief, assemble
+from runner.agents.script import ENTRY_SCRIPT, GUARD_SCRIPT, WORK, AgentPlan, Brief, assemble
 from tests.components import need_program
 from tests.runner.doors import TOKEN, TokenDoor
 
@@ -234,8 +234,9 @@ def test_a_command_that_is_not_there_is_the_agents_failure(shell: list[str], tmp
 
 
 @pytest.mark.shellcheck
-def test_the_script_is_clean() -> None:
-    found = subprocess.run(["shellcheck", "--shell=sh", str(ENTRY_SCRIPT)], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("script", [ENTRY_SCRIPT, GUARD_SCRIPT], ids=lambda script: script.name)
+def test_the_script_is_clean(script: Path) -> None:
+    found = subprocess.run(["shellcheck", "--shell=sh", str(script)], capture_output=True, text=True, check=False)
     assert (found.returncode, found.stdout) == (0, "")
 
 

@@ -115,6 +115,7 @@ ODD = {
     "artifacts/line\nbreak": "an odd name",
     "artifacts/\u202egpj.exe": "an odd name",
     "artifacts/" + "n" * 250: "an odd name",
+    f"artifacts/of-{SECRET}/a": "a name holds a known secret",
     "artifacts/" + "d/" * 16 + "file": "more than 16 folders deep",
 }
 

@@ -4,9 +4,13 @@ Known looks are the documented prefixes of widely used tokens, JSON web tokens, 
 What looks like none of them and has a harmless name is not recognised: this helps, it does not promise. Pure.
 """
 
+import json
 import re
+from typing import Any
 
 MASK = "••••••••"
+MOST = 1 << 20
+"""Characters of a text that is looked into as JSON."""
 _NAME = re.compile(
     r"pass(word|wd|phrase)?$|secret|token$|api[-_ ]?key|authorization|credential|private[-_ ]?key|^pin$|cvv|cvc", re.I
 )
@@ -29,11 +33,20 @@ def is_name(key: str) -> bool:
 
 
 def text(value: str) -> str:
-    """The same text with a mask in the place of whatever looks like a secret."""
+    """The same text with a mask in the place of whatever looks like a secret; in one that is itself a JSON object or
+    array also of what has a secret's name, and then written anew."""
+    if value[:1] + value[-1:] in ("{}", "[]") and len(value) <= MOST:
+        try:
+            inner = json.loads(value)
+            shown = masked(inner)
+            if shown != inner:
+                return json.dumps(shown, ensure_ascii=False)
+        except (ValueError, RecursionError):
+            pass
     return _LOOK.sub(MASK, value)
 
 
-def masked(value: object, *, secret: bool = False) -> object:
+def masked(value: Any, *, secret: bool = False) -> Any:  # noqa: ANN401 - a JSON value
     """The same JSON value with its secrets replaced; `secret` says that a name above it was one."""
     if isinstance(value, dict):
         return {key: masked(inner, secret=secret or is_name(str(key))) for key, inner in value.items()}

@@ -185,7 +185,8 @@ class Sends:
         else:
             result, is_error = outcome.result, bool(outcome.result.get("isError"))
             error = answers.said(row.tool, result)
-            text = f"Tool '{row.name}' failed with error: {error}" if is_error else f"Tool result: {error}"
+            shown = masking.text(error)
+            text = f"Tool '{row.name}' failed with error: {shown}" if is_error else f"Tool result: {shown}"
         if self._desk.settle(tx, row.id, result=result, is_error=is_error, error=error if is_error else None):
             logs.story(tx, row.account_id, row.execution_id, "error" if is_error else "info", masking.text(text))
         return toolcalls.seen(tx, row.id, claimed=row)

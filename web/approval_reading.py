@@ -62,7 +62,7 @@ async def detail(db: Database, account_id: str, approval_id: str) -> approval_sh
         justification=row.justification,
         call_status=row.call_status,
         result=masked(reading.opened(row.result)),
-        error=row.error,
+        error=masked(row.error),
         votes=[approval_shapes.Vote(**reading.same(vote, approval_shapes.Vote, without=set())) for vote in said],
     )
 

@@ -19,6 +19,7 @@ from control.identity.principals import Person, Role
 from control.tables import events
 from kit import clock
 from kit.db import UtcTime
+from kit.masking import masked
 from web import auth, inputs, paging, shapes
 from web.openapi import Operation
 from web.parts import parts
@@ -84,7 +85,9 @@ def _after(cursor: str) -> list[sa.ColumnElement[Any]]:
 
 
 def _shape(event: record.Event) -> Recorded:
-    return Recorded(stream=event.stream, seq=event.seq, type=event.type, at=event.at, data=event.data, hash=event.hash)
+    return Recorded(
+        stream=event.stream, seq=event.seq, type=event.type, at=event.at, data=masked(event.data), hash=event.hash
+    )
 
 
 async def audit_page(request: Request, person: Person) -> Response:

@@ -14,6 +14,7 @@ from control.identity.principals import Person
 from control.tables import executions, tool_calls
 from kit import ids
 from kit.errors import Invalid
+from kit.masking import masked
 from ledger import money
 from ledger.book import Status
 from ledger.tables import entries
@@ -69,7 +70,9 @@ async def list_tool_calls(request: Request, person: Person) -> shapes.Listed[Too
     asked = asked.where(its.account_id == person.account_id, its.id > ids.earliest("tcl", since), its.asked_at > since)
     asked = asked.where(its.status == status) if status else asked
     rows, further = await paging.read(parts(request).db, asked, paging.wanted(request), its.id, newest_first=True)
-    return shapes.Listed(items=[ToolCallLine(**row._mapping) for row in rows], next=further)
+    return shapes.Listed(
+        items=[ToolCallLine(**{**row._mapping, "error": masked(row.error)}) for row in rows], next=further
+    )
 
 
 async def list_model_calls(request: Request, person: Person) -> shapes.Listed[ModelCallLine]:

@@ -180,6 +180,23 @@ def money(usd: str | None) -> str:
 LINE = 120
 
 
+def answer(result: object) -> object:
+    """What a tool said, out of its MCP result: the structured content, else its texts, as JSON where they are that.
+    What is no such result is told as it is."""
+    if not isinstance(result, dict) or not isinstance(result.get("content"), list):
+        return result
+    if result.get("structuredContent") is not None:
+        return result["structuredContent"]
+    texts = [part.get("text") if isinstance(part, dict) else None for part in result["content"]]
+    if not texts or not all(isinstance(text, str) for text in texts):
+        return result
+    said = "\n".join(map(str, texts))
+    try:
+        return json.loads(said)
+    except (ValueError, RecursionError):
+        return said
+
+
 def line(value: object) -> str:
     """A JSON value, or the first line of a text, in one line of at most 120 characters."""
     text = value.strip().split("\n")[0] if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,12 +15,14 @@ from control.executions import pending, states
 from control.executions.states import Shown, Stored
 from control.executions.waiting import Waiting
 from control.flows import flow as flows
+from control.flows import template
 from control.tables import approvals, executions, flow_versions, tool_calls
 from control.tables import events as recorded
+from kit import masking
 from kit.db import Database
-from kit.errors import Missing
+from kit.errors import Invalid, Missing
 from kit.ids import earliest
-from kit.masking import masked
+from kit.masking import MASK, is_name, masked
 from web import costs, paging, shapes
 from web.paging import Page
 
@@ -85,6 +87,33 @@ def _filters(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
 
 
 async def execution(db: Database, account_id: str, execution_id: str, now: datetime) -> shapes.ExecutionDetail:
+    """With secrets masked, as everybody sees it."""
+    return veiled(await unveiled(db, account_id, execution_id, now))
+
+
+def veiled(run: shapes.ExecutionDetail) -> shapes.ExecutionDetail:
+    shown = {"trigger_event": masked(run.trigger_event), "prompt": "".join(part.text for part in prompt(run))}
+    return run.model_copy(update=shown)
+
+
+def prompt(run: shapes.ExecutionDetail) -> list[template.Part]:
+    """The rendered prompt of one that is not veiled in pieces, their secrets masked by the names of their slots and by
+    their look; in one piece where its template does not lead to it any more."""
+    try:
+        pieces = list(template.parts(run.template, {"trigger_event": run.trigger_event}))
+    except Invalid:
+        pieces = []
+    if "".join(piece.text for piece in pieces) != run.prompt:
+        pieces = [template.Part(text=run.prompt)]
+    return [replace(piece, text=_veiled(piece)) for piece in pieces]
+
+
+def _veiled(piece: template.Part) -> str:
+    named = piece.slot is not None and not piece.missing and any(is_name(str(key)) for key in piece.slot.path)
+    return MASK if named else masking.text(piece.text)
+
+
+async def unveiled(db: Database, account_id: str, execution_id: str, now: datetime) -> shapes.ExecutionDetail:
     version = (flow_versions.c.flow_id == executions.c.flow_id) & (flow_versions.c.version == executions.c.flow_version)
     mine = (executions.c.account_id == account_id) & (executions.c.id == execution_id)
     rows = await db.read(sa.select(executions, flow_versions.c.body).outerjoin(flow_versions, version).where(mine))
@@ -153,7 +182,8 @@ def _execution(row: Row[Any], now: datetime, cost: costs.Cost, why: Waiting | No
     wall = _ms(end - begun)
     waited = min(row.waited_ms + waiting, wall)
     derived = {"url", "flow", "state", "waiting_for", "started_at", "duration_ms", "queued_ms", "active_ms", "cost_usd"}
-    return same(row, shapes.Execution, without=derived | {"waited_ms", "unpriced_calls", "metered"}) | {
+    return same(row, shapes.Execution, without=derived | {"waited_ms", "unpriced_calls", "metered", "message"}) | {
+        "message": masked(row.message),
         "url": f"/executions/{row.id}",
         "flow": row.flow_name,
         "state": states.shown(row.state, row.open_approvals),
@@ -192,6 +222,7 @@ async def tool_calls_listed(
 def _tool_call(row: Row[Any], waited_ms: int, now: datetime) -> shapes.ToolCall:
     return shapes.ToolCall(
         **same(row, shapes.ToolCall, without=_CONTENT | {"content_deleted_at", "waited_ms", "duration_ms"}),
+        error=masked(row.error),
         arguments=masked(opened(row.args)),
         approved_arguments=masked(opened(row.approved_args)),
         result=masked(opened(row.result)),
@@ -201,7 +232,7 @@ def _tool_call(row: Row[Any], waited_ms: int, now: datetime) -> shapes.ToolCall:
     )
 
 
-_CONTENT = {"arguments", "approved_arguments", "result"}
+_CONTENT = {"arguments", "approved_arguments", "result", "error"}
 
 
 def opened(text: str | None) -> Any:  # noqa: ANN401 - a JSON value

@@ -40,6 +40,7 @@ def _environment() -> Environment:
         "ago": shown.ago,
         "money": shown.money,
         "percent": shown.percent,
+        "answer": shown.answer,
         "line": shown.line,
         "octets": shown.octets,
         "pieces": shown.pieces,

@@ -13,11 +13,10 @@ from control import events
 from control.approvals import requests
 from control.executions import intake, logs, results
 from control.executions.states import Shown
-from control.flows import template
 from control.identity.principals import Person, Role
 from control.tables import events as recorded
 from kit.db import READ_LIMIT
-from kit.errors import Invalid, Missing
+from kit.errors import Missing, Unavailable
 from web import approval_reading, artifacts, auth, charts, costs, log, reading, shapes
 from web.approval_shapes import Approval
 from web.attempts import Open, without_entry
@@ -40,13 +39,14 @@ SAID = 20_000
 async def execution_page(request: Request, person: Person) -> Response:
     given = parts(request)
     db, account_id, now = given.db, person.account_id, given.clock.now()
-    run = await reading.execution(db, account_id, request.path_params["id"], now)
+    whole = await reading.unveiled(db, account_id, request.path_params["id"], now)
+    run = reading.veiled(whole)
     calls = await reading.tool_calls_listed(db, account_id, run.id, now, WHOLE)
     asked = await approval_reading.listed(db, account_id, WHOLE, execution_id=run.id)
     models = await costs.model_calls(db, account_id, run.id, WHOLE)
     unmade, going = await without_entry(db, account_id, run.id)
     live = request.query_params.get("part") is not None
-    lines = await logs.tail(db, account_id, run.id, TRACE if live else TAIL)
+    lines, away = await _lines(request, person, run.id, TRACE if live else TAIL)
     return page(
         request,
         "execution.html",
@@ -63,9 +63,10 @@ async def execution_page(request: Request, person: Person) -> Response:
         parts_=charts.split(queued=run.queued_ms, active=run.active_ms, waiting=run.waited_ms),
         drawn=_drawn(run, calls.items, asked.items, models.items, [] if run.final else going, now),
         log=None if live else log.drawn(lines),
+        away=away,
         trace=lines[-TRACE:] if run.state in {Shown.FAILED, Shown.TIMEOUT} else [],
         said=await _said(request, person, run),
-        prompt=_prompt(run),
+        prompt=reading.prompt(whole),
         left=await artifacts.shown(request, person),
         may_cancel=person.may(Role.OPERATOR) and not run.final,
         may_rerun=person.may(Role.OPERATOR) and run.final and run.payload_deleted_at is None,
@@ -84,6 +85,15 @@ def _broken(run: shapes.ExecutionDetail, models: Sequence[shapes.ModelCall]) -> 
     if run.failure is None or run.failure.model is None:
         return None
     return next((one for one in reversed(models) if one.status != "answered"), None)
+
+
+async def _lines(request: Request, person: Person, execution_id: str, count: int) -> tuple[list[logs.Line], str]:
+    """The last lines, and why they can't be read now: the rest of the page can."""
+    given = parts(request)
+    try:
+        return await logs.tail(given.db, person.account_id, execution_id, count, blobs=given.blobs), ""
+    except (Missing, Unavailable) as fault:
+        return [], fault.message
 
 
 async def _said(request: Request, person: Person, run: shapes.ExecutionDetail) -> dict[str, str]:
@@ -105,18 +115,11 @@ async def _result(request: Request, person: Person, run: shapes.ExecutionDetail)
         row = await results.one(given.db, person.account_id, run.id, results.RESULT)
     except Missing:
         return ""
-    content = await given.blobs.get(results.file_of(run.id, row.sha256)) if row.size <= SAID else None
-    return (content or b"").decode(errors="replace")
-
-
-def _prompt(run: shapes.ExecutionDetail) -> list[template.Part]:
-    """The rendered prompt in pieces; in one where its template does not lead to it any more."""
     try:
-        pieces = list(template.parts(run.template, {"trigger_event": run.trigger_event}))
-    except Invalid:
-        pieces = []
-    same = "".join(piece.text for piece in pieces) == run.prompt
-    return pieces if same else [template.Part(text=run.prompt)]
+        content = await given.blobs.get(results.file_of(run.id, row.sha256)) if row.size <= SAID else None
+    except Unavailable:  # the list of what is left says so
+        content = None
+    return (content or b"").decode(errors="replace")
 
 
 # its picture ----------------------------------------------------------------------------------------------------------

@@ -106,14 +106,14 @@ class House:
         written = source.read(flow)
         await self.db.write(lambda tx: catalog.apply(tx, ACCOUNT, written, sealer=self.sealer, by="test"))
 
-    async def start(self, flow: str = "process-payment", **more: Any) -> str:
+    async def start(self, flow: str = "process-payment", payload: Mapping[str, Any] = PAYLOAD, **more: Any) -> str:
         given = {"trigger": "manual", "by": "test"} | more
-        started = await self.db.write(lambda tx: intake.start(tx, ACCOUNT, flow, PAYLOAD, **given))
+        started = await self.db.write(lambda tx: intake.start(tx, ACCOUNT, flow, payload, **given))
         return started.execution_id
 
-    async def running(self, by: str = "test", **charter: Any) -> Principal:
+    async def running(self, by: str = "test", payload: Mapping[str, Any] = PAYLOAD, **charter: Any) -> Principal:
         """A claimed execution with an open session, as its principal."""
-        execution_id = await self.start(by=by)
+        execution_id = await self.start(payload=payload, by=by)
         await self.db.write(lambda tx: queue.claim(tx, "worker"))
         return await self.db.write(lambda tx: self._session(tx, execution_id, charter))
 

@@ -203,6 +203,8 @@ class Busy:
     async def write(self, unit: Callable[[Tx], Any], *, lane: Lane = Lane.DECISIONS) -> Any:
         return await self._db.write(unit, lane=lane)
 
+    async def hear(self) -> None: ...
+
     async def close(self) -> None:
         await self._db.close()
 

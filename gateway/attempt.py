@@ -43,6 +43,8 @@ class Attempt:
         self._hosted: Mapping[str, int] = {}  # uses of tools at the provider
         self._charged_nano: int | None = None  # what the provider says it charges, if it does
         self.upstream_id: str | None = None
+        self._answered_by: str | None = None
+        self._reasons: tuple[str, ...] = ()
 
     @property
     def began(self) -> bool:
@@ -56,6 +58,7 @@ class Attempt:
     def metered(self, meter: Meter) -> None:
         """Take note of where an answer stands that passes through."""
         self._heard, self.stopped = meter.heard, meter.stopped
+        self._reasons = tuple(reason for reason in meter.reasons.values() if reason)
         self.counted(meter.counted)
         if self._first_ms is None:
             self._first_ms = self._elapsed()
@@ -66,6 +69,7 @@ class Attempt:
             self._usage, self._charged_nano, self._last = told.usage, told.cost_nano, last
             self._hosted = told.hosted or {}
             self.upstream_id = told.upstream_id or self.upstream_id
+            self._answered_by = told.model or self._answered_by
 
     def overheard(self, size: int) -> None:
         """Take note of so many bytes of an answer that could not be read."""
@@ -77,8 +81,8 @@ class Attempt:
             case Counted():
                 self.counted(delta)
                 return
-            case Stop():
-                self.stopped = True
+            case Stop(reason=reason):
+                self.stopped, self._reasons = True, (reason,)
                 return
             case Text(text=text) | Reasoning(text=text) | CallArguments(text=text):
                 self._heard += len(text.encode())
@@ -92,6 +96,7 @@ class Attempt:
         entry = self._entry()
         answered = entry.status is Status.ANSWERED
         data = facts(self.intent, entry) | {"stage": None if answered else self._stage()}
+        data |= {"answered_by": self._answered_by, "finish_reasons": self._reasons}
         if self.fault:
             data["message"] = self.fault.message
         if isinstance(self.fault, UpstreamFailed):
@@ -223,6 +228,8 @@ def facts(intent: Intent, entry: Entry) -> dict[str, Any]:
         "status": entry.status.value,
         "error": entry.error_class,
         "tokens": {name: count for name in CLASSES if (count := getattr(entry.usage, name))},
+        "began": intent.at,
+        "upstream_id": entry.upstream_id,
         "hosted_calls": entry.hosted_calls,
         "cost_nano": entry.cost_nano,
         "cost_source": entry.cost_source,

@@ -21,6 +21,7 @@ from gateway.dialects.counts import tokens
 from gateway.dialects.failures import retry_after_s, told
 from gateway.dialects.params import GEMINI, Conversation, options, stubbed, via
 from gateway.dialects.reasons import reason
+from gateway.dialects.told import word
 from gateway.keys import Keys
 from gateway.upstream import Target, UpstreamFailed
 from gateway.wires.fields import unsupported
@@ -199,7 +200,8 @@ async def _deltas(chunks: AsyncIterator[Any], maker: str) -> AsyncGenerator[Delt
     stop: StopReason | None = None
     async for chunk in chunks:
         if usage := getattr(chunk, "usage", None):
-            yield Counted(usage=tokens(usage.model_dump()), upstream_id=getattr(chunk, "id", None))
+            id_, model = getattr(chunk, "id", None), word(getattr(chunk, "model", None))
+            yield Counted(usage=tokens(usage.model_dump()), upstream_id=id_, model=model)
         for choice in chunk.choices:
             for thought in _thoughts(choice.delta, maker):
                 yield thought

@@ -62,7 +62,7 @@ class Scripted:
             yield delta
             if turn.cut:
                 raise UpstreamFailed("The script cuts this turn's stream.", code="upstream_cut")
-        yield Counted(usage=_usage(turn), upstream_id=new_id("scr"))
+        yield Counted(usage=_usage(turn), upstream_id=new_id("scr"), model=target.model)
         yield Stop(reason="tool_calls" if spoken.calls else "stop")
 
 

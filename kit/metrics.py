@@ -18,6 +18,8 @@ PATIENCE = (1, 2, 5, 15, 30, 60, 120, 300, 600, 1800, 3600)
 """Bounds for what a person does, in seconds."""
 LONGEST = 120
 """Characters of a label's value."""
+PLANE = prometheus_client.CollectorRegistry()
+"""What is true of the whole plane, read from its database: one role shows it, and replicas of that show the same."""
 MANY = 1000
 """Additions that wait at most: summed up together they cost a fifth."""
 _Metric = TypeVar("_Metric", bound=MetricWrapperBase)
@@ -77,10 +79,11 @@ _counters: list[Counter] = []
 class Gauge:
     """Goes up and down."""
 
-    def __init__(self, name: str, help_: str, *labels: str) -> None:
+    def __init__(self, name: str, help_: str, *labels: str, of_plane: bool = False) -> None:
         self._name = name
         self._labels = labels
-        self._seen = _Seen(prometheus_client.Gauge(name, help_, labels))
+        self._registry = PLANE if of_plane else prometheus_client.REGISTRY
+        self._seen = _Seen(prometheus_client.Gauge(name, help_, labels, registry=self._registry))
 
     def put(self, value: float, *values: str) -> None:
         self._seen.of(values).set(value)
@@ -90,7 +93,7 @@ class Gauge:
 
     def value(self, *values: str) -> float:
         """What stands there now."""
-        return _sample(self._name, self._labels, values)
+        return _sample(self._name, self._labels, values, self._registry)
 
     @contextmanager
     def held(self, *values: str) -> Iterator[None]:
@@ -115,13 +118,20 @@ class Histogram:
         return _sample(f"{self._name}_count", self._labels, values)
 
 
-def text() -> str:
-    """All figures of this process, in Prometheus' text format, its own use of the machine too."""
+def text(*, plane: bool = False) -> str:
+    """All figures of this process, in Prometheus' text format, its own use of the machine too; and those of the
+    `plane`, which must have been read before."""
     for counter in _counters:
         counter.sum_up()
-    return prometheus_client.generate_latest().decode()
+    registries = (prometheus_client.REGISTRY, PLANE) if plane else (prometheus_client.REGISTRY,)
+    return "".join([prometheus_client.generate_latest(registry).decode() for registry in registries])
 
 
-def _sample(name: str, labels: tuple[str, ...], values: tuple[str, ...]) -> float:
+def _sample(
+    name: str,
+    labels: tuple[str, ...],
+    values: tuple[str, ...],
+    registry: prometheus_client.CollectorRegistry = prometheus_client.REGISTRY,
+) -> float:
     shown = dict(zip(labels, [value[:LONGEST] for value in values], strict=True))
-    return prometheus_client.REGISTRY.get_sample_value(name, shown) or 0
+    return registry.get_sample_value(name, shown) or 0

@@ -41,5 +41,9 @@ def configure(level: str = "info") -> None:
         "alembic",
         "asyncio",
         "LiteLLM",
+        "boto3",
+        "botocore",
+        "s3transfer",
+        "urllib3",
     ):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -12,7 +12,7 @@ from gateway.dialects.counts import counted, told
 from gateway.dialects.dialect import Dialect
 from gateway.dialects.events import DONE, EventMeter, EventReader, decoded, opens, pieces
 from gateway.dialects.failures import broken_by, headers, refused
-from gateway.dialects.told import objects, spoken
+from gateway.dialects.told import objects, spoken, word
 from gateway.wires.neutral import (
     CallArguments,
     CallBegun,
@@ -55,7 +55,6 @@ class ChatMeter(EventMeter):
         super().__init__()
         self._request = request
         self._wanted = request.wants_usage
-        self._ended: set[str] = set()  # the choices that did
 
     def marked(self, events: bytes) -> bool:
         return (
@@ -73,8 +72,8 @@ class ChatMeter(EventMeter):
         used = self._counted(chunk, payload)
         broken_by(chunk.get("error"), used)
         choices = objects(chunk.get("choices"))
-        self._ended |= {str(choice.get("index", 0)) for choice in choices if choice.get("finish_reason")}
-        self.stopped = self.stopped or len(self._ended) >= self._request.choices
+        self._end(choices)
+        self.stopped = self.stopped or len(self.reasons) >= self._request.choices
         self.counted = used or self.counted
         return used is None or bool(choices) or self._wanted
 
@@ -82,6 +81,7 @@ class ChatMeter(EventMeter):
         answer = decoded(body)
         self.counted = self._counted(answer, body)
         broken_by(answer.get("error"), self.counted)
+        self._end(objects(answer.get("choices")))
         self.stopped = bool(objects(answer.get("choices")))
         self.heard = spoken(answer.get("choices"), *SPOKEN)
         return body
@@ -93,11 +93,17 @@ class ChatMeter(EventMeter):
     def fail(self, fault: Fault) -> bytes:
         return sse(error(fault)) + MARK
 
+    def _end(self, choices: Sequence[Json]) -> None:
+        """Take note of the choices that did."""
+        for choice in choices:
+            if reason := choice.get("finish_reason"):
+                self.reasons[str(choice.get("index", 0))] = word(reason) or ""
+
     def _counted(self, answer: Json, raw: bytes) -> Counted | None:
         if not isinstance(usage := answer.get("usage"), dict):
             return None
         used = hosted.in_chat(usage, self._request) if self._request.hosted else None
-        return counted(usage, answer.get("id"), raw, used)
+        return counted(usage, answer.get("id"), raw, used, answer.get("model"))
 
 
 class ChatReader(EventReader):
@@ -144,7 +150,7 @@ class ChatReader(EventReader):
                 if reason := choice.get("finish_reason"):
                     self._stop = STOPS.get(reason, "stop")
         if isinstance(usage := chunk.get("usage"), dict):
-            found.append(counted(usage, self._id, payload))
+            found.append(counted(usage, self._id, payload, model=chunk.get("model")))
         return found
 
     def _said(self, message: Json) -> list[Delta]:

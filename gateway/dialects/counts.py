@@ -9,7 +9,7 @@ from decimal import ROUND_CEILING, Decimal, InvalidOperation
 
 import msgspec
 
-from gateway.dialects.told import count, inner
+from gateway.dialects.told import count, inner, word
 from gateway.wires.neutral import Counted, Json
 from ledger.money import NANO
 from ledger.prices import Usage, of_totals
@@ -30,21 +30,24 @@ class _Responded(msgspec.Struct):
     response: _Charged | None = None
 
 
-def counted(usage: Json, upstream_id: object, raw: bytes, hosted: Mapping[str, int] | None = None) -> Counted:
+def counted(
+    usage: Json, upstream_id: object, raw: bytes, hosted: Mapping[str, int] | None = None, model: object = None
+) -> Counted:
     """A `usage` object of Chat, Responses or Embeddings. `raw` is the JSON around it, for the digits of a charge;
-    `hosted` are uses of tools that ran at the provider."""
+    `hosted` are uses of tools that ran at the provider, `model` is which one says it answered."""
     return Counted(
         usage=tokens(usage),
         upstream_id=upstream_id if isinstance(upstream_id, str) else None,
         cost_nano=_charge(raw) if usage.get("cost") is not None else None,
         hosted=hosted,
+        model=word(model),
     )
 
 
 def told(answer: Json, raw: bytes) -> Counted | None:
     """What an answer, or an event of one, says was used, if it does; `raw` is its JSON."""
     usage = answer.get("usage")
-    return counted(usage, answer.get("id"), raw) if isinstance(usage, dict) else None
+    return counted(usage, answer.get("id"), raw, model=answer.get("model")) if isinstance(usage, dict) else None
 
 
 def tokens(usage: Json) -> Usage:

@@ -60,6 +60,9 @@ class Meter(Protocol):
     heard: int
     """Bytes of the texts of the answer so far: what an estimate is made from when nobody counts."""
 
+    reasons: dict[str, str]
+    """Why each of its choices ended, in the provider's words, as far as it said."""
+
     def feed(self, data: bytes) -> bytes:
         """The bytes that go on to the client: the same, less what only we asked for (Chat's usage event).
 

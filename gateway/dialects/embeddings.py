@@ -22,6 +22,7 @@ _ERROR_BYTES = 4096
 class _Answer(msgspec.Struct):
     usage: dict[str, object] | None = None
     id: str | None = None
+    model: str | None = None
 
 
 class EmbeddingsMeter:
@@ -32,6 +33,7 @@ class EmbeddingsMeter:
         self.stopped = False
         self.finished = False
         self.heard = 0
+        self.reasons: dict[str, str] = {}
 
     def feed(self, data: bytes) -> bytes:
         return data
@@ -44,7 +46,7 @@ class EmbeddingsMeter:
         answer = msgspec.json.decode(body, type=_Answer)
         self.stopped = True
         if answer.usage:
-            self.counted = counted(answer.usage, answer.id, body)
+            self.counted = counted(answer.usage, answer.id, body, model=answer.model)
         return body
 
     def end(self) -> bytes:

@@ -34,6 +34,7 @@ class EventMeter(ABC):
         self.stopped = False
         self.finished = False
         self.heard = 0
+        self.reasons: dict[str, str] = {}
         self.last = b""
         """The events that passed last."""
         self._frames = Frames()

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from gateway.dialects import failures, hosted
 from gateway.dialects.dialect import Broken, Dialect
 from gateway.dialects.events import EventMeter, EventReader, decoded
-from gateway.dialects.told import count, inner, objects
+from gateway.dialects.told import count, inner, objects, word
 from gateway.wires import gemini, seals
 from gateway.wires.gemini_parts import DIALECT, wrapped
 from gateway.wires.neutral import (
@@ -169,7 +169,9 @@ class GeminiReader(EventReader):
         if inner(chunk, "promptFeedback").get("blockReason"):
             self._stop = "content_filter"
         if told := inner(chunk, "usageMetadata"):
-            found.append(Counted(usage=usage_of(told), upstream_id=self._told_id))
+            found.append(
+                Counted(usage=usage_of(told), upstream_id=self._told_id, model=word(chunk.get("modelVersion")))
+            )
         for candidate in objects(chunk.get("candidates")):
             if candidate.get("finishReason") in FAILED:
                 raise Broken(f"It stopped with {candidate['finishReason']}.", deltas=tuple(found))
@@ -225,7 +227,6 @@ class GeminiMeter(EventMeter):
     def __init__(self, request: Request) -> None:
         super().__init__()
         self._choices = request.choices
-        self._ended: set[str] = set()  # the candidates that did
         self._hosted = bool(request.hosted)
         self._uses: Counter[str] = Counter()
 
@@ -251,13 +252,17 @@ class GeminiMeter(EventMeter):
         for candidate in objects(chunk.get("candidates")):
             self.heard += sum(map(_size, objects(inner(candidate, "content").get("parts"))))
             if candidate.get("finishReason"):
-                self._ended.add(str(candidate.get("index", 0)))
+                self.reasons[str(candidate.get("index", 0))] = word(candidate["finishReason"]) or ""
         blocked = bool(inner(chunk, "promptFeedback").get("blockReason"))
-        self.stopped = self.stopped or blocked or len(self._ended) >= self._choices
+        self.stopped = self.stopped or blocked or len(self.reasons) >= self._choices
         if told := inner(chunk, "usageMetadata"):
             id_ = chunk.get("responseId")
-            id_ = id_ if isinstance(id_, str) else None
-            self.counted = Counted(usage=usage_of(told), upstream_id=id_, hosted=dict(self._uses) or None)
+            self.counted = Counted(
+                usage=usage_of(told),
+                upstream_id=id_ if isinstance(id_, str) else None,
+                hosted=dict(self._uses) or None,
+                model=word(chunk.get("modelVersion")),
+            )
 
     def _hear(self, whole: bytes) -> None:
         """Counted when it is read."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from gateway.dialects import failures, hosted
 from gateway.dialects.dialect import Broken, Dialect
 from gateway.dialects.events import EventMeter, EventReader, decoded, opens, pieces
-from gateway.dialects.told import count, inner, spoken
+from gateway.dialects.told import count, inner, spoken, word
 from gateway.wires import messages, seals
 from gateway.wires.messages_blocks import DIALECT, REDACTED, native
 from gateway.wires.neutral import (
@@ -124,9 +124,14 @@ class Told:
     def __init__(self) -> None:
         self._usage: Json = {}
         self._id: str | None = None
+        self._model: str | None = None
+        self.reasons: dict[str, str] = {}
 
     def heard(self, event: Json) -> None:
         message = inner(event, "message")
+        self._model = word(message.get("model")) or self._model
+        if reason := word(message.get("stop_reason")) or word(inner(event, "delta").get("stop_reason")):
+            self.reasons = {"0": reason}
         self._id = message.get("id") if isinstance(message.get("id"), str) else self._id
         told = inner(message, "usage") or inner(event, "usage")
         early = _OUTPUT if event.get("type") == "message_start" else ()
@@ -135,7 +140,7 @@ class Told:
     @property
     def counted(self) -> Counted:
         used = hosted.in_messages(self._usage) or None
-        return Counted(usage=usage_of(self._usage), upstream_id=self._id, hosted=used)
+        return Counted(usage=usage_of(self._usage), upstream_id=self._id, hosted=used, model=self._model)
 
 
 class MessagesReader(EventReader):
@@ -245,8 +250,7 @@ class MessagesMeter(EventMeter):
         event = decoded(payload)
         match event.get("type"):
             case "message_start" | "message_delta":
-                self._told.heard(event)
-                self.counted = self._told.counted
+                self._take(event)
             case "message_stop":
                 self.stopped = self.finished = True
             case "error":
@@ -256,14 +260,17 @@ class MessagesMeter(EventMeter):
     def whole(self, body: bytes) -> bytes:
         message = decoded(body)
         broken_by(message)
-        self._told.heard({"message": message})
-        self.counted = self._told.counted
+        self._take({"message": message})
         self.stopped = message.get("type") == "message"
         self.heard = spoken(message.get("content"), "text", "thinking", "input", "name")
         return body
 
     def fail(self, fault: Fault) -> bytes:
         return sse(messages.error(fault), "error")
+
+    def _take(self, event: Json) -> None:
+        self._told.heard(event)
+        self.counted, self.reasons = self._told.counted, self._told.reasons
 
 
 def broken_by(answer: Json) -> None:

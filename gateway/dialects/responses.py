@@ -12,7 +12,7 @@ from gateway.dialects.dialect import Dialect
 from gateway.dialects.events import EventMeter, EventReader, decoded, pieces
 from gateway.dialects.failures import broken_by, headers, refused
 from gateway.dialects.responses_asked import asked, passed
-from gateway.dialects.told import spoken
+from gateway.dialects.told import spoken, word
 from gateway.wires.neutral import (
     CallArguments,
     CallBegun,
@@ -79,13 +79,15 @@ class ResponsesMeter(EventMeter):
 
     def _finished(self, answer: Json, payload: bytes) -> None:
         self.stopped = answer.get("status") in ("completed", "incomplete")
+        cut = word(_object(answer.get("incomplete_details")).get("reason"))
+        self.reasons = {"0": cut or str(answer["status"])} if self.stopped else {}
         self.counted = self._counted(answer, payload) or self.counted
 
     def _counted(self, answer: Json, raw: bytes) -> Counted | None:
         if not isinstance(usage := answer.get("usage"), dict):
             return None
         used = hosted.in_responses(answer.get("output"), self._request) if self._request.hosted else None
-        return counted(usage, answer.get("id"), raw, used)
+        return counted(usage, answer.get("id"), raw, used, answer.get("model"))
 
 
 class ResponsesReader(EventReader):

@@ -3,11 +3,13 @@
 Pure. Clients' JSON is read strictly instead (`wires/fields`); providers' answers are theirs to shape.
 """
 
+import re
 from typing import Any
 
 from gateway.wires.neutral import Json, compact
 
 MOST_TOKENS = 10**9
+_WORD = re.compile(r"[\w.:/@+-]{1,100}", re.ASCII)
 
 
 def count(told: Json, *names: str) -> int:
@@ -41,6 +43,11 @@ def _size(value: object, *names: str) -> int:
         return spoken(value, *names)
     text = compact(value) if isinstance(value, dict) else value
     return len(text.encode("utf-8", "replace")) if isinstance(text, str) else 0
+
+
+def word(value: object) -> str | None:
+    """A name or a reason of the provider's; None where it is a text of any other kind."""
+    return value if isinstance(value, str) and _WORD.fullmatch(value) else None
 
 
 def objects(value: object) -> list[Json]:

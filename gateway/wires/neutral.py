@@ -188,12 +188,13 @@ class CallArguments(Struct, frozen=True, kw_only=True):
 
 class Counted(Struct, frozen=True, kw_only=True):
     """What the provider says the call used; the last one counts. `cost_nano` is what it says it charges, if it does;
-    `hosted` are uses of the tools that ran there, by name."""
+    `hosted` are uses of the tools that ran there, by name; `model` is which one it says answered."""
 
     usage: Usage
     upstream_id: str | None = None
     cost_nano: int | None = None
     hosted: Mapping[str, int] | None = None
+    model: str | None = None
 
 
 class Stop(Struct, frozen=True, kw_only=True):

@@ -28,6 +28,9 @@ FINISHED = "agent.finished"
 SEALS = "seals"
 """The stream that has every seal once more: a stream that is gone with its checkpoints is missed here."""
 
+TOLD = "events.told"
+"""The key of a unit's memo under which whoever wants to hear of its events, once they are committed, has put a list."""
+
 Heads = dict[str, dict[int, str]]
 """Hashes that are vouched for elsewhere: stream → number → hash."""
 
@@ -42,6 +45,10 @@ class Event:
     at: str
     data: dict[str, Any]
     hash: str
+
+
+Told = tuple[str, Event]
+"""An account and an event of it."""
 
 
 def stream_of(row: Row[Any]) -> str:
@@ -79,6 +86,7 @@ def append_many(tx: Tx, account_id: str, stream: str, happened: Sequence[tuple[s
     """Append events, as (type, data), all of one moment; the number of the last."""
     end, at = _take(tx, account_id, stream), tx.now()
     seq, hash_, told = end.seq, end.head, rfc3339(at)
+    listening: list[Told] | None = tx.memo.get(TOLD)
     rows = []
     for type_, data in happened:
         seq += 1
@@ -86,6 +94,9 @@ def append_many(tx: Tx, account_id: str, stream: str, happened: Sequence[tuple[s
         hash_ = audit.link(hash_, body)
         row = {"account_id": account_id, "stream": stream, "seq": seq, "type": type_}
         rows.append(row | {"body": body, "hash": hash_, "at": at})
+        if listening is not None:
+            event = Event(stream=stream, seq=seq, type=type_, at=told, data=dict(data), hash=hash_)
+            listening.append((account_id, event))
     tx.run_many(_APPENDED, rows)
     end.seq, end.head = seq, hash_
     return seq

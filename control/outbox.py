@@ -14,10 +14,11 @@ from sqlalchemy.engine import Row
 
 from control.tables import outbox
 from kit import canonical
-from kit.db import Tx
+from kit.db import Database, Tx
 from kit.ids import new_id
 
 TOPIC = "outbox"
+_WAITS = outbox.c.status == sa.literal_column("'waiting'")  # a word: only so is its index enough
 ATTEMPTS = 9
 LEASE = timedelta(seconds=60)
 """How long one attempt may take; a sender that died is followed by the next after it."""
@@ -67,3 +68,8 @@ def pause(attempts: int) -> timedelta:
 def payload(row: Row[Any]) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(row.payload)
     return found
+
+
+async def depth(db: Database) -> int:
+    """How much must still leave the house, of all accounts."""
+    return int((await db.read(sa.select(sa.func.count()).select_from(outbox).where(_WAITS)))[0][0])

@@ -251,6 +251,7 @@ executions = sa.Table(
     _count("result_bytes"),
     _time("counted_at"),
     _time("log_cut_at"),  # from then on lines are not kept: the account's storage is full, or the flow's log
+    _time("logs_moved_at"),  # its lines went to the object store, see log_chunks
     _time("logs_deleted_at"),  # retention took them; the row, its events and its costs stay
     _time("payload_deleted_at"),
     _time("results_deleted_at"),
@@ -261,6 +262,9 @@ executions = sa.Table(
     sa.Index("ix_executions_uncounted", "ended_at",
              sqlite_where=sa.text("counted_at IS NULL AND ended_at IS NOT NULL"),
              postgresql_where=sa.text("counted_at IS NULL AND ended_at IS NOT NULL")),
+    sa.Index("ix_executions_large_logs", "ended_at",
+             sqlite_where=sa.text("log_bytes >= 1048576 AND logs_moved_at IS NULL AND logs_deleted_at IS NULL"),
+             postgresql_where=sa.text("log_bytes >= 1048576 AND logs_moved_at IS NULL AND logs_deleted_at IS NULL")),
     sa.Index("ix_executions_flow", "flow_id", "created_at", "state"),  # all that a success rate reads
     sa.Index("ix_executions_queue", "account_id", "flow_id", "created_at", "id",
              sqlite_where=sa.text("state = 'PENDING'"), postgresql_where=sa.text("state = 'PENDING'")),
@@ -308,6 +312,7 @@ log_chunks = sa.Table(  # lines are a JSON list of [time, stream, level, text]; 
     sa.Column("lines", sa.Text, nullable=False),
     _text("cursor"),
     _time("at", required=True),
+    sa.Column("moved_bytes", sa.BigInteger),  # so much of them is a blob of its own, and `lines` is []
 )
 
 artifacts = sa.Table(  # files that an agent left, and what it changed; their bytes are blobs

@@ -21,6 +21,7 @@ from starlette.websockets import WebSocketClose
 
 from kit.errors import Fault, Invalid, Refused, Throttled
 from kit.ids import new_id
+from kit.metrics import Histogram
 from kit.observe import log
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -36,6 +37,8 @@ PAGE_HEADERS = {
     "x-robots-tag": "noindex, nofollow",
     "cache-control": "no-store",
 }
+ANSWERED = Histogram("preloop_http_response_seconds", "From a request to its answer's first byte.", "door", "status")
+_KINDS = ("0xx", "1xx", "2xx", "3xx", "4xx", "5xx")
 HSTS = {"strict-transport-security": "max-age=31536000"}
 
 
@@ -77,6 +80,19 @@ def bearer(headers: Read) -> str | None:
 def request_id(scope: Scope) -> str:
     """What `Requests` gave to this request."""
     return str(scope.get("state", {}).get("request_id", ""))
+
+
+def timed(send: Send, door: str) -> Send:
+    """A `send` that takes note of how long this request's answer took to begin. How long it went on is its own matter:
+    a stream's or a waiting call's answer is long because the world is."""
+    began = time.monotonic()
+
+    async def noting(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            ANSWERED.observe(time.monotonic() - began, door, _KINDS[message["status"] // 100])
+        await send(message)
+
+    return noting
 
 
 class Requests:

@@ -49,13 +49,18 @@ class Watch:
 
 
 class Bus:
-    """Topics of one process."""
+    """Topics of one process; what a commit of another one publishes comes by its database (`Database.hear`)."""
 
     def __init__(self) -> None:
         self._watches: dict[str, set[Watch]] = {}
 
     def publish(self, topic: str) -> None:
         for watch in tuple(self._watches.get(topic, ())):
+            watch.poke()
+
+    def publish_all(self) -> None:
+        """Wake everybody: some wake-up was lost, and nobody knows which."""
+        for watch in {watch for waiting in self._watches.values() for watch in waiting}:
             watch.poke()
 
     def watch(self, *topics: str, then: Callable[[], None] | None = None) -> Watch:

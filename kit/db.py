@@ -172,6 +172,10 @@ class Database(Protocol):
     async def read(self, statement: sa.Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         """At most 500 rows, from a pool that cannot write."""
 
+    async def hear(self) -> None:
+        """Let wake-ups of this process reach others and theirs this one, until cancelled. They may be lost: whoever
+        waits looks again by itself. SQLite has none, so there others' changes are only found by looking."""
+
     async def close(self) -> None:
         """Finish what is queued, then let go."""
 

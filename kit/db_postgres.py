@@ -1,9 +1,10 @@
 """PostgreSQL: each unit is one READ COMMITTED transaction on asyncpg, run by `run_sync`.
 
 Serialisation failures and deadlocks (40001, 40P01) get five tries; a connection lost in COMMIT is never retried,
-because nobody knows whether it happened. Wake-ups reach this process only.
+because nobody knows whether it happened.
 """
 
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -11,10 +12,12 @@ import anyio
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from kit.bus import Bus
 from kit.db import READ_LIMIT, Lane, Tx, Unit
+from kit.db_notify import Notifier
 from kit.errors import Unavailable
 
 T = TypeVar("T")
@@ -23,18 +26,29 @@ RETRIED = {"40001", "40P01"}
 CONNECTIONS = {Lane.DECISIONS: 8, Lane.BULK: 2, Lane.LATER: 2}
 
 
+def open_engine(url: str, patience_s: float = 60, **more: Any) -> AsyncEngine:  # noqa: ANN401 - SQLAlchemy's
+    """`url` is postgresql+asyncpg://…; with `?pooler=transaction` its server is a pooler that gives each transaction
+    another connection, so no prepared statement outlives one. `patience_s` is for the making of a connection."""
+    asked = sa.make_url(url)
+    settings: dict[str, Any] = {"timeout": patience_s}
+    if asked.query.get("pooler") == "transaction":
+        none_kept = {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
+        settings |= none_kept | {"prepared_statement_name_func": _any_name}
+    return create_async_engine(asked.difference_update_query(["pooler"]), connect_args=settings, **more)
+
+
+def _any_name() -> str:
+    return f"__preloop_{secrets.token_hex(8)}__"
+
+
 class PostgresDatabase:
-    """A server the user runs. `url` is postgresql+asyncpg://…"""
+    """A server the user runs. `url` is that of `open_engine`."""
 
     def __init__(self, url: str, bus: Bus) -> None:
         self._bus = bus
-        self._engine = create_async_engine(url, pool_size=10, max_overflow=0)
-        self._reader = create_async_engine(
-            url,
-            pool_size=4,
-            max_overflow=4,
-            connect_args={"server_settings": {"default_transaction_read_only": "on"}},
-        )
+        self._engine = open_engine(url, pool_size=10, max_overflow=0)
+        self._reader = open_engine(url, pool_size=4, max_overflow=4).execution_options(postgresql_readonly=True)
+        self._notifier = Notifier(self._engine, open_engine(url, poolclass=NullPool, patience_s=5), bus)
         self._room = {lane: anyio.Semaphore(limit) for lane, limit in CONNECTIONS.items()}
 
     async def write(self, unit: Unit[T], *, lane: Lane = Lane.DECISIONS) -> T:
@@ -43,11 +57,15 @@ class PostgresDatabase:
                 value, wakes = await self._tries(unit)
         for topic in wakes:
             self._bus.publish(topic)
+        self._notifier.tell(wakes)
         return value
 
     async def read(self, statement: sa.Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         async with self._reader.connect() as connection:
             return (await connection.execute(statement, parameters)).fetchmany(READ_LIMIT)
+
+    async def hear(self) -> None:
+        await self._notifier.run()
 
     async def close(self) -> None:
         with anyio.CancelScope(shield=True):

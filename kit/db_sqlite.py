@@ -98,6 +98,9 @@ class SqliteDatabase:
         with self._reader.connect() as connection:
             return connection.execute(statement, parameters).fetchmany(READ_LIMIT)
 
+    async def hear(self) -> None:
+        await anyio.sleep_forever()
+
     async def close(self) -> None:
         self._closing = True
         self._ready.put(None)

@@ -122,9 +122,9 @@ def _server(url: str, bus: Bus) -> Database:
 
 
 async def _migrate_server(url: str) -> None:
-    from sqlalchemy.ext.asyncio import create_async_engine  # decision 0006
+    from kit.db_postgres import open_engine  # decision 0006
 
-    engine = create_async_engine(url)
+    engine = open_engine(url)
     try:
         async with engine.begin() as connection:
             await connection.run_sync(_migrate)

@@ -72,7 +72,10 @@ class Doors:
 class Front:
     """The first look at a path: model wires, MCP and git have doors of their own, everything else goes to `rest`."""
 
-    def __init__(self, gateway: GatewayApp | None, mcp: ASGIApp | None, git: Git | None, rest: ASGIApp) -> None:
+    def __init__(
+        self, gateway: GatewayApp | None, mcp: ASGIApp | None, git: Git | None, rest: ASGIApp, door: str
+    ) -> None:
+        self._door = door
         self._gateway = gateway
         self._mcp = mcp
         self._git = git
@@ -81,13 +84,13 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         called = scope["type"] == "http"
         if called and self._gateway is not None and self._gateway.serves(scope["path"]):
-            await self._gateway(scope, receive, send)
+            await self._gateway(scope, receive, asgi.timed(send, "gateway"))
         elif called and self._mcp is not None and scope["path"] == MCP:
-            await self._mcp(scope, receive, send)
+            await self._mcp(scope, receive, asgi.timed(send, "mcp"))
         elif called and self._git is not None and self._git.serves(scope["path"]):
-            await self._git(scope, receive, send)
+            await self._git(scope, receive, asgi.timed(send, "git"))
         else:
-            await self._rest(scope, receive, send)
+            await self._rest(scope, receive, asgi.timed(send, self._door) if called else send)
 
 
 @asynccontextmanager
@@ -115,7 +118,7 @@ async def open_doors(house: House, place: Place | str) -> AsyncIterator[Doors]:
             wires = gateway.app(Doorkeeper(house.db, house.bus, listener), caps) if gateway else None
             mcp = endpoint.app(listener, hosts=hosts, caps=caps) if endpoint else None
             inner = git if listener is Listener.CONTAINERS else None
-            return asgi.Faults(asgi.Hosts(Front(wires, mcp, inner, rest[listener]), allowed=names[listener]))
+            return asgi.Faults(asgi.Hosts(Front(wires, mcp, inner, rest[listener], listener), allowed=names[listener]))
 
         people, containers = front(Listener.PEOPLE), front(Listener.CONTAINERS)
         if endpoint is not None:
@@ -187,7 +190,7 @@ def _inner(house: House) -> ASGIApp:
     async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
         raise Missing("not_found", "There is nothing at this address.")
 
-    exchange = access.routes(db=house.db, signer=house.signer) if Role.MCP in house.roles else []
+    exchange = access.routes(db=house.db, signer=house.signer) if house.signer else []
     return Router(routes=exchange, default=unknown)
 
 

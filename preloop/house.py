@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from control.approvals import desk as desks
@@ -18,10 +19,13 @@ from control.executions.lifecycle import Ending, Lifecycle
 from control.executions.states import Cause
 from control.identity import accounts, sessions
 from control.identity.plans import Plan
+from control.tables import flows
 from kit.blobs import Blobs
 from kit.bus import Bus
 from kit.db import Database, Tx
-from kit.errors import Unsuitable
+from kit.db_heard import Heard
+from kit.errors import Fault, Unsuitable
+from kit.metrics import Gauge
 from kit.observe import log
 from kit.outbound import Outbound
 from kit.secrets import Sealer
@@ -30,11 +34,15 @@ from mcp_server.catalog import complain
 from preloop.database import alone, held, open_database, prepare_folder
 from preloop.roles import ALL, Role
 from preloop.settings import Settings
+from preloop.storing import open_blobs
+from preloop.telemetry import open_exporter
+from preloop.tracing import traced
 from runner.bwrap import SOCKET, BwrapEngine
 from runner.docker import DockerEngine
 from runner.engine import Engine
 from runner.process import ProcessEngine
 
+SERVED = Gauge("preloop_role", "1 for each role that this process serves.", "role")
 Say = Callable[[str], None]
 """Where `up` talks to the person in front of it."""
 Console = Callable[[Notice], None]
@@ -49,8 +57,10 @@ class House:
     db: Database
     bus: Bus
     blobs: Blobs
-    signer: Signer
+    signer: Signer | None
+    """Of who makes tokens, role `mcp`; the others know its public half from the database."""
     sealer: Sealer
+    """Of role `web`; elsewhere it opens nothing."""
     lifecycle: Lifecycle
     desk: Desk
     outbound: Outbound
@@ -72,12 +82,15 @@ async def open_house(
     async with AsyncExitStack() as stack:
         stack.enter_context(held(settings.data, roles))
         async with alone(settings.data):
-            db = await open_database(settings.data, url, bus)
+            db = Heard(await open_database(settings.data, url, bus))
             stack.push_async_callback(db.close)
-            signer = Signer.open(settings.data / "keys" / "signing.pem")
-            sealer = Sealer.open(settings.data / "keys" / "seal.key")
+            signer = Signer.open(settings.data / "keys" / "signing.pem") if Role.MCP in roles else None
+            sealer = await _sealer(settings, db) if Role.WEB in roles else Sealer.fresh()
             instance = _instance(settings.data)
             admin_id = await db.write(lambda tx: _settle_in(tx, signer, settings.plan_list()))
+        await stack.enter_async_context(traced(db, open_exporter(settings, roles, instance)))
+        for role in roles:
+            SERVED.put(1, role)
         outbound = Outbound(private_hosts=settings.notify.private_hosts)
         stack.push_async_callback(outbound.close)
         lifecycle = Lifecycle([desks.withdraw, _revoke, retries.retrying(), _teller(settings)])
@@ -85,7 +98,7 @@ async def open_house(
             settings=settings,
             db=db,
             bus=bus,
-            blobs=Blobs(settings.data / "blobs"),
+            blobs=open_blobs(settings, roles),
             signer=signer,
             sealer=sealer,
             lifecycle=lifecycle,
@@ -99,11 +112,29 @@ async def open_house(
         )
 
 
-def _settle_in(tx: Tx, signer: Signer, plans: Mapping[str, Plan]) -> str:
+async def _sealer(settings: Settings, db: Database) -> Sealer:
+    """With the keys of the settings or the data folder; Unsuitable if they open nothing of this database."""
+    given = settings.server.seal_key
+    path = settings.data / "keys" / "seal.key"
+    try:
+        sealer = Sealer(given.get_secret_value().encode().split()) if given else Sealer.open(path)
+        for sealed in await db.read(sa.select(flows.c.hook_secret).limit(1)):
+            sealer.unseal(sealed.hook_secret)
+    except (Fault, ValueError) as wrong:
+        raise Unsuitable(
+            "seal_broken",
+            f"{'server.seal_key' if given else path} does not open this database's secrets: {wrong}.",
+            "Give this process the key of those that serve pages already, as PRELOOP_SERVER__SEAL_KEY_FILE.",
+        ) from wrong
+    return sealer
+
+
+def _settle_in(tx: Tx, signer: Signer | None, plans: Mapping[str, Plan]) -> str:
     """What a fresh database needs; returns the first admin's id."""
     accounts.ensure_default(tx)
     accounts.follow_plan(tx, accounts.DEFAULT, plans)
-    sessions.publish_key(tx, accounts.DEFAULT, signer)
+    if signer:
+        sessions.publish_key(tx, accounts.DEFAULT, signer)
     return accounts.first_admin(tx, accounts.DEFAULT)
 
 

@@ -20,6 +20,8 @@ def known_secrets(settings: Settings) -> set[str]:
     for opened in (settings.opened_servers, settings.opened_git, settings.opened_direct):
         with suppress(Invalid):  # this role does not dial them, and has not what they need
             found.append(opened())
+    with suppress(Invalid):
+        found.append({name: SecretStr(value) for name, value in settings.opened_telemetry_headers().items()})
     return {part for whole in found for value in _values(whole, "") for part in _parts(value) if part}
 
 

@@ -185,6 +185,7 @@ def _directs(settings: Settings, keys: Mapping[str, Direct], doors: Doors) -> Di
 def _start_work(
     tasks: TaskGroup, house: House, place: Place | str, mcp_url: str, gateway_url: str, directs: Directs
 ) -> None:
+    tasks.start_soon(house.db.hear)
     if Role.RUNNER in house.roles:
         adopted = _start_worker(tasks, house, place, mcp_url, gateway_url, directs)
     else:
@@ -197,6 +198,7 @@ def _start_work(
             lifecycle=house.lifecycle,
             blobs=house.blobs,
             retention=house.settings.retention.rules(),
+            logs_from=house.settings.storage.logs_from,
             max_pending=house.settings.server.max_pending,
         )
         chores.start(tasks, adopted)
@@ -250,8 +252,9 @@ async def _announce(house: House, path: Path) -> str:
     """Leave the address and a token for this machine's command line; returns a sign-in link for the admin."""
 
     def issue(tx: Tx) -> tuple[str, str]:
-        accounts.revoke_named(tx, accounts.DEFAULT, "api", LOCAL)
-        token = accounts.issue(tx, house.admin_id, "api", lasts=None, name=LOCAL)
+        name = f"{LOCAL} {house.instance}"  # other data folders of the same database have theirs
+        accounts.revoke_named(tx, accounts.DEFAULT, "api", name)
+        token = accounts.issue(tx, house.admin_id, "api", lasts=None, name=name)
         return token, accounts.issue(tx, house.admin_id, "sign_in", lasts=accounts.SIGN_IN_FOR)
 
     token, sign_in = await house.db.write(issue)

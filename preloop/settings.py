@@ -27,7 +27,14 @@ from kit.errors import Invalid
 from mcp_server.settings import ServerName, UpstreamServer
 from preloop import direct_keys
 from preloop.notify_settings import CONSOLE, NotifySettings
-from preloop.sections import ApproverSettings, GatewaySection, PlanSettings, RetentionSettings
+from preloop.sections import (
+    ApproverSettings,
+    GatewaySection,
+    PlanSettings,
+    RetentionSettings,
+    StorageSettings,
+    TelemetrySettings,
+)
 from preloop.settings_file import File
 from runner.settings import RunnerSettings
 from web.settings import WebSettings
@@ -42,6 +49,9 @@ class ServerSettings(WebSettings):
     """`[server]`: where both listeners stand."""
 
     container_port: int = Field(default=8081, ge=0, le=65535)
+    seal_key: SecretStr | None = None
+    """What secrets of hooks are sealed with in the database: Fernet keys, the newest first. Without it keys/seal.key
+    of the data folder; processes of role `web` with data folders of their own share one."""
     session_calls: int = Field(default=Share().calls, gt=0)
     """Calls that one session, an agent's, may have open in each process,"""
     session_streams: int = Field(default=Share().streams, gt=0)
@@ -84,6 +94,8 @@ class Settings(BaseSettings):
     runner: RunnerSettings = RunnerSettings()
     egress: EgressSettings = EgressSettings()
     git: dict[HostName, GitHost] = {}
+    telemetry: TelemetrySettings = TelemetrySettings()
+    storage: StorageSettings = StorageSettings()
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Settings":
@@ -140,6 +152,11 @@ class Settings(BaseSettings):
             else host
             for name, host in self.git.items()
         }
+
+    def opened_telemetry_headers(self) -> dict[str, str]:
+        """What the collector of traces is sent, with the values of its variables. Invalid where one is not set."""
+        filled = _filled("telemetry.headers", self.telemetry.headers)
+        return {name: value.get_secret_value() for name, value in filled.items()}
 
     def opened_direct(self) -> dict[str, Direct]:
         """By alias the keys that agents get, read. Invalid where one is not there, or is the gateway's."""
@@ -226,6 +243,11 @@ def stated(settings: Settings) -> dict[Literal["flag", "environment", "file", "d
     """What environment and file say, as they say it, the stronger first."""
     file = str(settings.config) if settings.config else None
     return {"environment": _Environment(Settings)(), "file": File(Settings, file)()}
+
+
+def otel_variables() -> dict[str, str]:
+    """OpenTelemetry's own variables (opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables)."""
+    return {name: value for name, value in os.environ.items() if name.startswith("OTEL_")}
 
 
 def take_listen_variables() -> dict[str, str]:

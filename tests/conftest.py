@@ -10,8 +10,10 @@ import pytest
 import structlog
 from playwright.async_api import Browser, async_playwright
 
+from kit.objects import Address
 from tests.components import COMPONENTS, chromium, need, postgres_programs
 from tests.postgres import Cluster, cluster
+from tests.s3 import make_bucket, s3
 
 LONG = ("journeys", "bench", "runner")
 """Rooms whose files take minutes with few tests: begun last, one of them would run alone at the end."""
@@ -92,6 +94,19 @@ def postgres_database(postgres_cluster: Cluster) -> str:
 def postgres_tables(postgres_cluster: Cluster) -> str:
     """A database with our tables and no rows, for this test alone."""
     return postgres_cluster.make_database(f"test_{uuid.uuid4().hex[:12]}", like=postgres_cluster.newest)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of a server of S3's API, a process of its own."""
+    with s3() as address:
+        yield address
+
+
+@pytest.fixture
+def bucket(s3_server: str) -> Address:
+    """An empty bucket for this test alone."""
+    return make_bucket(s3_server)
 
 
 @pytest.fixture(scope="session")

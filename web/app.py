@@ -101,7 +101,7 @@ def build(
     """The application; `checks` are the named questions of /readyz, each awaited with a limit of its own. Without
     `pages` it is what a process of other roles shows: the addresses of operations."""
     app = Starlette(
-        routes=_routes(settings) if pages else [*figures.routes, *_operations()],
+        routes=_routes(settings) if pages else [*figures.bare, *_operations()],
         middleware=_layers(settings),
         exception_handlers={HTTPException: _as_fault},
     )

@@ -12,13 +12,14 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 from sqlalchemy.engine import Row
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from control.executions import results
 from control.identity.principals import Person
 from control.tables import artifacts
-from kit.errors import Missing
+from kit.blobs import Content
+from kit.errors import Missing, Unavailable
 from web import paging, reading, shapes
 from web.openapi import Operation
 from web.paging import Page
@@ -54,6 +55,8 @@ class Left(BaseModel):
     more: bool
     diff: str
     cut: bool
+    away: str
+    """Why the diff can't be read now; '' when it can."""
 
 
 async def list_artifacts(request: Request, person: Person) -> shapes.Listed[Artifact]:
@@ -76,18 +79,30 @@ def _artifact(row: Row[Any]) -> Artifact:
 async def get_artifact(request: Request, person: Person) -> Response:
     given, execution_id = parts(request), request.path_params["id"]
     row = await results.one(given.db, person.account_id, execution_id, request.path_params["name"])
-    path = given.blobs.path(results.file_of(row.execution_id, row.sha256))
-    if not path.is_file():
-        raise Missing("artifact_gone", "Its bytes are not here.", "The runner that kept it has another data folder.")
-    name = PurePosixPath(row.name).name
-    return FileResponse(path, media_type=OCTETS, filename=name, headers=dict(KEPT_FROM_BROWSERS))
+    found = await given.blobs.open(results.file_of(row.execution_id, row.sha256))
+    if found is None:
+        raise Missing(
+            "artifact_gone", "Its bytes are not here.", "The runner that kept it has another folder: see [storage]."
+        )
+    return download(found, PurePosixPath(row.name).name)
+
+
+def download(content: Content, name: str) -> Response:
+    """As an attachment that no browser opens, wherever it is kept."""
+    named = f'filename="{name}"' if quote(name) == name else f"filename*=utf-8''{quote(name)}"
+    headers = {"content-disposition": f"attachment; {named}", "content-length": str(content.size)}
+    return StreamingResponse(content.pieces, media_type=OCTETS, headers=KEPT_FROM_BROWSERS | headers)
 
 
 async def shown(request: Request, person: Person) -> Left:
     """The first of the files, and the beginning of the diff."""
     listed = await _listed(request, person, Page(limit=LISTED))
-    diff = await _diff(request, person)
-    return Left(files=listed.items, more=listed.next is not None, diff=diff[:SHOWN], cut=len(diff) > SHOWN)
+    try:
+        diff, away = await _diff(request, person), ""
+    except Unavailable as fault:
+        diff, away = "", fault.message
+    more, cut = listed.next is not None, len(diff) > SHOWN
+    return Left(files=listed.items, more=more, diff=diff[:SHOWN], cut=cut, away=away)
 
 
 async def _diff(request: Request, person: Person) -> str:

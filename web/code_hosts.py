@@ -16,6 +16,7 @@ from starlette.routing import Route
 from control.executions import intake
 from control.flows import catalog, github, gitlab, hook_secrets, triggers
 from control.flows.triggers import Event
+from kit import traces
 from kit.errors import Fault
 from web import hooks
 from web.parts import Parts, parts
@@ -31,9 +32,8 @@ async def from_github(request: Request) -> Response:
     if not hooks.is_one_of(signature, [_signature(secret, body) for secret in secrets[1]]) or not secrets[0]:
         raise hooks.refusal(given, "github", SECRET_UNKNOWN)
     kind, payload = request.headers.get("x-github-event", ""), hooks.read(body)
-    return await _start(
-        given, kind, github.read(kind, payload), payload, body, request.headers.get("x-github-delivery")
-    )
+    delivery = request.headers.get("x-github-delivery")
+    return await _start(request, kind, github.read(kind, payload), payload, body, delivery)
 
 
 async def from_gitlab(request: Request) -> Response:
@@ -49,7 +49,7 @@ async def from_gitlab(request: Request) -> Response:
         raise hooks.refusal(given, "gitlab", SECRET_UNKNOWN)
     kind, payload = request.headers.get("x-gitlab-event", ""), hooks.read(body)
     delivery = request.headers.get("idempotency-key") or request.headers.get("x-gitlab-event-uuid")
-    return await _start(given, kind, gitlab.read(payload), payload, body, delivery)
+    return await _start(request, kind, gitlab.read(payload), payload, body, delivery)
 
 
 def _signature(secret: str, body: bytes) -> str:
@@ -63,9 +63,10 @@ async def _secrets(given: Parts, kind: str) -> tuple[bool, Sequence[str]]:
 
 
 async def _start(
-    given: Parts, kind: str, event: Event | None, payload: object, body: bytes, delivery: str | None
+    request: Request, kind: str, event: Event | None, payload: object, body: bytes, delivery: str | None
 ) -> Response:
     """202 with the executions; 200 when no flow is started by this event; an error when every flow refused it."""
+    given = parts(request)
     if event is None:
         return JSONResponse({"executions": [], "ignored": f"Nothing is started by {kind[:60]!r}."})
     answer: dict[str, Any] = {"event": event.event, "action": event.action}
@@ -79,7 +80,7 @@ async def _start(
     made, faults = [], {}
     for name in names:
         try:
-            made.append(await _started(given, name, event, payload, body, delivery))
+            made.append(await _started(request, name, event, payload, body, delivery))
         except Fault as fault:
             faults[name] = fault
     if not made:
@@ -90,9 +91,10 @@ async def _start(
 
 
 async def _started(
-    given: Parts, name: str, event: Event, payload: object, body: bytes, delivery: str | None
+    request: Request, name: str, event: Event, payload: object, body: bytes, delivery: str | None
 ) -> Mapping[str, Any]:
     """What one flow makes of it."""
+    given = parts(request)
     hooks.paced(given.deliveries, f"{event.type} {name}", hooks.too_many(name))
     about = {key: value for key, value in asdict(event).items() if value not in (None, (), False)}
     if delivery:
@@ -109,6 +111,7 @@ async def _started(
             delivery_id=f"{event.type}:{hashlib.sha256(body).hexdigest()}",
             source_url=event.url,
             most_pending=given.settings.max_pending,
+            traceparent=traces.traceparent(request.headers.get("traceparent")),
         )
     )
     url = f"{given.settings.url}/executions/{started.execution_id}"

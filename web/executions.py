@@ -5,7 +5,7 @@ from typing import get_args
 
 import sqlalchemy as sa
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from control import events
@@ -48,7 +48,9 @@ async def get_execution(request: Request, person: Person) -> shapes.ExecutionDet
 
 async def list_logs(request: Request, person: Person) -> shapes.Listed[shapes.LogLine]:
     run, (after, limit) = await get_execution(request, person), _from(request)
-    lines = (await logs.read(parts(request).db, person.account_id, run.id, after=after))[:limit]
+    given = parts(request)
+    found = await logs.read(given.db, person.account_id, run.id, after=after, enough=limit, blobs=given.blobs)
+    lines = found[:limit]
     items = [shapes.LogLine.model_validate(log.told(line)) for line in lines]
     return shapes.Listed(items=items, next=str(items[-1].number) if items else None)
 
@@ -127,7 +129,8 @@ async def cancel_pressed(request: Request, person: Person) -> Response:
 async def whole_log(request: Request, person: Person) -> Response:
     """The log as it is shown, to keep."""
     run, after, found = await _with_log(request, person), 0, []
-    while lines := await logs.read(parts(request).db, person.account_id, run.id, after=after):
+    given = parts(request)
+    while lines := await logs.read(given.db, person.account_id, run.id, after=after, blobs=given.blobs):
         found += [f"{line.at} {line.level.upper():7} {line.source:7} {line.text}\n" for line in lines]
         after = lines[-1].number
     named = {"content-disposition": f'attachment; filename="{json.dumps(run.id)[1:-1]}.log"'}
@@ -137,12 +140,11 @@ async def whole_log(request: Request, person: Person) -> Response:
 async def raw_output(request: Request, person: Person) -> Response:
     """What the container printed, as it came: a CLI's events are JSON there."""
     run = await _with_log(request, person)
-    path = parts(request).blobs.path(logs.file_of(run.id))
-    if not path.is_file():
+    found = await parts(request).blobs.open(logs.file_of(run.id))
+    if found is None:
         hint = "It is kept when the container is gone, by the runner that held it, while the plan has room."
         raise Missing("output_not_kept", f"The raw output of {run.id} is not here.", hint)
-    named = f"{json.dumps(run.id)[1:-1]}.txt"
-    return FileResponse(path, media_type=artifacts.OCTETS, filename=named, headers=artifacts.KEPT_FROM_BROWSERS)
+    return artifacts.download(found, f"{run.id}.txt")
 
 
 async def _with_log(request: Request, person: Person) -> shapes.ExecutionDetail:

@@ -20,7 +20,7 @@ from control.identity import repeats
 from control.identity.principals import Person, Role
 from control.tables import executions
 from control.tables import flows as stored
-from kit import canonical
+from kit import canonical, traces
 from kit.db import Tx
 from kit.errors import Fault
 from web import auth, costs, fares, flow_edit, inputs, paging, reading, rendering, shapes
@@ -54,10 +54,18 @@ async def start_test_run(request: Request, person: Person) -> shapes.Started:
 
 async def _start(request: Request, person: Person, payload: object, delivery_id: str | None) -> shapes.Started:
     given, name = parts(request), request.path_params["name"]
+    theirs = traces.traceparent(request.headers.get("traceparent"))
 
     def unit(tx: Tx) -> intake.Started:
         told = intake.start(
-            tx, person.account_id, name, payload, trigger="manual", by=person.email, delivery_id=delivery_id
+            tx,
+            person.account_id,
+            name,
+            payload,
+            trigger="manual",
+            by=person.email,
+            delivery_id=delivery_id,
+            traceparent=theirs,
         )
         if told.repeated:
             _check_same(tx, told.execution_id, payload)

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from control.executions import intake
 from control.flows import hook_secrets
-from kit import asgi, canonical, webhooks
+from kit import asgi, canonical, traces, webhooks
 from kit.errors import Invalid, Throttled, Unauthorized
 from kit.limits import Pace
 from kit.secrets import Sealer
@@ -49,6 +49,7 @@ async def receive(request: Request) -> Response:
             by="webhook",
             delivery_id=delivery_id,
             most_pending=given.settings.max_pending,
+            traceparent=traces.traceparent(request.headers.get("traceparent")),
         )
     )
     url = f"{given.settings.url}/executions/{started.execution_id}"

@@ -24,8 +24,9 @@ from control.executions import lifecycle, logs
 from control.identity.principals import Person, Role
 from control.tables import approvals, executions, streams
 from kit import canonical
+from kit.blobs import Blobs
 from kit.db import READ_LIMIT, Database
-from kit.errors import Conflict, Fault, Invalid, Missing, Refused, Unauthorized
+from kit.errors import Conflict, Fault, Invalid, Missing, Refused, Unauthorized, Unavailable
 from web import auth, log
 from web.parts import parts
 from web.shared import News, Shared
@@ -74,9 +75,9 @@ class Source(Protocol):
 class Run:
     """An execution: its events and its log, each with a cursor."""
 
-    def __init__(self, db: Database, account_id: str, asked: Asked, shared: Shared) -> None:
+    def __init__(self, db: Database, account_id: str, asked: Asked, shared: Shared, blobs: Blobs) -> None:
         self.topic = events.topic(asked.watch)
-        self._shared = shared
+        self._shared, self._blobs = shared, blobs
         self._db, self._account_id, self._id, self._asked = db, account_id, asked.watch, asked
         self._seq, self._line = asked.after or 0, asked.log or 0
 
@@ -101,7 +102,7 @@ class Run:
     async def _look(self) -> News:
         """The lines go first, though read last: whoever hears of the end has the log that led to it."""
         found = await events.read(self._db, self._account_id, self._id, after=self._seq)
-        lines = await logs.read(self._db, self._account_id, self._id, after=self._line)
+        lines = await logs.read(self._db, self._account_id, self._id, after=self._line, blobs=self._blobs)
         pages = [lines[at : at + READ_LIMIT] for at in range(0, len(lines), READ_LIMIT)]
         told: list[Told] = [
             {"type": "log", "number": page[-1].number, "lines": [log.told(line) for line in page]} for page in pages
@@ -184,21 +185,29 @@ class Conversation:
                 raise Refused("watches_too_many", f"One socket watches at most {WATCHES}.", "Open another.")
             source = await self._source(asked)
         except Fault as fault:
-            error = {"type": "error", "code": fault.code, "message": fault.message, "hint": fault.hint}
-            await self._send(_text(name, error))
+            await self._send(_text(name, _error(fault)))
             return
         self._watched.add(name)
-        self._tasks.start_soon(self._follow, name, source)
+        self._tasks.start_soon(self._follow_while, name, source)
 
     async def _source(self, asked: Asked) -> Source:
-        db, account_id = parts(self._socket).db, self._person.account_id
+        given, account_id = parts(self._socket), self._person.account_id
+        db = given.db
         if asked.watch in LISTS:
             return Changes(db, account_id, asked.watch, *LISTS[asked.watch])
         mine = (executions.c.id == asked.watch) & (executions.c.account_id == account_id)
         if not await db.read(sa.select(executions.c.id).where(mine)):
             message = f"There is no execution {asked.watch}."
             raise Missing("execution_unknown", message, "/executions lists them; lists are executions and approvals.")
-        return Run(db, account_id, asked, parts(self._socket).shared)
+        return Run(db, account_id, asked, given.shared, given.blobs)
+
+    async def _follow_while(self, name: str, source: Source) -> None:
+        """Until what it shows can't be read: moved lines are elsewhere, and that may be down."""
+        try:
+            await self._follow(name, source)
+        except (Missing, Unavailable) as fault:
+            await self._send(_text(name, _error(fault)))
+            self._end(1013, fault.code)
 
     async def _follow(self, name: str, source: Source) -> None:
         """Subscribe first, then read: so no change falls between."""
@@ -221,6 +230,10 @@ class Conversation:
     def _end(self, code: int, reason: str) -> None:
         self.goodbye = self.goodbye or (code, reason)
         self._tasks.cancel_scope.cancel()
+
+
+def _error(fault: Fault) -> Told:
+    return {"type": "error", "code": fault.code, "message": fault.message, "hint": fault.hint}
 
 
 def _text(name: str | None, message: Told) -> str:

@@ -17,7 +17,9 @@ from control.approvals.directory import Approver
 from control.tables import approvals, executions, sessions
 from kit.clock import rfc3339
 from kit.db import Tx
+from kit.metrics import Counter
 
+NOTICES = Counter("preloop_notices_total", "Attempts to tell people, by how they went.", "channel", "outcome")
 REQUESTED = "approval.requested"
 REMINDED = "approval.reminded"
 ESCALATED = "approval.escalated"
@@ -101,10 +103,12 @@ def outcome(tx: Tx, row: Row[Any], failure: Failure | None) -> bool:
     approval = tx.one(sa.select(approvals).where(approvals.c.id == data["approval_id"]))
     stream = data["execution_id"] or (approval.session_id if approval else events.ACCOUNT)
     if failure is None:
+        tx.at_last(lambda: NOTICES.add(row.channel, "sent"))
         outbox.sent(tx, row.id)
         events.append(tx, row.account_id, stream, "notice.sent", channel=row.channel, approver=data["approver"])
         return False
     last = outbox.failed(tx, row, failure.reason, final=failure.final)
+    tx.at_last(lambda: NOTICES.add(row.channel, "given up" if last else "failed"))
     told = {"channel": row.channel, "approver": data["approver"], "error": failure.reason[:500]}
     events.append(tx, row.account_id, stream, "notice.failed", **told, attempt=row.attempts, final=last)
     return last

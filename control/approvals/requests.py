@@ -38,6 +38,7 @@ MOST_HOURLY = 30
 """How many requests one session may have open, and may make within an hour."""
 OUTCOMES = Counter("preloop_approvals_total", "Requests that ended, by how.", "tool", "rule", "outcome")
 DECIDED_S = Histogram("preloop_approval_decision_seconds", "From request to verdict.", "verdict", bounds=PATIENCE)
+_PENDING = approvals.c.status == sa.literal_column("'pending'")  # a word: only so is its index enough
 MOST_BYTES = 64 * 1024
 MOST_ROWS = 200
 """Beyond this nobody can look at the arguments, so nobody is asked."""
@@ -231,10 +232,11 @@ def count(tx: Tx, row: Row[Any], status: Status) -> None:
     tx.at_last(counted)
 
 
-async def pending(db: Database) -> int:
-    """How many requests are open, of all accounts."""
-    rows = await db.read(sa.select(sa.func.count()).select_from(approvals).where(approvals.c.status == Status.PENDING))
-    return int(rows[0][0])
+async def pending(db: Database) -> tuple[int, datetime | None]:
+    """How many requests are open, of all accounts, and since when the oldest of them is."""
+    oldest = sa.func.min(approvals.c.asked_at).label("oldest")
+    row = (await db.read(sa.select(sa.func.count().label("open"), oldest).where(_PENDING)))[0]
+    return int(row.open), row.oldest
 
 
 def charter(tx: Tx, session_id: str) -> charters.Charter:

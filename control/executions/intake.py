@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from control import events
+from control.executions import figures
 from control.executions.lifecycle import LISTED, QUEUE, WORK
 from control.executions.states import FINAL, Stored
 from control.flows import catalog, template
@@ -49,10 +50,12 @@ def start(
     delivery_id: str | None = None,
     source_url: str | None = None,
     most_pending: int | None = None,
+    traceparent: str | None = None,
 ) -> Started:
     """Make a PENDING execution of the flow's newest version for an event.
 
     `about` is what is known of the event beside its payload. Throttled when `most_pending` of this trigger wait.
+    `traceparent` is the caller's, as `kit/traces` keeps it.
     """
     row, flow = catalog.find(tx, account_id, flow_name)
     if trigger == "webhook" and not flow.starts_by("webhook"):
@@ -61,7 +64,8 @@ def start(
         )
     event = {**about, "type": trigger, "payload": payload}
     origin = {"trigger_type": trigger, "source_url": source_url}
-    return _make(tx, row, flow, event, origin, by=by, delivery_id=delivery_id, most_pending=most_pending)
+    told = {"by": by, "traceparent": traceparent} if traceparent else {"by": by}
+    return _make(tx, row, flow, event, origin, told, delivery_id=delivery_id, most_pending=most_pending)
 
 
 def _make(
@@ -70,12 +74,13 @@ def _make(
     flow: Flow,
     event: dict[str, Any],
     origin: dict[str, Any],
+    told: Mapping[str, Any],
     *,
-    by: str,
     delivery_id: str | None = None,
     most_pending: int | None = None,
 ) -> Started:
-    """`origin` are further columns: what started it, and which execution was before it."""
+    """`origin` are further columns: what started it, and which execution was before it. `told` is what its first event
+    says of who made it."""
     execution_id = new_id("exe")
     if delivery_id is not None:
         same, before = _deliver(tx, row.account_id, row.id, delivery_id, execution_id)
@@ -90,9 +95,10 @@ def _make(
     values |= {"flow_version": row.version, "state": Stored.PENDING.value, "trigger_event": canonical.dumps(event)}
     limits = {"concurrency": flow.limits.concurrency, "timeout_s": flow.limits.timeout, "wall_s": flow.limits.wall}
     tx.execute(sa.insert(executions).values(values | limits | prompt | origin | {"created_at": tx.now()}))
-    data = {"flow": flow.name, "version": row.version, "trigger": trigger, "by": by}
+    data = {"flow": flow.name, "version": row.version, "trigger": trigger, **told}
     data |= {"retry_of": origin["retry_of"]} if "retry_of" in origin else {}
     events.append(tx, row.account_id, execution_id, "execution.created", **data)
+    figures.created(tx, trigger)
     tx.wake(WORK)
     tx.wake(QUEUE)
     return Started(execution_id=execution_id)
@@ -135,7 +141,7 @@ def rerun(tx: Tx, account_id: str, execution_id: str, *, by: str, delivery_id: s
         raise Conflict("payload_deleted", text, "Start the flow with a payload: `preloop run FLOW --payload FILE`.")
     row, flow = catalog.find(tx, account_id, old.flow_name)
     origin = {"trigger_type": old.trigger_type, "source_url": old.source_url, "reruns": old.id}
-    return _make(tx, row, flow, json.loads(old.trigger_event), origin, by=by, delivery_id=delivery_id)
+    return _make(tx, row, flow, json.loads(old.trigger_event), origin, {"by": by}, delivery_id=delivery_id)
 
 
 def retry(tx: Tx, ended: Row[Any], *, not_before: datetime) -> str:
@@ -146,14 +152,15 @@ def retry(tx: Tx, ended: Row[Any], *, not_before: datetime) -> str:
     origin = {name: getattr(ended, name) for name in ("trigger_type", "source_url", "resends")}
     origin |= {"retry_of": ended.id, "attempt": ended.attempt + 1, "not_before": not_before}
     origin["budget_of"] = ended.budget_of or ended.id
-    return _make(tx, row, flow, json.loads(ended.trigger_event), origin, by=_by(tx, ended)).execution_id
+    return _make(tx, row, flow, json.loads(ended.trigger_event), origin, _told(tx, ended)).execution_id
 
 
-def _by(tx: Tx, row: Row[Any]) -> str:
-    """Who started an execution. Its retries are theirs too: four eyes look at this."""
+def _told(tx: Tx, row: Row[Any]) -> dict[str, Any]:
+    """Who started an execution, and in which trace of theirs. Its retries are theirs too: four eyes look at this."""
     first = (recorded.c.account_id == row.account_id) & (recorded.c.stream == row.id) & (recorded.c.seq == 1)
     body = tx.execute(sa.select(recorded.c.body).where(first)).scalar_one()
-    return str(json.loads(body)["data"]["by"])
+    data = json.loads(body)["data"]
+    return {name: data[name] for name in ("by", "traceparent") if name in data}
 
 
 def _last(tx: Tx, execution_id: str) -> Row[Any]:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from control import events
-from control.executions import states
+from control.executions import figures, states
 from control.executions.states import Cause, Stored
 from control.executions.verdict import Verdict
 from control.tables import events as recorded
@@ -114,6 +114,7 @@ class Lifecycle:
             ending(tx, ended, cause)
         data = {"state": target.value, "cause": values["cause"], "message": message, "hint": hint}
         events.append(tx, ended.account_id, execution_id, "execution.ended", **data)
+        figures.ended(tx, ended)
         tx.wake(WORK)
         tx.wake(QUEUE)
         tx.wake(stop_topic(execution_id))
@@ -134,6 +135,7 @@ def claimed(
         events.append(
             tx, row.account_id, row.id, "execution.claimed", owner=owner, epoch=row.epoch, timeout_s=row.timeout_s
         )
+        figures.claimed(tx, row, at)
         tx.wake(WORK)
     return row
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from control import events
-from control.executions import diagnosis
+from control.executions import diagnosis, figures
 from control.executions.lifecycle import Lifecycle, claimed, intend
 from control.executions.states import Cause
 from control.identity import sessions
@@ -139,6 +139,7 @@ def adopt(tx: Tx, owner: str, engines: Sequence[str], driven: Collection[str] = 
     row = tx.execute(sa.update(executions).where(mine).values(lease).returning(executions)).first()
     if row:
         events.append(tx, row.account_id, row.id, "execution.adopted", owner=owner, epoch=row.epoch)
+        figures.adopted(tx)
     return row
 
 

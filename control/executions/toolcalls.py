@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from control import events
+from control.executions import figures
 from control.executions.states import Stored
 from control.identity.principals import Principal
 from control.tables import events as recorded
@@ -87,10 +88,8 @@ _SEND = Prepared(
     .values(status=Status.SENT.value, sent_at=sa.bindparam("now"), send_until=sa.bindparam("until"))
 )
 _SETTLE = sa.update(tool_calls).where(_ID, tool_calls.c.status.in_([Status.SENT, Status.UNKNOWN]))
-_WHOSE = (tool_calls.c.id, tool_calls.c.account_id, tool_calls.c.session_id, tool_calls.c.execution_id)
-_SETTLED = Prepared(
-    _SETTLE.values({name: sa.bindparam(f"its_{name}") for name in SETTLEMENT}).returning(*_WHOSE, tool_calls.c.tool)
-)
+_WHOSE = [tool_calls.c[name] for name in ("id", "account_id", "session_id", "execution_id", "server", "tool")]
+_SETTLED = Prepared(_SETTLE.values({name: sa.bindparam(f"its_{name}") for name in SETTLEMENT}).returning(*_WHOSE))
 _RECEIPT = Prepared(sa.update(tool_calls).where(_ID).values(receipt_seq=sa.bindparam("seq")))
 _DELIVERED = Prepared(
     sa.update(tool_calls).where(_ID, tool_calls.c.delivered_at.is_(None)).values(delivered_at=sa.bindparam("now"))
@@ -138,6 +137,7 @@ def record(
     row, seq = _asked(tx, principal, call, status, rule=rule, context=context, grant_id=grant_id)
     if status not in OPEN:
         row |= {"settled_at": row["asked_at"], "receipt_seq": seq}
+        figures.called(tx, call.server, status)
     tx.run(_NEW, row | {"status": status.value, "error": error or None})
     return str(row["id"])
 
@@ -210,16 +210,17 @@ def settle(tx: Tx, call_id: str, *, result: dict[str, Any] | None, is_error: boo
     late = bool(row.execution_id) and tx.run(_RUNS, {"execution": row.execution_id}).first() is None
     if late:
         tx.execute(sa.update(tool_calls).where(tool_calls.c.id == call_id).values(late=True))
-    data = {"call": call_id, "tool": row.tool, "status": status.value, "error": error, "late": late}
-    seq = _ended(tx, row, "tool.settled", **data)
+    data = {"call": call_id, "tool": row.tool, "error": error, "late": late}
+    seq = _ended(tx, row, "tool.settled", status, **data)
     _, hash_ = events.head(tx, row.account_id, events.stream_of(row))
     tx.memo[_Row, call_id] = values | {"late": late, "receipt_seq": seq, "receipt_hash": hash_}
     return seq
 
 
-def _ended(tx: Tx, row: Row[Any], type_: str, **data: object) -> int:
+def _ended(tx: Tx, row: Row[Any], type_: str, status: Status, **data: object) -> int:
     """The event of a call's end, kept as its receipt."""
-    seq = events.append(tx, row.account_id, events.stream_of(row), type_, **data)
+    seq = events.append(tx, row.account_id, events.stream_of(row), type_, **data, status=status.value)
+    figures.called(tx, row.server, status)
     tx.run(_RECEIPT, {"call": row.id, "seq": seq})
     tx.wake(topic(row.id))
     return seq
@@ -242,7 +243,7 @@ def give_up(tx: Tx, call_id: str, *, at_once: bool = False, error: str | None = 
     lost = sa.update(tool_calls).where(overdue).values(status=Status.UNKNOWN.value, settled_at=tx.now(), error=error)
     row = tx.execute(lost.returning(tool_calls)).first()
     if row:
-        _ended(tx, row, "tool.unknown", call=call_id, tool=row.tool)
+        _ended(tx, row, "tool.unknown", Status.UNKNOWN, call=call_id, tool=row.tool)
     return row is not None
 
 
@@ -258,7 +259,7 @@ def close(tx: Tx, call_id: str, status: Status, error: str) -> bool:
     ended = sa.update(tool_calls).where(open_).values(status=status.value, error=error, settled_at=now, is_error=True)
     row = tx.execute(ended.returning(tool_calls)).first()
     if row:
-        _ended(tx, row, "tool.closed", call=call_id, tool=row.tool, status=status.value, error=error)
+        _ended(tx, row, "tool.closed", status, call=call_id, tool=row.tool, error=error)
     return row is not None
 
 

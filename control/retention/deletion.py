@@ -27,6 +27,8 @@ from control.tables import accounts, artifacts, executions, log_chunks, storage_
 from kit.blobs import Blobs
 from kit.canonical import dumps
 from kit.db import Database, Lane, Tx
+from kit.errors import Unavailable
+from kit.observe import log
 
 ROWS = 500
 """Rows that one unit changes or deletes."""
@@ -85,18 +87,28 @@ class _Pass:
             unit = partial(self._drop, rows=rows, kinds=kinds, why=why, keep=keep)
             done, lost, enough = await self._db.write(unit, lane=Lane.BULK)
             taken += lost
-            if Kind.LOGS in kinds:
-                for row in rows[:done]:
-                    await self._blobs.delete(logs.file_of(row.id))
-            if Kind.RESULTS in kinds:
-                for row in rows[:done]:
-                    await self._blobs.clear(results.folder_of(row.id))
+            if not await self._forget([row.id for row in rows[:done]], kinds):
+                break  # not further than here: the next pass asks again
             if done:
                 place = (rows[done - 1].ended_at, rows[done - 1].id)
                 await self._db.write(partial(self._came, kinds=kinds, at=place[0]), lane=Lane.BULK)
             if enough:
                 break
         return taken
+
+    async def _forget(self, ids: Sequence[str], kinds: Sequence[Kind]) -> bool:
+        """Delete the blobs; False where their store does not answer."""
+        try:
+            for id_ in ids:
+                if Kind.LOGS in kinds:
+                    await self._blobs.delete(logs.file_of(id_))
+                    await self._blobs.clear(logs.parts_of(id_))
+                if Kind.RESULTS in kinds:
+                    await self._blobs.clear(results.folder_of(id_))
+        except Unavailable as fault:
+            log.warning("deleted content stays in the object store for now", why=fault.message)
+            return False
+        return True
 
     async def _through(self, kinds: Sequence[Kind]) -> tuple[datetime, str] | None:
         """Where all of these classes have come to."""

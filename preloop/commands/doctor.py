@@ -28,6 +28,8 @@ def doctor(json_: Json = False) -> None:
 
     settings = load()
     rows = [("data folder", str(settings.data.resolve()), ""), anyio.run(_engine, settings)]
+    if settings.storage.url:
+        rows.append(anyio.run(_storage, settings))
     for program, (package, formula, why) in PROGRAMS.items():
         found, how = shutil.which(program), f"brew install {formula}" if MACOS else f"apt-get install {package}"
         rows.append((program, found or "missing", "" if found else f"{how}: {why}"))
@@ -47,3 +49,17 @@ async def _engine(settings: "Settings") -> tuple[str, str, str]:
             return ("engine", place if isinstance(place, str) else place.engine.name, "")
     except Fault as fault:
         return ("engine", fault.message, fault.hint)
+
+
+async def _storage(settings: "Settings") -> tuple[str, str, str]:
+    """What the object store does with something small: written, read, deleted."""
+    from preloop.storing import open_objects  # decision 0006
+
+    told = settings.storage
+    try:
+        await open_objects(told).tried()
+    except Fault as fault:
+        where = f"at {told.endpoint}" if told.endpoint else "of AWS"
+        hint = f"[storage]: the store {where}, its bucket, and a key that may write, read, list and delete there"
+        return ("object store", fault.message, fault.hint if fault.code == "s3_missing" else hint)
+    return ("object store", f"{told.url}: written, read, deleted", "")

@@ -163,7 +163,7 @@ async def test_a_log_of_many_chunks_goes_in_units_of_500_rows(house: House, blob
 
     class Counting:
         def __init__(self) -> None:
-            self.read, self.close = house.db.read, house.db.close
+            self.read, self.hear, self.close = house.db.read, house.db.hear, house.db.close
 
         async def write(self, unit: Any, **more: Any) -> Any:
             before = await chunks_of(house, principal)

@@ -38,6 +38,7 @@ USED = {
     "serviceTier": "standard",
 }
 USAGE = Usage(input=100, cache_read=20, output=20, reasoning=10)
+COUNTED = Counted(usage=USAGE, upstream_id="r-1", model="gemini-3-pro")
 EARLY = {"promptTokenCount": 120, "totalTokenCount": 125, "thoughtsTokenCount": 5}
 
 
@@ -104,7 +105,7 @@ def test_a_stream_reads_the_same_wherever_it_is_cut(end: str) -> None:
     stream = streamed(CHUNKS, end)
     whole = fed(stream)
     assert said(whole) == DELTAS
-    assert [delta for delta in whole if isinstance(delta, Counted)][-1] == Counted(usage=USAGE, upstream_id="r-1")
+    assert [delta for delta in whole if isinstance(delta, Counted)][-1] == COUNTED
     for place in range(1, len(stream)):
         assert fed(stream[:place], stream[place:]) == whole
     assert fed(*(stream[i : i + 1] for i in range(len(stream)))) == whole
@@ -117,7 +118,7 @@ def test_a_stream_passes_untouched_and_is_counted_however_it_is_cut(at: list[int
     passed = [meter.feed(data) for data in [*cut(STREAM, at), b""]]
     assert b"".join(passed) == STREAM
     assert all(data == b"" or data.endswith(b"\n\r\n") for data in passed)
-    assert (meter.stopped, meter.counted) == (True, Counted(usage=USAGE, upstream_id="r-1"))
+    assert (meter.stopped, meter.counted, meter.reasons) == (True, COUNTED, {"0": "STOP"})
     calls = ['{"name":"look","args":{"a":[1,"ü"]}}', '{"id":"own","name":"list","args":{}}']
     assert meter.heard == len("".join(["Let me see.", TRICKY, *calls]).encode())
 
@@ -126,7 +127,7 @@ def test_a_whole_answer() -> None:
     body = json.dumps(ANSWER).encode()
     meter = GEMINI.meter(ASKED)
     assert meter.whole(body) == body
-    assert (meter.stopped, meter.counted) == (True, Counted(usage=USAGE, upstream_id="r-1"))
+    assert (meter.stopped, meter.counted) == (True, COUNTED)
     assert meter.heard > len(TRICKY)
     assert GEMINI.reader(ASKED).whole(body) == [
         Reasoning(text="Let me see."),
@@ -134,7 +135,7 @@ def test_a_whole_answer() -> None:
         Text(text=TRICKY),
         CallBegun(id="call_r-1_0", name="look"),
         CallArguments(id="call_r-1_0", text='{"a":1}'),
-        Counted(usage=USAGE, upstream_id="r-1"),
+        COUNTED,
         Stop(reason="tool_calls"),
     ]
 
@@ -188,7 +189,7 @@ def test_a_call_that_google_could_not_make_is_no_answer(reason: str) -> None:
     with pytest.raises(Broken, match=reason) as caught:
         fed(streamed([chunk({"text": "Half"}), chunk(finishReason=reason, usage=USED)]))
     assert [delta for delta in caught.value.deltas if not isinstance(delta, Counted)] == [Text(text="Half")]
-    assert caught.value.deltas[-1] == Counted(usage=USAGE, upstream_id="r-1")
+    assert caught.value.deltas[-1] == COUNTED
 
 
 def test_a_picture_that_no_other_wire_carries_is_told() -> None:

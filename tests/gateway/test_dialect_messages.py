@@ -73,6 +73,7 @@ STREAM: list[Json] = [
     },
     {"type": "message_stop"},
 ]  # fmt: skip
+MODEL = "claude"
 USAGE = Usage(input=21, cache_read=50, cache_write=456, cache_write_1h=187630, output=103, reasoning=400)
 DELTAS: list[Delta] = [
     Reasoning(text="Lét me"),
@@ -85,11 +86,11 @@ DELTAS: list[Delta] = [
     CallArguments(id="toolu_1", text="1}"),
     CallBegun(id="toolu_2", name="list"),
     CallArguments(id="toolu_2", text="{}"),
-    Counted(usage=USAGE, upstream_id="msg_01"),
+    Counted(usage=USAGE, upstream_id="msg_01", model=MODEL),
     Stop(reason="tool_calls"),
 ]
 WHOLE: Json = {
-    "id": "msg_01", "type": "message", "role": "assistant", "stop_reason": "max_tokens",
+    "id": "msg_01", "type": "message", "role": "assistant", "model": "claude", "stop_reason": "max_tokens",
     "content": [
         {"type": "thinking", "thinking": "Hm.", "signature": "SIG"},
         {"type": "text", "text": "I say"},
@@ -106,7 +107,9 @@ def _raw(events: list[Json], *, end: str = "\n") -> bytes:
     ).encode()
 
 
-START = Counted(usage=Usage(input=21, cache_read=50, cache_write=456, cache_write_1h=187630), upstream_id="msg_01")
+START = Counted(
+    usage=Usage(input=21, cache_read=50, cache_write=456, cache_write_1h=187630), upstream_id="msg_01", model=MODEL
+)
 """What `message_start` tells: all of the input, and no output yet."""
 
 
@@ -128,8 +131,9 @@ def test_a_stream_is_read_the_same_however_it_is_cut(sizes: list[int], end: str)
 def test_a_stream_passes_untouched_and_is_counted_however_it_is_cut(sizes: list[int]) -> None:
     meter, raw = MESSAGES.meter(ASKED), _raw(STREAM)
     assert b"".join(meter.feed(piece) for piece in [*_cut(raw, sizes), b""]) == raw
-    assert meter.counted == Counted(usage=USAGE, upstream_id="msg_01")
+    assert meter.counted == Counted(usage=USAGE, upstream_id="msg_01", model=MODEL)
     assert meter.stopped
+    assert meter.reasons == {"0": "tool_use"}
     assert meter.heard > 0
 
 
@@ -149,11 +153,12 @@ def test_a_whole_answer_is_read_and_counted() -> None:
         Text(text="I say"),
         CallBegun(id="toolu_1", name="look"),
         CallArguments(id="toolu_1", text='{"a":1}'),
-        Counted(usage=Usage(input=9, output=5), upstream_id="msg_01"),
+        Counted(usage=Usage(input=9, output=5), upstream_id="msg_01", model=MODEL),
         Stop(reason="length"),
     ]
     assert (meter := MESSAGES.meter(ASKED)).whole(raw) == raw
-    assert (meter.counted, meter.stopped) == (Counted(usage=Usage(input=9, output=5), upstream_id="msg_01"), True)
+    assert meter.counted == Counted(usage=Usage(input=9, output=5), upstream_id="msg_01", model=MODEL)
+    assert (meter.stopped, meter.reasons) == (True, {"0": "max_tokens"})
     assert meter.heard == len("".join(["Hm.", "I say", "look", '{"a":1}']))
 
 

@@ -64,19 +64,20 @@ def test_a_whole_completion() -> None:
     calls = [{"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}]
     message = {"role": "assistant", "content": "Hi.", "reasoning_content": "Hm.", "tool_calls": calls}
     choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
-    body = json.dumps({"id": "chatcmpl-1", "choices": [choice], "usage": USED}).encode()
+    body = json.dumps({"id": "chatcmpl-1", "model": "gpt-5.5", "choices": [choice], "usage": USED}).encode()
     meter = CHAT.meter(ASKED)
     assert meter.whole(body) == body
     assert meter.stopped
-    assert meter.counted == Counted(usage=USAGE, upstream_id="chatcmpl-1")
+    assert meter.counted == Counted(usage=USAGE, upstream_id="chatcmpl-1", model="gpt-5.5")
     assert meter.heard == len("Hm.Hi.look{}")
+    assert meter.reasons == {"0": "tool_calls"}
     assert CHAT.reader(ASKED).whole(body) == [
         Reasoning(text="Hm."),
         Reasoning(seal=seal("chat", "")),
         Text(text="Hi."),
         CallBegun(id="c1", name="look"),
         CallArguments(id="c1", text="{}"),
-        Counted(usage=USAGE, upstream_id="chatcmpl-1"),
+        Counted(usage=USAGE, upstream_id="chatcmpl-1", model="gpt-5.5"),
         Stop(reason="tool_calls"),
     ]
 
@@ -86,6 +87,7 @@ def test_a_whole_response() -> None:
     assert meter.whole(RESPONSE) == RESPONSE
     assert meter.stopped
     assert meter.counted == Counted(usage=USAGE, upstream_id="resp_1")
+    assert meter.reasons == {"0": "completed"}
     assert meter.heard == sum(map(len, ("Let me", "see.", TRICKY, "pay", '{"at":1}')))
     assert joined(RESPONSES.reader(ASKED).whole(RESPONSE)) == joined(SAID)
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import anyio
 import sqlalchemy as sa
-from anyio.abc import TaskGroup
+from anyio.abc import TaskGroup, TaskStatus
 from sqlalchemy.engine import Row
 
 from control.executions import lifecycle, queue, runners
 from control.executions.states import FINAL
 from control.tables import executions
-from kit.db import READ_LIMIT, Database
+from kit.db import READ_LIMIT, Database, Tx
 from kit.errors import Fault
 from kit.ids import new_id
 from kit.metrics import Gauge
@@ -55,7 +55,7 @@ class Worker:
             async with anyio.create_task_group() as tasks:
                 room = parts.settings.parallel
                 PLACES.put(room)
-                tasks.start_soon(partial(attend, parts.db, self.owner, engine=parts.engine_id, parallel=room))
+                await tasks.start(partial(attend, parts.db, self.owner, engine=parts.engine_id, parallel=room))
                 tasks.start_soon(self._reap)
                 tasks.start_soon(self._overhear)
                 await self._take_forever(tasks)
@@ -118,12 +118,27 @@ class Worker:
             await anyio.sleep(REAP_S)
 
 
-async def attend(db: Database, owner: str, *, engine: str = "", parallel: int = 0, problem: str | None = None) -> None:
-    """Let everybody know that a worker lives, until cancelled; or, with a `problem`, why here is none."""
+async def attend(
+    db: Database,
+    owner: str,
+    *,
+    engine: str = "",
+    parallel: int = 0,
+    problem: str | None = None,
+    task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Let everybody know that a worker lives, until cancelled; or, with a `problem`, why here is none. Started when
+    that was said once."""
+
+    def announce(tx: Tx) -> None:
+        runners.announce(tx, owner, engine=engine, parallel=parallel, problem=problem)
+
     try:
+        await db.write(announce)
+        task_status.started()
         while True:
-            await db.write(lambda tx: runners.announce(tx, owner, engine=engine, parallel=parallel, problem=problem))
             await anyio.sleep(runners.RENEWED_S)
+            await db.write(announce)
     finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(5):
             await db.write(lambda tx: runners.leave(tx, owner))

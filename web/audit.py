@@ -2,7 +2,7 @@
 `audit verify` is the command that checks all of it; the page checks the links it shows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -49,7 +49,7 @@ class Shown:
 async def list_audit(request: Request, person: Person) -> shapes.Listed[Recorded]:
     """Newest first; of one moment, by stream and number. One stream is in the order of its numbers."""
     rows, further = await _rows(request, person)
-    return shapes.Listed(items=[_shape(record.event_of(row)) for row in rows], next=further)
+    return shapes.Listed(items=[_shape(_read(row)) for row in rows], next=further)
 
 
 async def _rows(request: Request, person: Person) -> tuple[Sequence[Row[Any]], str | None]:
@@ -84,10 +84,14 @@ def _after(cursor: str) -> list[sa.ColumnElement[Any]]:
     return [sa.literal(moment, UtcTime()), sa.literal(stream), sa.literal(int(seq))]
 
 
+def _read(row: Row[Any]) -> record.Event:
+    """An event as people read it; its hash is of what the database has."""
+    event = record.event_of(row)
+    return replace(event, data=masked(event.data))
+
+
 def _shape(event: record.Event) -> Recorded:
-    return Recorded(
-        stream=event.stream, seq=event.seq, type=event.type, at=event.at, data=masked(event.data), hash=event.hash
-    )
+    return Recorded(stream=event.stream, seq=event.seq, type=event.type, at=event.at, data=event.data, hash=event.hash)
 
 
 async def audit_page(request: Request, person: Person) -> Response:
@@ -110,7 +114,7 @@ async def _before(request: Request, person: Person, rows: Sequence[Row[Any]]) ->
 
 
 def _drawn(row: Row[Any], previous: str) -> Shown:
-    event = record.event_of(row)
+    event = _read(row)
     holds = (row.seq == 1 or previous != "") and chain.link(previous, row.body) == row.hash
     return Shown(event=event, at=row.at, links=_links(event), previous=previous, holds=holds)
 

@@ -35,10 +35,8 @@ _hasher = argon2.PasswordHasher()
 
 def ensure_default(tx: Tx) -> bool:
     """Make the one account of a fresh instance; True when it was made now."""
-    if tx.one(sa.select(accounts.c.id).where(accounts.c.id == DEFAULT)):
-        return False
-    tx.execute(sa.insert(accounts).values(id=DEFAULT, name="Default", plan=FRESH, created_at=tx.now()))
-    return True
+    fresh = tx.insert(accounts).values(id=DEFAULT, name="Default", plan=FRESH, created_at=tx.now())
+    return tx.changed(fresh.on_conflict_do_nothing())  # two processes on a fresh PostgreSQL: the second waits here
 
 
 def follow_plan(tx: Tx, account_id: str, plans: Mapping[str, Plan], plan: str | None = None) -> None:

@@ -14,6 +14,7 @@ from control.executions import logs, storage
 from control.flows.quantities import size
 from control.tables import executions, streams
 from kit.db import Tx
+from kit.prepared import Prepared
 
 Stored = tuple[str, str, str, str]
 """(at, source, level, text)"""
@@ -26,11 +27,18 @@ class Kept(StrEnum):
     CUT = "cut"  # the log is as long as its flow allows
 
 
+_LOG = (streams.c.account_id == sa.bindparam("account")) & (streams.c.id == sa.bindparam("stream"))
+_TAKEN = sa.func.coalesce(sa.select(streams.c.bytes).where(_LOG).scalar_subquery(), 0).label("bytes")
+_ITS = (executions.c.id == sa.bindparam("execution")) & (executions.c.account_id == sa.bindparam("account"))
+_STANDING = Prepared(sa.select(_TAKEN, executions.c.log_cut_at).where(_ITS))
+
+
 def keep(
     tx: Tx, account_id: str, execution_id: str, lines: Sequence[Stored], *, most: int, cursor: str | None = None
 ) -> Kept:
     """Store output lines while there is room; `most` are the bytes that the flow allows."""
-    row = tx.execute(_row(account_id, execution_id)).one()
+    its = {"account": account_id, "execution": execution_id, "stream": logs.stream_of(execution_id)}
+    row = tx.run(_STANDING, its).one()
     if row.bytes >= most:
         return _stop(tx, account_id, execution_id, lines[0], _flow(most), Kept.CUT)
     if (limit := storage.full(tx, account_id)) is not None:
@@ -44,13 +52,6 @@ def keep(
     if len(fits) < len(lines):
         return _stop(tx, account_id, execution_id, lines[len(fits)], _flow(most), Kept.CUT)
     return Kept.ALL
-
-
-def _row(account_id: str, execution_id: str) -> sa.Select[int, object]:
-    log = (streams.c.account_id == account_id) & (streams.c.id == logs.stream_of(execution_id))
-    taken = sa.select(streams.c.bytes).where(log).scalar_subquery()
-    mine = (executions.c.id == execution_id) & (executions.c.account_id == account_id)
-    return sa.select(sa.func.coalesce(taken, 0).label("bytes"), executions.c.log_cut_at).where(mine)
 
 
 def _fitting(lines: Sequence[Stored], room: int) -> Sequence[Stored]:

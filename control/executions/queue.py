@@ -21,6 +21,7 @@ from control.executions.states import Cause
 from control.identity import sessions
 from control.tables import accounts, executions, flows
 from kit.db import Tx
+from kit.prepared import Prepared
 
 LEASE = timedelta(seconds=30)
 HEARTBEAT_S = 10.0
@@ -112,10 +113,13 @@ def heartbeat(tx: Tx, execution_id: str, owner: str, epoch: int) -> Row[Any] | N
     return row
 
 
+_THIS = (executions.c.id == sa.bindparam("execution")) & (executions.c.epoch == sa.bindparam("epoch"))
+_HELD = Prepared(sa.select(executions.c.id).where(_THIS).with_for_update(read=True))
+
+
 def held(tx: Tx, execution_id: str, epoch: int) -> bool:
     """Is this still the newest epoch? Nobody adopts before the unit that asks is over."""
-    mine = (executions.c.id == execution_id) & (executions.c.epoch == epoch)
-    return tx.one(sa.select(executions.c.id).where(mine).with_for_update(read=True)) is not None
+    return tx.run(_HELD, {"execution": execution_id, "epoch": epoch}).first() is not None
 
 
 def holding(tx: Tx, execution_id: str, epoch: int) -> Row[Any] | None:

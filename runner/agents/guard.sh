@@ -56,17 +56,22 @@ const patiently = act => {
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10)
     }
 }
-const write = text => {
-  for (let bytes = Buffer.from(text, "latin1"); bytes.length; )
-    bytes = bytes.subarray(patiently(() => writeSync(1, bytes)))
+const write = bytes => {
+  while (bytes.length) bytes = bytes.subarray(patiently(() => writeSync(1, bytes)))
 }
 for (let n; (n = patiently(() => readSync(0, room))); ) {
+  const read = room.subarray(0, n)
+  if (!held && read[n - 1] === 10 && read.indexOf(mark) < 0) {
+    write(read)
+    last = "\n"
+    continue
+  }
   const text = (last + held + room.latin1Slice(0, n)).replaceAll("\n" + mark, "\n " + mark)
   for (held = mark.slice(0, -1); held && !text.endsWith("\n" + held); ) held = held.slice(0, -1)
-  write(text.slice(1, text.length - held.length))
+  write(Buffer.from(text.slice(1, text.length - held.length), "latin1"))
   last = text.at(-1 - held.length)
 }
-if (held || last !== "\n") write(held + "\n")
+if (held || last !== "\n") write(Buffer.from(held + "\n"))
 '
 
 # mawk reads ahead unless it is told not to; the others must not be told.

@@ -277,6 +277,8 @@ executions = sa.Table(
     # what the list filters by, in its order; of those that are not over there are few
     sa.Index("ix_executions_over", "state", "account_id", "id", sqlite_where=sa.text("ended_at IS NOT NULL"),
              postgresql_where=sa.text("ended_at IS NOT NULL")),
+    sa.Index("ix_executions_ended_as", "state", "account_id", "ended_at", "id",
+             sqlite_where=sa.text("cause IS NOT NULL"), postgresql_where=sa.text("cause IS NOT NULL")),
     sa.Index("ix_executions_of_flow", "flow_name", "account_id", "id"),
     sa.Index("ix_executions_trigger", "trigger_type", "account_id", "id"),
 )  # fmt: skip

@@ -5,7 +5,7 @@ Neighbours: `reports` says what a sum over entries is.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -57,13 +57,15 @@ MOST_GROUPS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """Which entries, in which groups. Both days are included, in UTC; `only` names one value of some attributions."""
+    """Which entries, in which groups. Both days are included, in UTC; `only` names one value of some attributions.
+    `within` cuts the days of UTC to those of another zone: from a moment to before another one."""
 
     account_id: str
     by: tuple[str, ...]
     first: date
     last: date
     only: Mapping[str, str]
+    within: tuple[datetime, datetime] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,4 +102,8 @@ async def lines(db: Database, asked: Asked, *, after: Sequence[str] = (), limit:
 
 def _which(asked: Asked) -> list[sa.ColumnElement[bool]]:
     period = entries.c.day.between(asked.first.isoformat(), asked.last.isoformat())
-    return [entries.c.account_id == asked.account_id, period, *(GROUPS[n] == value for n, value in asked.only.items())]
+    found = [entries.c.account_id == asked.account_id, period, *(GROUPS[n] == value for n, value in asked.only.items())]
+    if asked.within:
+        begin, end = asked.within
+        found += [entries.c.at >= begin, entries.c.at < end]
+    return found

@@ -39,8 +39,6 @@ from runner.docker_network import PLANE_HOST
 from runner.parts import Parts
 from runner.worker import Worker, attend
 
-LOCAL = "local command line"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plane:
@@ -252,7 +250,7 @@ async def _announce(house: House, path: Path) -> str:
     """Leave the address and a token for this machine's command line; returns a sign-in link for the admin."""
 
     def issue(tx: Tx) -> tuple[str, str]:
-        name = f"{LOCAL} {house.instance}"  # other data folders of the same database have theirs
+        name = f"{accounts.LOCAL} {house.instance}"  # other data folders of the same database have theirs
         accounts.revoke_named(tx, accounts.DEFAULT, "api", name)
         token = accounts.issue(tx, house.admin_id, "api", lasts=None, name=name)
         return token, accounts.issue(tx, house.admin_id, "sign_in", lasts=accounts.SIGN_IN_FOR)

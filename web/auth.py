@@ -152,6 +152,7 @@ def _revoke_cookie(tx: Tx, clear: str) -> None:
     row = tx.execute(sa.update(tokens).where(mine).values(revoked_at=tx.now()).returning(tokens)).first()
     if row:
         events.append(tx, row.account_id, events.ACCOUNT, "token.revoked", kind="cookie", user=row.user_id)
+        tx.wake(accounts.topic(row.user_id))
 
 
 routes = [

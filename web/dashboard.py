@@ -10,19 +10,20 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from control.identity.principals import Person
-from control.tables import accounts, sessions, tool_calls
-from kit import ids
+from control.tables import accounts, approvals, sessions, tool_calls
+from kit import clock, ids
 from ledger import reports
 from ledger.book import Status
 from ledger.tables import entries
-from web import approval_reading, auth, budgets, calls, costs, periods, reading, shapes
+from web import approval_reading, auth, budgets, calls, costs, reading, shapes
 from web.approval_shapes import Approval
 from web.openapi import Operation
-from web.paging import MOST, Page
+from web.paging import Page
 from web.parts import Parts, parts
 from web.render import page
 
 RECENT = 8
+WAITING = 5
 FAILED = 10
 """Failures that are shown, at most."""
 
@@ -30,6 +31,8 @@ FAILED = 10
 class Dashboard(BaseModel):
     active_sessions: int
     tool_calls_24h: int
+    time_zone: str
+    """Of the account: its days are those of `spend_today_usd`."""
     spend_today_usd: str | None
     unpriced_calls_today: int
     unmetered_executions_today: int
@@ -38,9 +41,12 @@ class Dashboard(BaseModel):
     """What the account may spend in a day of UTC; None where the settings name none."""
     gateway_success_24h: float | None
     """From 0 to 1; None without a call."""
+    waiting: int
+    """Requests that wait for a person."""
     waiting_approvals: list[Approval]
+    """The first of them."""
     recent_failures: list[shapes.Execution]
-    """The newest that ended in FAILED or TIMEOUT."""
+    """Those that ended last in FAILED or TIMEOUT."""
     recent_executions: list[shapes.Execution]
 
 
@@ -48,7 +54,8 @@ async def get_dashboard(request: Request, person: Person) -> Dashboard:
     given, account_id = parts(request), person.account_id
     now, db = given.clock.now(), given.db
     zone = (await db.read(sa.select(accounts.c.time_zone).where(accounts.c.id == account_id)))[0].time_zone
-    today = periods.day(now, zone)
+    day = now.astimezone(clock.zone(zone)).date()
+    today = clock.span(day, day, clock.zone(zone))
     spent = costs.of(await reports.between(db, account_id, *today))
     alive = (sessions.c.alive_until > now) & sessions.c.revoked_at.is_(None) & sessions.c.opened_at.is_not(None)
     since = now - timedelta(days=1)
@@ -59,12 +66,16 @@ async def get_dashboard(request: Request, person: Person) -> Dashboard:
     return Dashboard(
         active_sessions=await reading.count(db, sessions, sessions.c.account_id == account_id, alive),
         tool_calls_24h=await reading.count(db, tool_calls, asked),
+        time_zone=zone,
         spend_today_usd=spent.usd,
         unpriced_calls_today=spent.unpriced,
         unmetered_executions_today=await costs.unmetered(db, account_id, *today),
         daily_budget=await budgets.of_the_day(given, account_id),
         gateway_success_24h=await _success(given, account_id),
-        waiting_approvals=(await approval_reading.listed(db, account_id, Page(limit=MOST), pending=True)).items,
+        waiting=await reading.count(
+            db, approvals, approvals.c.account_id == account_id, approvals.c.status == "pending"
+        ),
+        waiting_approvals=(await approval_reading.listed(db, account_id, Page(limit=WAITING), pending=True)).items,
         recent_failures=failed,
         recent_executions=runs.items,
     )

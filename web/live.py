@@ -21,6 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from control import events
 from control.approvals import desk
 from control.executions import lifecycle, logs
+from control.identity import accounts
 from control.identity.principals import Person, Role
 from control.tables import approvals, executions, streams
 from kit import canonical
@@ -40,7 +41,7 @@ BURST_S = 0.03
 LOOK_S = 1.0
 """A watch looks again after this time without a wake-up: other processes wake only themselves."""
 STILL_S = 30.0
-"""How often we look whether the person is still signed in."""
+"""How often we look whether the person is still signed in, though nobody said otherwise."""
 PATIENCE_S = 30.0
 """How long one message may wait for a reader who takes nothing."""
 GOODBYE_S = 1.0
@@ -167,12 +168,13 @@ class Conversation:
 
     async def stay_signed_in(self) -> None:
         """Ends the conversation when the person's cookie or token does."""
-        try:
-            while True:
-                await anyio.sleep(STILL_S)
-                await auth.person(self._socket)
-        except Unauthorized as fault:
-            self._end(1008, fault.code)
+        with parts(self._socket).bus.watch(accounts.topic(self._person.user_id)) as watch:
+            try:
+                while True:
+                    await watch.changed(STILL_S)
+                    await auth.person(self._socket)
+            except Unauthorized as fault:
+                self._end(1008, fault.code)
 
     async def _take(self, text: str) -> None:
         name = None

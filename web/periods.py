@@ -1,9 +1,7 @@
-"""Periods as people write them, `today`, `7d`, `month` or a date, as the first and the last day in UTC; a zone's day.
-Pure."""
+"""Periods as people write them, `today`, `7d`, `month` or a date, as the first and the last day. Pure."""
 
 import re
-from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import date, timedelta
 
 from kit.errors import Invalid
 
@@ -21,14 +19,6 @@ def period(since: str, until: str, today: date) -> tuple[date, date]:
     if (last - first).days >= MOST_DAYS:
         raise Invalid("query_invalid", f"From {first} to {last} are more than {MOST_DAYS} days.", "Ask year by year.")
     return first, last
-
-
-def day(now: datetime, zone: str) -> tuple[datetime, datetime]:
-    """The day of an IANA zone that a moment is in, from its beginning to the next one's, in UTC. Days on which clocks
-    change have 23 or 25 hours."""
-    today = now.astimezone(ZoneInfo(zone)).date()
-    first, following = (datetime.combine(d, time(), ZoneInfo(zone)) for d in (today, today + timedelta(days=1)))
-    return first.astimezone(UTC), following.astimezone(UTC)
 
 
 def _day(name: str, text: str, last: date) -> date:

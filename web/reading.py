@@ -54,14 +54,14 @@ async def executions_listed(
 
 
 async def failures(db: Database, account_id: str, most: int, now: datetime) -> list[shapes.Execution]:
-    """The newest that ended badly, by an index of each state's own."""
-    each = []
+    """Those that ended badly last, whenever they were made; by an index of each state's own."""
+    each, ended = [], (executions.c.ended_at.desc(), executions.c.id.desc())
     for state in (Stored.FAILED, Stored.TIMEOUT):
-        bad = (executions.c.state == state) & executions.c.ended_at.is_not(None)
+        bad = (executions.c.state == state) & executions.c.cause.is_not(None)  # as their index has it
         its = sa.select(executions.c.id).where(executions.c.account_id == account_id, bad)
-        each.append(its.order_by(executions.c.id.desc()).limit(most).subquery().select())
+        each.append(its.order_by(*ended).limit(most).subquery().select())
     asked = sa.select(executions).where(executions.c.id.in_(sa.union_all(*each)))
-    rows = await db.read(asked.order_by(executions.c.id.desc()).limit(most))
+    rows = await db.read(asked.order_by(*ended).limit(most))
     return [shapes.Execution(**told) for told in await _executions(db, account_id, rows, now)]
 
 

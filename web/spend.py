@@ -2,7 +2,7 @@
 
 import csv
 import io
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from control.identity.principals import Person
 from control.tables import executions
+from kit import clock
 from kit.db import READ_LIMIT, Database
 from kit.errors import Invalid
 from ledger import spending
@@ -58,12 +59,14 @@ class SpendLine(Counted):
 
 
 class Spend(Counted):
-    """Of all groups together, and a page of them. Days are whole and in UTC, both included. `unmetered_executions` went
-    past the gateway, and are in no group: what they cost is not known."""
+    """Of all groups together, and a page of them. `first` and `last` are days of `zone`, both whole and included; the
+    groups `day` and `hour` are of UTC. `unmetered_executions` went past the gateway, and are in no group: what they
+    cost is not known."""
 
     by: str
     first: str
     last: str
+    zone: str
     total_usd: str | None
     unmetered_executions: int
     items: list[SpendLine]
@@ -71,7 +74,7 @@ class Spend(Counted):
 
 
 async def get_spend(request: Request, person: Person) -> Spend | Response:
-    """`?by=flow,model&since=7d`; in UTC. `format=csv` has the same lines, up to 10,000 of them."""
+    """`?by=flow,model&since=7d`; days of UTC, or of `zone`. `format=csv` has the same lines, up to 10,000 of them."""
     match request.query_params.get("format", "json"):
         case "json":
             return await _found(request, person)
@@ -81,14 +84,15 @@ async def get_spend(request: Request, person: Person) -> Spend | Response:
 
 
 async def _found(request: Request, person: Person) -> Spend:
-    given, asked, wanted = parts(request), _asked(request, person), paging.wanted(request)
+    given, (asked, days, zone), wanted = parts(request), _asked(request, person), paging.wanted(request)
     after = paging.opened(wanted.cursor, 1 + len(asked.by)) if wanted.cursor else []
     found, further = await _lines(given.db, asked, after, wanted.limit)
     total = await spending.total(given.db, asked)
     return Spend(
         by=",".join(asked.by),
-        first=asked.first.isoformat(),
-        last=asked.last.isoformat(),
+        first=days[0].isoformat(),
+        last=days[1].isoformat(),
+        zone=zone,
         total_usd=costs.of(total).usd,
         unmetered_executions=await _unmetered(given.db, asked),
         **costs.counted(total),
@@ -100,22 +104,34 @@ async def _found(request: Request, person: Person) -> Spend:
 async def _unmetered(db: Database, asked: Asked) -> int:
     """By what an execution that went past the gateway can be told: the other attributions are of calls."""
     only = [_RUNS[name] == value for name, value in asked.only.items() if name in _RUNS]
-    first = datetime.combine(asked.first, time.min, UTC)
-    last = datetime.combine(asked.last, time.max, UTC)  # there may be no day after it
-    return await costs.unmetered(db, asked.account_id, first, last, *only)
+    whole = datetime.combine(asked.first, time.min, UTC), datetime.combine(asked.last, time.max, UTC)
+    return await costs.unmetered(db, asked.account_id, *(asked.within or whole), *only)
 
 
-def _asked(request: Request, person: Person) -> Asked:
+def _asked(request: Request, person: Person) -> tuple[Asked, tuple[date, date], str]:
+    """The question, the days that it names, and their zone."""
     query = request.query_params
     groups = tuple(name.removesuffix("_id") for name in query.get("by", "day").split(","))
     if unknown := [name for name in groups if name not in GROUPS]:
         raise Invalid("query_invalid", f"by={unknown[0][:40]!r} is no grouping.", f"There are {', '.join(GROUPS)}.")
     if len(groups) > MOST_GROUPS or len(set(groups)) < len(groups):
         raise Invalid("query_invalid", f"by takes at most {MOST_GROUPS} groupings, each once.", "Write day,model.")
-    today = parts(request).clock.now().astimezone(UTC).date()
-    first, last = periods.period(query.get("since") or SINCE, query.get("until", ""), today)
+    zone = clock.zone(query.get("zone") or "UTC")
+    today = parts(request).clock.now().astimezone(zone).date()
+    days = first, last = periods.period(query.get("since") or SINCE, query.get("until", ""), today)
+    within = None
+    if zone.key != "UTC":
+        try:
+            begin, end = within = clock.span(first, last, zone)
+        except OverflowError as error:
+            raise Invalid("query_invalid", f"{first} to {last} leaves the calendar in {zone.key}.") from error
+        first, last = begin.date(), end.date()
     only = {name: query[name] for name in FILTERS if name in query}
-    return Asked(account_id=person.account_id, by=groups, first=first, last=last, only=only)
+    return (
+        Asked(account_id=person.account_id, by=groups, first=first, last=last, only=only, within=within),
+        days,
+        zone.key,
+    )
 
 
 async def _lines(db: Database, asked: Asked, after: list[str], limit: int) -> tuple[list[Line], str | None]:
@@ -146,7 +162,7 @@ def _key(name: str, key: str | None) -> str | None:
 
 async def _csv(request: Request, person: Person) -> Response:
     """One line a group, costs in dollars, every class of tokens in a column of its own."""
-    given, asked, cursor = parts(request), _asked(request, person), request.query_params.get("cursor", "")
+    given, (asked, days, _), cursor = parts(request), _asked(request, person), request.query_params.get("cursor", "")
     lines: list[SpendLine] = []
     while len(lines) < MOST_CSV:
         after = paging.opened(cursor, 1 + len(asked.by)) if cursor else []
@@ -155,7 +171,7 @@ async def _csv(request: Request, person: Person) -> Response:
         cursor = further or ""
         if not cursor:
             break
-    headers = {"content-disposition": f'attachment; filename="spend-{asked.first}-{asked.last}.csv"'}
+    headers = {"content-disposition": f'attachment; filename="spend-{days[0]}-{days[1]}.csv"'}
     if cursor:
         again = urlencode({**request.query_params, "cursor": cursor})
         headers["link"] = f'<{request.url.path}?{again}>; rel="next"'
@@ -183,7 +199,7 @@ async def spend_page(request: Request, person: Person) -> Response:
     """The lines with a bar each, the longest of this page fills its column; and the budgets that count now."""
     given, found, query = parts(request), await _found(request, person), request.query_params
     stand = await budgets.standing(given, person.account_id, Page(), lasting=True)
-    asked = {name: query[name] for name in ("by", "since", "until", *FILTERS) if name in query}
+    asked = {name: query[name] for name in ("by", "since", "until", "zone", *FILTERS) if name in query}
     values: dict[str, Any] = {
         "groups": _choices(found.by),
         "since": query.get("since", SINCE),
@@ -214,6 +230,6 @@ operations = [
         summary="What model calls cost",
         run=get_spend,
         answers=Spend,
-        query=("by", "since", "until", *FILTERS, "format", *paging.QUERY),
+        query=("by", "since", "until", "zone", *FILTERS, "format", *paging.QUERY),
     )
 ]

@@ -1,6 +1,7 @@
 """Tokens: for programs that act for a person, and for agents that somebody enrolled."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from pydantic import BaseModel, Field
@@ -11,7 +12,7 @@ from starlette.routing import Route
 from control.flows import catalog
 from control.identity import accounts, sessions
 from control.identity.principals import Person, Role
-from control.tables import tokens
+from control.tables import tokens, users
 from kit.db import Tx
 from kit.errors import Fault, Invalid
 from web import auth, inputs, paging
@@ -37,6 +38,8 @@ class KnownToken(BaseModel):
     id: str
     kind: str
     name: str
+    owner: str | None
+    """The address of whoever it acts for; None when they were removed."""
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -71,17 +74,24 @@ async def _made(request: Request, person: Person, asked: NewToken) -> Token:
 
 
 async def list_tokens(request: Request, person: Person) -> Listed[KnownToken]:
-    """Those of programs and of enrolled agents, newest first."""
-    page, kinds = paging.wanted(request), tokens.c.kind.in_(["api", "enrolled"])
-    mine = sa.select(tokens).where(tokens.c.account_id == person.account_id, kinds)
-    rows, further = await paging.read(parts(request).db, mine, page, tokens.c.id, newest_first=True)
+    """Those of programs and of enrolled agents, newest first: everybody's for an admin, else one's own."""
+    page = paging.wanted(request)
+    rows, further = await paging.read(parts(request).db, _seen_by(person), page, tokens.c.id, newest_first=True)
     return Listed(items=[KnownToken.model_validate(row._mapping) for row in rows], next=further)
 
 
+def _seen_by(person: Person) -> sa.Select[Any]:
+    whose = sa.select(tokens, users.c.email.label("owner")).outerjoin(users, users.c.id == tokens.c.user_id)
+    seen = whose.where(tokens.c.account_id == person.account_id, tokens.c.kind.in_(accounts.HELD))
+    return seen if person.may(Role.ADMIN) else seen.where(tokens.c.user_id == person.user_id)
+
+
 async def revoke_token(request: Request, person: Person) -> KnownToken:
+    """An admin ends anybody's; to others a token that isn't theirs is unknown."""
     given, id_ = parts(request), request.path_params["id"]
-    await given.db.write(lambda tx: sessions.revoke_token(tx, person.account_id, id_, by=person.email))
-    [row] = await given.db.read(sa.select(tokens).where(tokens.c.id == id_))
+    owner = None if person.may(Role.ADMIN) else person.user_id
+    await given.db.write(lambda tx: sessions.revoke_token(tx, person.account_id, id_, by=person.email, owner=owner))
+    [row] = await given.db.read(_seen_by(person).where(tokens.c.id == id_))
     return KnownToken.model_validate(row._mapping)
 
 
@@ -92,8 +102,9 @@ async def tokens_page(request: Request, person: Person) -> Response:
 async def _page(request: Request, person: Person, *, fault: Fault | None = None, **filled: object) -> Response:
     """`filled` is what a refused form had, and `made` is shown this once."""
     values = {"made": None, "name": "", "flow": "", "days": "30"} | filled
+    values |= {"everybody": person.may(Role.ADMIN), "local": accounts.LOCAL, "fault": fault}
     listed, status = await list_tokens(request, person), fault.status if fault else 200
-    return page(request, "tokens.html", person, status=status, listed=listed, fault=fault, **values)
+    return page(request, "tokens.html", person, status=status, listed=listed, **values)
 
 
 async def made(request: Request, person: Person) -> Response:

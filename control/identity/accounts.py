@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import anyio.to_thread
 import argon2
@@ -17,6 +16,7 @@ from control import events
 from control.identity.plans import FRESH, Plan
 from control.identity.principals import Person, Role
 from control.tables import accounts, tokens, users
+from kit import clock
 from kit import tokens as mechanics
 from kit.db import Database, Tx
 from kit.errors import Invalid, Unauthorized
@@ -25,6 +25,10 @@ from kit.ids import new_id
 DEFAULT = "default"
 SIGN_IN_FOR = timedelta(minutes=15)
 """Of the link that a plane prints when it starts."""
+HELD = ("api", "enrolled")
+"""The kinds of tokens that people make and lists show: of programs, and of agents of their own."""
+LOCAL = "local command line"
+"""How the tokens begin that a plane makes at each start for the commands on its machine."""
 COOKIE_FOR = timedelta(days=14)
 NEW_LINK = (
     "A link signs in once. An admin makes you another under Settings › People; on the machine of the plane "
@@ -61,17 +65,10 @@ def change(
     if plan is not None:
         follow_plan(tx, account_id, plans, plan)
     if time_zone is not None:
-        tx.execute(sa.update(accounts).where(accounts.c.id == account_id).values(time_zone=_zone(time_zone)))
+        tx.execute(sa.update(accounts).where(accounts.c.id == account_id).values(time_zone=clock.zone(time_zone).key))
     said = {"plan": plan, "time_zone": time_zone}
     if told := {name: value for name, value in said.items() if value is not None}:
         events.append(tx, account_id, events.ACCOUNT, "account.changed", by=by, **told)
-
-
-def _zone(name: str) -> str:
-    try:
-        return ZoneInfo(name).key
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise Invalid("time_zone_unknown", f"{name[:40]!r} is no time zone.", "Write one as Europe/Berlin.") from error
 
 
 def add_user(tx: Tx, account_id: str, *, email: str, name: str, role: Role, password: str | None = None) -> str:
@@ -138,11 +135,17 @@ def hashed(password: str) -> str:
     return _hasher.hash(password)
 
 
+def topic(user_id: str) -> str:
+    """Woken when a token that acts for this person ends; expiry wakes nobody."""
+    return f"user:{user_id}"
+
+
 def end_cookies(tx: Tx, user_id: str, *, keep: str = "") -> None:
     """Sign somebody out everywhere, but where the cookie is `keep`, in clear."""
     mine = (tokens.c.user_id == user_id) & (tokens.c.kind == "cookie") & tokens.c.revoked_at.is_(None)
     others = sa.update(tokens).where(mine, tokens.c.hash != mechanics.digest(keep))
     tx.execute(others.values(revoked_at=tx.now()))
+    tx.wake(topic(user_id))
 
 
 async def person(db: Database, clear: str, *kinds: str) -> Person:

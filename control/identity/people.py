@@ -45,6 +45,7 @@ def remove(tx: Tx, account_id: str, user_id: str, *, by: str) -> None:
     for token_id in enrolled:
         sessions.revoke_token(tx, account_id, token_id, by=by)
     tx.execute(sa.update(tokens).where(theirs).values(revoked_at=tx.now()))
+    tx.wake(accounts.topic(user_id))
     tx.execute(sa.update(tokens).where(tokens.c.user_id == user_id).values(user_id=None))
     tx.execute(sa.delete(users).where(users.c.id == user_id))
     events.append(tx, account_id, events.ACCOUNT, "user.removed", by=by, user=user_id, email=row.email)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from control import events
+from control.identity import accounts
 from control.identity import charter as charters
 from control.identity.charter import Charter
 from control.tables import sessions, signing_keys, tokens, users
@@ -135,14 +136,18 @@ def revoke(tx: Tx, session_id: str, *, by: str | None = None) -> bool:
     return row is not None
 
 
-def revoke_token(tx: Tx, account_id: str, token_id: str, *, by: str) -> None:
-    """End a token that somebody holds; an enrolled agent's session ends with it. Twice is fine."""
-    mine = (tokens.c.id == token_id) & (tokens.c.account_id == account_id)
+def revoke_token(tx: Tx, account_id: str, token_id: str, *, by: str, owner: str | None = None) -> None:
+    """End a token, of anybody unless `owner` (a user's id) is given; an enrolled agent's session ends with it. Twice is
+    fine."""
+    mine = (tokens.c.id == token_id) & (tokens.c.account_id == account_id) & tokens.c.kind.in_(accounts.HELD)
+    if owner is not None:
+        mine &= tokens.c.user_id == owner
     row = tx.one(sa.select(tokens).where(mine))
     if row is None:
         raise Missing("token_unknown", f"There is no token {token_id}.", "`preloop tokens list` shows them.")
     if _end_token(tx, mine):
         events.append(tx, account_id, events.ACCOUNT, "token.revoked", token=token_id, kind=row.kind, by=by)
+        tx.wake(accounts.topic(row.user_id))
     if row.session_id:
         revoke(tx, row.session_id, by=by)
 

@@ -25,11 +25,18 @@ def create(
 
 @app.command("list")
 def list_all(json_: Json = False) -> None:
-    """Tokens of programs and of agents of your own, without their secrets."""
+    """Tokens of programs and of agents, without their secrets: everybody's for an admin, else yours."""
     show.items(
         Client.find().items("tokens"),
-        ("ID", "KIND", "NAME", "MADE", "REVOKED"),
-        lambda t: (t["id"], t["kind"], t["name"], show.ago(t["created_at"]), show.ago(t["revoked_at"])),
+        ("ID", "KIND", "NAME", "OWNER", "MADE", "REVOKED"),
+        lambda t: (
+            t["id"],
+            t["kind"],
+            t["name"],
+            t["owner"] or "—",
+            show.ago(t["created_at"]),
+            show.ago(t["revoked_at"]),
+        ),
         empty="None yet: `preloop tokens create NAME`.",
         json_wanted=json_,
     )

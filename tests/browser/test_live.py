@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import quote
 
 import pytest
 from playwright.async_api import Page, Request, expect
@@ -95,6 +96,17 @@ async def test_a_socket_that_is_cut_comes_back_without_a_gap(stage: Stage, cable
         await expect(page.get_by_text("it is back")).to_be_visible()
         assert questions.asked == []
         assert await shown(page) == list(range(1, 5 + 3 * cuts + 2))
+
+
+async def test_whoever_is_signed_out_elsewhere_sees_no_more_and_comes_back(stage: Stage) -> None:
+    path = f"/executions/{stage.scene.runs['RUNNING']}"
+    page = await stage.page()
+    await page.goto(stage.url + path)
+    await expect(page.locator("main")).to_have_attribute("data-socket", "open")
+    [cookie] = [one.get("value", "") for one in await page.context.cookies() if one.get("name") == "preloop"]
+    async with stage.world.client(cookie) as http:
+        await http.post("/signout")
+    await expect(page).to_have_url(f"{stage.url}/signin?next={quote(path, safe='')}")
 
 
 async def test_without_a_socket_the_page_asks_as_before(stage: Stage) -> None:

@@ -1,5 +1,6 @@
 """Figures that say how it goes: of a flow, and of the account's own day."""
 
+import html
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -13,13 +14,15 @@ from control.identity import accounts
 from control.identity.plans import PRESETS
 from control.identity.principals import Role
 from control.tables import executions, flows
+from kit import clock
 from kit.db import Tx
 from kit.ids import new_id
 from ledger.book import Status
 from tests.browser.scene import Scene, set_scene
 from tests.control.house import ACCOUNT
+from tests.web.test_inbox import read
 from tests.web.world import FLOW, World, open_world
-from web import fares, periods
+from web import fares
 
 
 @pytest.fixture
@@ -36,7 +39,8 @@ async def scene(world: World) -> Scene:
 async def test_spend_of_today_is_of_the_account_s_own_day(world: World, http: httpx.AsyncClient) -> None:
     zone = "Pacific/Kiritimati"  # UTC+14: while it is one day there, UTC sees two
     await world.house.db.write(lambda tx: accounts.change(tx, ACCOUNT, PRESETS, by="test", time_zone=zone))
-    began, following = periods.day(datetime.now(UTC), zone)
+    today = datetime.now(UTC).astimezone(clock.zone(zone)).date()
+    began, following = clock.span(today, today, clock.zone(zone))
     for at, usd in (
         (began - timedelta(seconds=1), 1),
         (began, 2),
@@ -45,6 +49,14 @@ async def test_spend_of_today_is_of_the_account_s_own_day(world: World, http: ht
     ):
         await world.spent(None, cost_nano=usd * 10**9, at=at)
     assert (await http.get("/api/v1/dashboard")).json()["spend_today_usd"] == "6.00"
+    page = await read(world, "/")
+    [behind] = re.findall(r'href="(/spend[^"]+)"><strong>', page)
+    list_ = html.unescape(behind)
+    assert "$6.00" in await read(world, list_)
+    told = (await http.get(f"/api/v1{list_}")).json()
+    assert (told["first"], told["last"], told["zone"], told["total_usd"]) == (f"{today}", f"{today}", zone, "6.00")
+    assert (await http.get("/api/v1/spend?since=today&zone=Mars/Base")).json()["code"] == "time_zone_unknown"
+    assert (await http.get("/api/v1/spend?since=9999-12-31&until=9999-12-31&zone=Asia/Tokyo")).status_code == 422
 
 
 async def test_a_flow_tells_how_it_fares(http: httpx.AsyncClient, scene: Scene) -> None:

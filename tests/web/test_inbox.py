@@ -7,12 +7,13 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from control.executions.states import Cause
 from control.identity.principals import Role
 from control.tables import approvals, executions
 from kit.db import Tx
 from ledger.book import Status
 from ledger.limits import Limit, Limits
-from tests.browser.scene import Scene, begin, set_scene
+from tests.browser.scene import Scene, begin, end, set_scene
 from tests.web.world import FLOW, World
 
 
@@ -79,6 +80,24 @@ async def test_what_is_over_is_paged_newest_first(world: World) -> None:
     second = await read(world, f"/approvals{onward[1]}")
     assert re.findall(r'id="row-(apr_\w+)"', second) == [ids[0]]
     assert "Nothing waits for a person" in second
+
+
+async def test_what_waits_is_counted_beyond_what_is_listed(world: World) -> None:
+    runs = [await begin(world) for _ in range(2)]
+    for amount in range(200, 207):
+        await world.house.call(runs[amount % 2], amount=amount)
+    page = await read(world, "/")
+    assert "7 waiting for a person" in page
+    assert len(re.findall(r'<a href="[^"]*/approvals/apr_', page)) == 5
+
+
+async def test_failures_stand_by_when_they_ended_and_not_by_when_they_began(world: World) -> None:
+    long, short = await begin(world), await begin(world)
+    for run in (short, long):
+        await end(world, run, Cause.TIMEOUT if run is long else Cause.TOOL_FAILED)
+    async with world.program(await world.token(Role.VIEWER, "api")) as http:
+        board = (await http.get("/api/v1/dashboard")).json()
+    assert [run["id"] for run in board["recent_failures"]] == [long.execution_id, short.execution_id]
 
 
 async def test_recent_failures_are_the_newest_with_their_causes(world: World, scene: Scene) -> None:

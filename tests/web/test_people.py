@@ -159,6 +159,28 @@ async def test_a_token_is_shown_once_and_ends_at_a_press(world: World) -> None:
     assert (unknown.status_code, typed(unknown.text, "flow")) == (404, "none-such")
 
 
+async def test_whoever_is_no_admin_sees_and_ends_only_their_own_tokens(world: World) -> None:
+    for role in (Role.ADMIN, Role.OPERATOR):
+        async with world.client(await world.token(role)) as http:
+            await http.post("/settings/tokens", data={"name": f"of {role.value}", "flow": "", "days": "7"})
+    async with world.client(await world.token(Role.ADMIN)) as http:
+        page = (await http.get("/settings/tokens")).text
+        items = (await http.get("/api/v1/tokens")).json()["items"]
+    assert {one["name"]: one["owner"] for one in items} == {
+        "of admin": "admin@example.com",
+        "of operator": "operator@example.com",
+    }
+    assert "operator@example.com" in page and "Owner" in page
+    [admin_s] = [one["id"] for one in items if one["name"] == "of admin"]
+    async with world.client(await world.token(Role.OPERATOR)) as http:
+        page = (await http.get("/settings/tokens")).text
+        assert ("of operator" in page, "of admin" in page, "Owner" in page) == (True, False, False)
+        assert (await http.post(f"/api/v1/tokens/{admin_s}/revoke")).json()["code"] == "token_unknown"
+        assert (await http.post(f"/settings/tokens/{admin_s}/revoke")).status_code == 404
+    async with world.client(await world.token(Role.ADMIN)) as http:
+        assert not [one for one in (await http.get("/api/v1/tokens")).json()["items"] if one["revoked_at"]]
+
+
 async def status(world: World, clear: str) -> int:
     async with world.program(clear) as http:
         answer: httpx.Response = await http.get("/api/v1/executions")

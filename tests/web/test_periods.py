@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from web import periods
+from kit import clock
 
 
 @pytest.mark.parametrize(
@@ -19,5 +19,6 @@ from web import periods
     ],
 )
 def test_a_day_is_the_zone_s(now: str, zone: str, began: str, following: str) -> None:
-    found = periods.day(datetime.fromisoformat(now).replace(tzinfo=UTC), zone)
+    today = datetime.fromisoformat(now).replace(tzinfo=UTC).astimezone(clock.zone(zone)).date()
+    found = clock.span(today, today, clock.zone(zone))
     assert [moment.strftime("%Y-%m-%dT%H:%M") for moment in found] == [began, following]

@@ -19,7 +19,7 @@ from kit.objects import Address, Objects
 from tests.control.house import ACCOUNT
 from tests.s3 import address
 from tests.serving import serving
-from tests.web.test_live import Door
+from tests.web.ears import Door
 from tests.web.world import World, open_world
 
 PAGE = b"<!doctype html><script>alert(1)</script>"

@@ -55,12 +55,19 @@ function morphChildren(old, next) {
   }
 }
 
+async function parsed(address) {
+  const answer = await fetch(address, { headers: { accept: "text/html" } });
+  // whoever was signed out, or has another role now, sees what a fresh page says: how to sign in and come back, or why not
+  const shut = answer.redirected || answer.status === 403;
+  if (shut) location.reload();
+  if (shut || !answer.ok) throw new Error(`${answer.status}`);
+  return new DOMParser().parseFromString(await answer.text(), "text/html");
+}
+
 async function refresh() {
   const address = new URL(location.href);
   address.searchParams.set("part", "live");
-  const answer = await fetch(address, { headers: { accept: "text/html" } });
-  if (!answer.ok) throw new Error(`${answer.status}`);
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = await parsed(address);
   for (const part of fresh.querySelectorAll("[data-live]")) {
     const mine = document.getElementById(part.id);
     if (mine) morph(mine, held(mine, part));
@@ -73,9 +80,7 @@ async function refresh() {
 
 // an open approval request: when it is decided elsewhere, the page says so, unless somebody is writing a reason
 async function watchRequest(article) {
-  const answer = await fetch(article.dataset.address, { headers: { accept: "text/html" } });
-  if (!answer.ok) throw new Error(`${answer.status}`);
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-watch]");
+  const fresh = (await parsed(article.dataset.address)).querySelector("[data-watch]");
   const writing = [...document.querySelectorAll("textarea")].some((field) => field.value !== field.defaultValue);
   const changed = fresh.dataset.watch !== article.dataset.watch || fresh.dataset.open !== article.dataset.open;
   if (changed || (!writing && article.dataset.open === "no")) morph(article, fresh);

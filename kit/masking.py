@@ -47,11 +47,12 @@ def text(value: str) -> str:
 
 
 def masked(value: Any, *, secret: bool = False) -> Any:  # noqa: ANN401 - a JSON value
-    """The same JSON value with its secrets replaced; `secret` says that a name above it was one."""
+    """The same JSON value with its secrets replaced; `secret` says that a name above it was one. What is empty, or only
+    yes or no, stays: it hides nothing, and to see that a key is not set helps."""
     if isinstance(value, dict):
         return {key: masked(inner, secret=secret or is_name(str(key))) for key, inner in value.items()}
     if isinstance(value, list):
         return [masked(inner, secret=secret) for inner in value]
-    if secret:
+    if secret and not isinstance(value, bool) and value not in (None, ""):
         return MASK
     return text(value) if isinstance(value, str) else value

@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from control.approvals.directory import Directory
 from control.identity import accounts, people
 from control.identity.principals import Person, Role
 from control.tables import users
@@ -107,8 +108,17 @@ async def people_page(request: Request, person: Person) -> Response:
 async def _page(request: Request, person: Person, *, fault: Fault | None = None, **filled: object) -> Response:
     """`filled` is what a refused form had, and `added` is shown this once."""
     values = {"added": None, "email": "", "role": Role.VIEWER} | filled
+    values |= {"roles": ROLES, "approvers": _approvers(parts(request).desk.directory), "fault": fault}
     status, listed = fault.status if fault else 200, await list_users(request, person)
-    return page(request, "people.html", person, status=status, listed=listed, roles=ROLES, fault=fault, **values)
+    return page(request, "people.html", person, status=status, listed=listed, **values)
+
+
+def _approvers(directory: Directory) -> dict[str, list[str]]:
+    """Ids in preloop.toml by address in small letters; '' has those that anybody may answer for."""
+    found: dict[str, list[str]] = {}
+    for one in directory.approvers.values():
+        found.setdefault(one.email.lower(), []).append(one.id)
+    return found
 
 
 async def invited(request: Request, person: Person) -> Response:

@@ -99,6 +99,9 @@ def test_secrets_are_masked_by_name_wherever_they_are() -> None:
     assert masked == {"auth.password", "apiKey", "headers[0].Authorization"}
     assert "hunter2" not in str(rows)
     assert "hunter2" not in str(masking.masked(args))
+    unset = {"api_key": None, "token": "", "has_secret": True}
+    assert masking.masked(unset) == unset
+    assert masking.masked({"pin": 0, "cvv": [7]}) == {"pin": masking.MASK, "cvv": [masking.MASK]}
 
 
 def test_pieces_put_together_are_the_text() -> None:

@@ -181,6 +181,17 @@ async def test_whoever_is_no_admin_sees_and_ends_only_their_own_tokens(world: Wo
         assert not [one for one in (await http.get("/api/v1/tokens")).json()["items"] if one["revoked_at"]]
 
 
+async def test_an_approver_whom_no_flow_can_ask_is_told_apart(world: World) -> None:
+    async with world.client(await world.token(Role.ADMIN)) as http:
+        await http.post("/settings/people", data={"email": "Bob@example.com", "role": "approver"})
+        await http.post("/settings/people", data={"email": "zoe@example.com", "role": "approver"})
+        rows = (await http.get("/settings/people")).text.split("<tr>")
+    said = {row.split("<strong>")[1].split("<")[0]: row for row in rows if "<strong>" in row}
+    assert "asked as approver bob" in said["Bob@example.com"]
+    assert "no approver in preloop.toml has this address" in said["zoe@example.com"]
+    assert "asked" not in said["admin@example.com"]
+
+
 async def status(world: World, clear: str) -> int:
     async with world.program(clear) as http:
         answer: httpx.Response = await http.get("/api/v1/executions")

@@ -1,7 +1,10 @@
 """What runs are made with; one set per worker."""
 
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+
+import anyio
 
 from control.executions.lifecycle import Lifecycle
 from kit.blobs import Blobs
@@ -34,6 +37,8 @@ class Parts:
     """Providers' keys for agents that go past the gateway."""
     redactor: Redactor = field(default_factory=Redactor)
     """Knows what no stored line may hold."""
+    starting: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(os.cpu_count() or 1))
+    """Jobs that start at once: a crowd of them starts no sooner, and leaves no time for the lines of those that run."""
 
     def output(self, handle: str, *, after: str) -> AsyncIterator[LogLine]:
         """What a job says, as it may be stored; see `Engine.logs`."""

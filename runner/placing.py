@@ -51,8 +51,9 @@ async def place(parts: Parts, row: Row[Any], flow: Flow, handle: str) -> bool:
     if row.job is not None:  # as it was decided then
         direct = parts.directs.kept(flow) if row.unmetered_at else None
     job = _job(parts, row, flow, handle, secret, direct)
-    await parts.engine.prepare(job)
-    await parts.engine.start(job)
+    async with parts.starting:
+        await parts.engine.prepare(job)
+        await parts.engine.start(job)
     return True
 
 

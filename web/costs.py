@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Row
 
 from control.tables import executions, flows
 from kit.db import Database
 from ledger import money, reports
+from ledger.book import Status
 from ledger.prices import INPUT, OUTPUT
 from ledger.tables import entries
 from web import attempts, paging, shapes
@@ -26,6 +28,8 @@ class Cost:
 
     usd: str | None = None
     unpriced: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
 
 
 NOTHING = Cost()
@@ -44,7 +48,12 @@ async def of_executions(db: Database, account_id: str, execution_ids: Sequence[s
 def of(spend: reports.Spend) -> Cost:
     """A report's sum; no call at all is a known zero."""
     known = spend.calls > spend.unpriced or spend.calls == 0
-    return Cost(usd=money.usd(spend.cost_nano) if known else None, unpriced=spend.unpriced)
+    return Cost(
+        usd=money.usd(spend.cost_nano) if known else None,
+        unpriced=spend.unpriced,
+        input_tokens=spend.total_input,
+        output_tokens=spend.total_output,
+    )
 
 
 def counted(spend: reports.Spend) -> dict[str, Any]:
@@ -95,8 +104,21 @@ async def per_run(db: Database, account_id: str, flow: str, since: datetime) -> 
 async def model_calls(db: Database, account_id: str, execution_id: str, page: Page) -> shapes.Listed[shapes.ModelCall]:
     """Each attempt at a model, oldest first."""
     rows, further = await paging.read(db, reports.calls(account_id, execution_id), page, entries.c.id)
+    return shapes.Listed(items=await _model_calls(db, account_id, execution_id, rows), next=further)
+
+
+async def broken_call(db: Database, account_id: str, execution_id: str) -> shapes.ModelCall | None:
+    """The last attempt that was not answered."""
+    broken = reports.calls(account_id, execution_id).where(entries.c.status != Status.ANSWERED.value)
+    rows = await db.read(broken.order_by(entries.c.id.desc()).limit(1))
+    return next(iter(await _model_calls(db, account_id, execution_id, rows)), None)
+
+
+async def _model_calls(
+    db: Database, account_id: str, execution_id: str, rows: Sequence[Row[Any]]
+) -> list[shapes.ModelCall]:
     told = await attempts.told(db, account_id, execution_id, rows)
-    items = [
+    return [
         shapes.ModelCall(
             id=row.id,
             at=row.at,
@@ -119,4 +141,3 @@ async def model_calls(db: Database, account_id: str, execution_id: str, page: Pa
         )
         for row in rows
     ]
-    return shapes.Listed(items=items, next=further)

@@ -182,7 +182,8 @@ def _execution(row: Row[Any], now: datetime, cost: costs.Cost, why: Waiting | No
     wall = _ms(end - begun)
     waited = min(row.waited_ms + waiting, wall)
     derived = {"url", "flow", "state", "waiting_for", "started_at", "duration_ms", "queued_ms", "active_ms", "cost_usd"}
-    return same(row, shapes.Execution, without=derived | {"waited_ms", "unpriced_calls", "metered", "message"}) | {
+    derived |= {"waited_ms", "unpriced_calls", "input_tokens", "output_tokens", "metered", "message"}
+    return same(row, shapes.Execution, without=derived) | {
         "message": masked(row.message),
         "url": f"/executions/{row.id}",
         "flow": row.flow_name,
@@ -195,6 +196,8 @@ def _execution(row: Row[Any], now: datetime, cost: costs.Cost, why: Waiting | No
         "waited_ms": waited,
         "cost_usd": None if row.unmetered_at else cost.usd,
         "unpriced_calls": cost.unpriced,
+        "input_tokens": cost.input_tokens,
+        "output_tokens": cost.output_tokens,
         "metered": row.unmetered_at is None,
     }
 
@@ -207,16 +210,33 @@ async def tool_calls_listed(
     db: Database, account_id: str, execution_id: str, now: datetime, page: Page
 ) -> shapes.Listed[shapes.ToolCall]:
     """In the order of asking, each with its latest approval."""
-    asked = sa.select(tool_calls, sa.func.max(approvals.c.id).label("approval_id")).outerjoin(
-        approvals, approvals.c.call_id == tool_calls.c.id
-    )
-    mine = (tool_calls.c.account_id == account_id) & (tool_calls.c.execution_id == execution_id)
-    rows, further = await paging.read(db, asked.where(mine).group_by(tool_calls.c.id), page, tool_calls.c.id)
+    rows, further = await paging.read(db, _calls(account_id, execution_id), page, tool_calls.c.id)
+    return shapes.Listed(items=await _tool_calls(db, rows, now), next=further)
+
+
+async def failed_call(
+    db: Database, account_id: str, execution_id: str, now: datetime, name: str | None
+) -> shapes.ToolCall | None:
+    """What a run failed with: the last bad call of the tool that its verdict names, else the last that failed."""
+    bad = ("failed", "unknown", "declined", "expired") if name else ("failed", "unknown")
+    asked = _calls(account_id, execution_id).where(tool_calls.c.status.in_(bad))
+    if name:
+        asked = asked.where(tool_calls.c.name == name)
+    rows = await db.read(asked.order_by(tool_calls.c.id.desc()).limit(1))
+    return next(iter(await _tool_calls(db, rows, now)), None)
+
+
+def _calls(account_id: str, execution_id: str) -> sa.Select[Any]:
+    latest = sa.select(tool_calls, sa.func.max(approvals.c.id).label("approval_id"))
+    joined = latest.outerjoin(approvals, approvals.c.call_id == tool_calls.c.id).group_by(tool_calls.c.id)
+    return joined.where(tool_calls.c.account_id == account_id, tool_calls.c.execution_id == execution_id)
+
+
+async def _tool_calls(db: Database, rows: Sequence[Row[Any]], now: datetime) -> list[shapes.ToolCall]:
     theirs = approvals.c.id.in_([row.approval_id for row in rows])
     asks = await db.read(sa.select(approvals.c.id, approvals.c.asked_at, approvals.c.decided_at).where(theirs))
     waits = {ask.id: _ms((ask.decided_at or now) - ask.asked_at) for ask in asks}
-    items = [_tool_call(row, waits.get(row.approval_id, 0), now) for row in rows]
-    return shapes.Listed(items=items, next=further)
+    return [_tool_call(row, waits.get(row.approval_id, 0), now) for row in rows]
 
 
 def _tool_call(row: Row[Any], waited_ms: int, now: datetime) -> shapes.ToolCall:

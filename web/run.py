@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from starlette.requests import Request
@@ -14,9 +14,11 @@ from control.approvals import requests
 from control.executions import intake, logs, results
 from control.executions.states import Shown
 from control.identity.principals import Person, Role
+from control.tables import approvals, tool_calls
 from control.tables import events as recorded
 from kit.db import READ_LIMIT
 from kit.errors import Missing, Unavailable
+from ledger.tables import entries
 from web import approval_reading, artifacts, auth, charts, costs, log, reading, shapes
 from web.approval_shapes import Approval
 from web.attempts import Open, without_entry
@@ -26,6 +28,7 @@ from web.parts import parts
 from web.render import page
 from web.waterfall import Span, Waterfall, waterfall
 
+T = TypeVar("T", shapes.ToolCall, shapes.ModelCall)
 WHOLE = Page(limit=READ_LIMIT - 1)
 """As much as one read can bring and still know whether there is more."""
 TAIL = 500
@@ -41,10 +44,6 @@ async def execution_page(request: Request, person: Person) -> Response:
     db, account_id, now = given.db, person.account_id, given.clock.now()
     whole = await reading.unveiled(db, account_id, request.path_params["id"], now)
     run = reading.veiled(whole)
-    calls = await reading.tool_calls_listed(db, account_id, run.id, now, WHOLE)
-    asked = await approval_reading.listed(db, account_id, WHOLE, execution_id=run.id)
-    models = await costs.model_calls(db, account_id, run.id, WHOLE)
-    unmade, going = await without_entry(db, account_id, run.id)
     live = request.query_params.get("part") is not None
     lines, away = await _lines(request, person, run.id, TRACE if live else TAIL)
     return page(
@@ -52,18 +51,12 @@ async def execution_page(request: Request, person: Person) -> Response:
         "execution.html",
         person,
         run=run,
-        calls=calls.items,
-        failed=_failed(run, calls.items),
-        broken=_broken(run, models.items),
-        approvals=asked.items,
+        **await _lists(request, run, account_id, now),
         approvers=given.desk.directory,
-        models=models.items,
-        unmade=unmade,
-        further={"tool-calls": calls.next, "approvals": asked.next, "model-calls": models.next},
         parts_=charts.split(queued=run.queued_ms, active=run.active_ms, waiting=run.waited_ms),
-        drawn=_drawn(run, calls.items, asked.items, models.items, [] if run.final else going, now),
         log=None if live else log.drawn(lines),
         away=away,
+        first_error=None if live or away else await logs.first_error(db, account_id, run.id),
         trace=lines[-TRACE:] if run.state in {Shown.FAILED, Shown.TIMEOUT} else [],
         said=await _said(request, person, run),
         prompt=reading.prompt(whole),
@@ -73,18 +66,69 @@ async def execution_page(request: Request, person: Person) -> Response:
     )
 
 
-def _failed(run: shapes.ExecutionDetail, calls: Sequence[shapes.ToolCall]) -> shapes.ToolCall | None:
-    """The call that a run failed with: the last of the tool that its verdict names, else the last that failed."""
-    named = run.failure.tool if run.failure else None
-    bad = {"failed", "unknown", "declined", "expired"} if named else {"failed", "unknown"}
-    return next((call for call in reversed(calls) if call.status in bad and named in (None, call.name)), None)
+# its lists ------------------------------------------------------------------------------------------------------------
 
 
-def _broken(run: shapes.ExecutionDetail, models: Sequence[shapes.ModelCall]) -> shapes.ModelCall | None:
-    """The attempt at a model that a run failed with."""
-    if run.failure is None or run.failure.model is None:
-        return None
-    return next((one for one in reversed(models) if one.status != "answered"), None)
+async def _lists(request: Request, run: shapes.ExecutionDetail, account_id: str, now: datetime) -> dict[str, Any]:
+    """Its tool calls, requests and model calls, and its picture; of a long run the first of them and whatever the page
+    speaks of."""
+    db = parts(request).db
+    calls = await reading.tool_calls_listed(db, account_id, run.id, now, WHOLE)
+    asked = await approval_reading.listed(db, account_id, WHOLE, execution_id=run.id)
+    models = await costs.model_calls(db, account_id, run.id, WHOLE)
+    failed, broken = await _blamed(request, run, account_id)
+    unmade, going = await without_entry(db, account_id, run.id)
+    shown, shown_models = _with(calls.items, failed), _with(models.items, broken)
+    counts = await _counts(request, account_id, run.id)
+    return {
+        "calls": shown,
+        "approvals": asked.items,
+        "models": shown_models,
+        "waiting": asked.items if not asked.next else await _waiting(request, account_id, run.id),
+        "failed": failed,
+        "broken": broken,
+        "unmade": unmade,
+        "counts": counts,
+        "first": {"tool-calls": len(calls.items), "approvals": len(asked.items), "model-calls": len(models.items)},
+        "undrawn": max(0, sum(counts.values()) - len(shown) - len(asked.items) - len(shown_models)),
+        "drawn": _drawn(run, shown, asked.items, shown_models, [] if run.final else going, now),
+    }
+
+
+async def _blamed(
+    request: Request, run: shapes.ExecutionDetail, account_id: str
+) -> tuple[shapes.ToolCall | None, shapes.ModelCall | None]:
+    """The tool call and the attempt at a model that a run failed with, wherever they stand in their lists."""
+    given = parts(request)
+    tool, model = (run.failure.tool, run.failure.model) if run.failure else (None, None)
+    failed = broken = None
+    if run.state == Shown.FAILED:
+        failed = await reading.failed_call(given.db, account_id, run.id, given.clock.now(), tool)
+    if model:
+        broken = await costs.broken_call(given.db, account_id, run.id)
+    return failed, broken
+
+
+async def _counts(request: Request, account_id: str, run_id: str) -> dict[str, int]:
+    """How long the lists are of which the page shows the beginning."""
+    db = parts(request).db
+    lists = {"tool-calls": tool_calls, "approvals": approvals, "model-calls": entries}
+    its = {name: (table.c.account_id == account_id, table.c.execution_id == run_id) for name, table in lists.items()}
+    return {name: await reading.count(db, table, *its[name]) for name, table in lists.items()}
+
+
+def _with(shown: Sequence[T], one: T | None) -> list[T]:
+    """And what the page speaks of, where that comes later."""
+    found = list(shown)
+    if one is not None and all(other.id != one.id for other in found):
+        found.append(one)
+    return found
+
+
+async def _waiting(request: Request, account_id: str, run_id: str) -> list[Approval]:
+    """The open requests of a run that has more requests than its page shows."""
+    found = await approval_reading.listed(parts(request).db, account_id, WHOLE, execution_id=run_id, pending=True)
+    return found.items
 
 
 async def _lines(request: Request, person: Person, execution_id: str, count: int) -> tuple[list[logs.Line], str]:

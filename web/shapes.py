@@ -72,6 +72,8 @@ class Execution(BaseModel):
     exit_code: int | None
     cost_usd: str | None
     unpriced_calls: int
+    input_tokens: int
+    output_tokens: int
     metered: bool
     """False where its model calls go past the gateway: then its cost is not known."""
 

@@ -11,7 +11,7 @@ WIDTH = 1000
 LEAST = 5
 """Units of a bar that took no time: it is still to be seen."""
 MOST = 60
-"""Bars of a picture; of more, the longest are drawn."""
+"""Bars of a picture; of more, those that go on, that failed and that took longest are drawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,33 +45,35 @@ class Bar:
 class Waterfall:
     bars: Sequence[Bar]
     more: int
-    """How many shorter ones are not drawn."""
+    """How many others are not drawn."""
     total_ms: int
 
 
 def waterfall(spans: Sequence[Span], begin: datetime, now: datetime, most: int = MOST) -> Waterfall:
     """In the order of their beginnings, from `begin` to `now`, which is the end of a run that is over."""
-    chosen = sorted(spans, key=lambda span: (span.end is not None, -_ms(span.begin, span.end or now)))[:most]
     end = max([now, *(span.end or now for span in spans)])
-    total = max(_ms(begin, end), 1)
-    bars = [_bar(span, begin, now, total) for span in sorted(chosen, key=lambda span: span.begin)]
-    return Waterfall(bars=bars, more=len(spans) - len(bars), total_ms=total)
+    chosen = sorted(spans, key=lambda span: (span.end is not None, not span.bad, -_ms(span.begin, span.end or end)))
+    bars = [_bar(span, begin, end) for span in sorted(chosen[:most], key=lambda span: span.begin)]
+    return Waterfall(bars=bars, more=len(spans) - len(bars), total_ms=_ms(begin, end))
 
 
-def _bar(span: Span, begin: datetime, now: datetime, total: int) -> Bar:
-    after, took = _ms(begin, span.begin), _ms(span.begin, span.end or now)
-    width = min(WIDTH, max(LEAST, round(took / total * WIDTH)))
-    told = "so far" if span.end is None else "failed" if span.bad else ""
+def _bar(span: Span, begin: datetime, end: datetime) -> Bar:
+    """What goes on reaches the right edge, however short the run is."""
+    after, took = _ms(begin, span.begin), _ms(span.begin, span.end or end)
+    scale = WIDTH / max(_ms(begin, end), 1)
+    width = min(WIDTH, max(LEAST, round(took * scale)))
+    x = min(round(after * scale), WIDTH - width)
+    told = " and still going" if span.end is None else " failed" if span.bad else ""
     return Bar(
         kind=span.kind,
         label=span.label,
         href=span.href,
-        x=min(round(after / total * WIDTH), WIDTH - width),
-        width=width,
+        x=x,
+        width=WIDTH - x if span.end is None else width,
         ms=took,
         open=span.end is None,
         bad=span.bad,
-        name=f"{span.label}: {duration(took)}{f' {told}' if told else ''}, {duration(after)} after the start",
+        name=f"{span.label}: {duration(took)}{told}, {duration(after)} after the start",
     )
 
 

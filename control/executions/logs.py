@@ -123,6 +123,19 @@ def reached(tx: Tx, execution_id: str, cursor: str) -> None:
     tx.execute(sa.update(log_chunks).where(mine).values(cursor=cursor))
 
 
+async def first_error(db: Database, account_id: str, execution_id: str) -> int | None:
+    """The number of the first line of level error; of a log that was moved to blobs nobody looks."""
+    its = (log_chunks.c.account_id == account_id) & (log_chunks.c.execution_id == execution_id)
+    asked = sa.select(log_chunks.c.first, log_chunks.c.lines).where(its, log_chunks.c.lines.like('%", "error", "%'))
+    for row in await db.read(asked.order_by(log_chunks.c.first).limit(_LOOKED)):
+        for number, (_, _, level, _) in enumerate(json.loads(row.lines), row.first):
+            if level == "error":
+                return number
+    return None
+
+
+_LOOKED = 20
+"""Chunks that seem to have an error; a text may only look as if."""
 CHUNKS = 64
 """Chunks one look may return: at most 4 MB of lines."""
 PARTS = 16

@@ -83,7 +83,7 @@ async def test_a_run_with_more_calls_than_the_page_takes_says_so(world: World) -
     assert "These are the first" not in await read(world, path)
     await house.db.write(lambda tx: add(tx, range(499, 502)))
     html = await read(world, path)
-    assert "These are the first 499." in html
+    assert "These are the first 499 of 502." in html
     assert f'<a href="/api/v1{path}/tool-calls">' in html
 
 

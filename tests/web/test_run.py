@@ -111,7 +111,7 @@ async def test_each_bar_of_the_timeline_leads_to_a_row_that_is_there(world: Worl
         assert bars and all(name for _, _, name in bars)
         assert all(f'id="{row}"' in html for row, _, _ in bars), state
     waiting = await read(world, f"/executions/{scene.runs['WAITING_FOR_APPROVAL']}")
-    assert re.search(r'class="approval open" aria-label="Approval of pay: [^"]* so far', waiting)
+    assert re.search(r'class="approval open" aria-label="Approval of pay: [^"]* and still going', waiting)
     assert '<ol class="waterfall">' not in await read(world, f"/executions/{scene.runs['PENDING']}")
 
 

@@ -32,7 +32,16 @@ def test_what_took_no_time_is_seen_and_stays_inside() -> None:
 def test_what_goes_on_ends_now_and_says_so() -> None:
     [bar] = waterfall([span(2, None)], START, START + timedelta(seconds=8)).bars
     assert (bar.open, bar.ms) == (True, 6000)
-    assert bar.name == "pay: 6.0 s so far, 2.0 s after the start"
+    assert bar.name == "pay: 6.0 s and still going, 2.0 s after the start"
+
+
+def test_what_goes_on_reaches_the_right_edge_though_the_run_has_no_length_yet() -> None:
+    [just] = waterfall([span(0, None)], START, START).bars
+    assert (just.x, just.width, just.open) == (0, 1000, True)
+    late, open_ = waterfall([span(3, None, "open"), span(0, 12, "late")], START, START + timedelta(seconds=4)).bars
+    assert (late.label, open_.x, open_.x + open_.width) == ("late", 250, 1000)
+    brief = waterfall([span(0, 100), span(100, None)], START, START + timedelta(seconds=100)).bars[-1]
+    assert brief.width > 0 and brief.x + brief.width == 1000
 
 
 def test_a_failure_is_told_in_words() -> None:
@@ -47,6 +56,11 @@ def test_of_too_many_the_longest_and_the_open_are_drawn_and_the_rest_is_counted(
     assert "open" in [bar.label for bar in drawn.bars]
     assert min(bar.ms for bar in drawn.bars if not bar.open) >= 6000  # of seven lengths up to 7 s
     assert [bar.x for bar in drawn.bars] == sorted(bar.x for bar in drawn.bars)
+
+
+def test_of_too_many_those_that_failed_are_drawn_however_short() -> None:
+    spans = [span(n, n + 1, str(n)) for n in range(100)] + [span(50, 50, "no", bad=True)]
+    assert "no" in [bar.label for bar in waterfall(spans, START, START, most=20).bars]
 
 
 def test_an_empty_run_has_no_bars() -> None:

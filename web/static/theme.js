@@ -1,8 +1,9 @@
-// The colours somebody chose for this browser, over those of the system. Runs before the page is drawn, so that it never
-// flashes in the others; a page without scripts follows the system.
+// The colours somebody chose for this browser, over those of the system, and that scripts run here. Runs before the page is
+// drawn, so that it never flashes in the others; a page without scripts follows the system.
 
 (() => {
   const root = document.documentElement;
+  root.classList.add("scripted");
   const show = (theme) => (theme ? (root.dataset.theme = theme) : delete root.dataset.theme);
   let chosen = null;
   try {

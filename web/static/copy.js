@@ -1,0 +1,23 @@
+// A button that copies the text behind it, as it is shown.
+
+const SAID = 1600; // ms that the button says what happened
+
+async function copied(text) {
+  await navigator.clipboard.writeText(text.textContent);
+  return "Copied";
+}
+
+// over plain http browsers have no clipboard for pages: the text is marked, the keys are the reader's
+function marked(text) {
+  getSelection().selectAllChildren(text);
+  return "Marked: press Ctrl C";
+}
+
+document.addEventListener("click", async ({ target }) => {
+  const button = target.closest("[data-copy]");
+  if (!button) return;
+  const text = button.nextElementSibling;
+  const said = await copied(text).catch(() => marked(text));
+  button.textContent = said;
+  setTimeout(() => (button.textContent = "Copy"), SAID);
+});

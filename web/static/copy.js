@@ -1,4 +1,4 @@
-// A button that copies the text behind it, as it is shown.
+// A button that copies a text as it is shown: the one that it names, else the one behind it.
 
 const SAID = 1600; // ms that the button says what happened
 
@@ -16,7 +16,7 @@ function marked(text) {
 document.addEventListener("click", async ({ target }) => {
   const button = target.closest("[data-copy]");
   if (!button) return;
-  const text = button.nextElementSibling;
+  const text = document.getElementById(button.dataset.copy) ?? button.nextElementSibling;
   const said = await copied(text).catch(() => marked(text));
   button.textContent = said;
   setTimeout(() => (button.textContent = "Copy"), SAID);

@@ -1,0 +1,27 @@
+"""What a press copies is what stands there; where a page has no clipboard the text is marked instead."""
+
+from playwright.async_api import expect
+
+from tests.browser.conftest import Stage
+
+
+async def test_an_id_and_arguments_are_copied_as_they_are_shown(stage: Stage) -> None:
+    run = stage.scene.runs["SUCCEEDED"]
+    page = await stage.page(permissions=["clipboard-read", "clipboard-write"])
+    await page.goto(f"{stage.url}/executions/{run}")
+    await page.get_by_role("button", name="Copy the id").click()
+    await expect(page.get_by_text("Copied", exact=True)).to_be_visible()
+    assert await page.evaluate("() => navigator.clipboard.readText()") == run
+    await page.locator("summary", has_text="Open").first.click()
+    await page.get_by_role("button", name="Copy the arguments").first.click()
+    assert '"amount": 1500' in await page.evaluate("() => navigator.clipboard.readText()")
+
+
+async def test_without_a_clipboard_the_text_is_marked(stage: Stage) -> None:
+    run = stage.scene.runs["SUCCEEDED"]
+    page = await stage.page()
+    await page.add_init_script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    await page.goto(f"{stage.url}/executions/{run}")
+    await page.get_by_role("button", name="Copy the id").click()
+    await expect(page.get_by_text("Marked: press Ctrl C")).to_be_visible()
+    assert await page.evaluate("() => getSelection().toString()") == run

@@ -20,7 +20,7 @@ from control.tables import events
 from kit import clock
 from kit.db import UtcTime
 from kit.masking import masked
-from web import auth, inputs, paging, shapes
+from web import auth, inputs, paging, shapes, tools
 from web.openapi import Operation
 from web.parts import parts
 from web.render import page
@@ -131,9 +131,7 @@ def _links(event: record.Event) -> list[tuple[str, str]]:
         if isinstance(value, str) and value and value != event.stream:
             found.append((name.capitalize(), at + quote(value, safe="")))
     if event.type.startswith("tool.") and isinstance(event.data.get("server"), str):
-        found.append(
-            ("Tool", f"/tools/{quote(event.data['server'], safe='')}/{quote(str(event.data['tool']), safe='')}")
-        )
+        found.append(("Tool", tools.address(event.data["server"], str(event.data["tool"]))))
     return found
 
 

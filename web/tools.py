@@ -75,7 +75,12 @@ async def list_tools(request: Request, person: Person) -> Listed[PinnedTool]:
 
 
 async def get_tool(request: Request, person: Person) -> PinnedToolDetail:
-    return await _one(request, person, request.path_params["server"], request.path_params["tool"])
+    return await _one(request, person, *_named(request))
+
+
+def _named(request: Request) -> pins.Named:
+    """By the path, or by `?tool=` where that would not arrive."""
+    return request.path_params["server"], request.path_params["tool"] or request.query_params.get("tool", "")
 
 
 async def _one(request: Request, person: Person, server: str, tool: str) -> PinnedToolDetail:
@@ -143,14 +148,15 @@ def _fields(rows: list[Row[Any]]) -> dict[str, Any]:
     now, accepted = _now(rows), _accepted(rows)
     same = ("server", "tool", "status", "digest", "reason", "seen_at", "decided_at", "decided_by")
     return {name: getattr(now, name) for name in same} | {
-        "url": _address(now.server, now.tool),
+        "url": address(now.server, now.tool),
         "accepted_digest": accepted.digest if accepted else None,
     }
 
 
-def _address(server: str, tool: str) -> str:
-    """Of its page; a tool may be named `files/read`."""
-    return f"/tools/{quote(server, safe='')}/{quote(tool, safe='')}"
+def address(server: str, tool: str) -> str:
+    """Of its page; a tool may be named `files/read`, and browsers take `..` in a path for a way up, encoded or not."""
+    named = f"?tool={tool}" if tool in {".", ".."} else quote(tool, safe="")
+    return f"/tools/{quote(server, safe='')}/{named}"
 
 
 async def tools_page(request: Request, person: Person) -> Response:
@@ -183,12 +189,12 @@ async def _tool_page(request: Request, person: Person, fault: Fault | None) -> R
 
 async def accepted(request: Request, person: Person) -> Response:
     fields = await inputs.form(request)
-    server, tool = request.path_params["server"], request.path_params["tool"]
+    server, tool = _named(request)
     try:
         await _accept(request, person, Acceptance(server=server, tool=tool, digest=fields.get("digest", "")))
     except Fault as fault:
         return await _tool_page(request, person, fault)
-    return RedirectResponse(_address(server, tool), 303)
+    return RedirectResponse(address(server, tool), 303)
 
 
 routes = [
@@ -221,5 +227,6 @@ operations = [
         summary="One tool: its definition, and what changed since it was accepted",
         run=get_tool,
         answers=PinnedToolDetail,
+        query=("tool",),
     ),
 ]

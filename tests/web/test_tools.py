@@ -124,3 +124,20 @@ async def test_a_tool_that_cannot_be_served_is_listed_with_the_reason_and_cannot
         page = (await http.get("/tools/till/pay")).text
     assert "refers to elsewhere" in page
     assert "Accept this definition" not in page
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+async def test_a_tool_named_like_a_way_up_has_an_address_that_arrives(world: World, name: str) -> None:
+    """Browsers resolve dots in paths, `%2e` among them (URL Standard, double-dot path segment)."""
+    raw: dict[str, object] = {"name": name, "description": "odd"}
+    await world.house.db.write(lambda tx: pins.see(tx, ACCOUNT, "till", seen(raw), Trust()))
+    async with world.client(await world.token(Role.ADMIN)) as http:
+        [address] = re.findall(r'href="(/tools/till/[^"]+)"', (await http.get("/tools")).text)
+        assert httpx.URL("http://x/").join(address).path == "/tools/till/"
+        assert "&#34;odd&#34;" in (await http.get(address)).text
+        pressed = await http.post(address, data={"digest": canonical.digest(raw)})
+        after = (await http.get(pressed.headers["location"])).text
+    assert pressed.status_code == 303
+    assert "Accept this definition" not in after
+    async with await admin(world) as http:
+        assert (await http.get(f"/api/v1{address}")).json()["tool"] == name

@@ -211,6 +211,11 @@ class Piece:
     hidden: bool = False
 
 
+def named(text: str) -> str:
+    """The same where no element can stand, as in an attribute."""
+    return "".join(piece.text for piece in pieces(text))
+
+
 _WORD = re.compile(r"\w+|\W", re.DOTALL)
 
 

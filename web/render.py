@@ -44,6 +44,7 @@ def _environment() -> Environment:
         "line": shown.line,
         "octets": shown.octets,
         "pieces": shown.pieces,
+        "named": shown.named,
         "sentence": shown.sentence,
         "pretty": _pretty,
     }

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import anyio
 import typer
 
-from kit import observe
 from kit.errors import Fault, Invalid
 from preloop import inherited, show
 from preloop.client_settings import DemoSettings
@@ -111,7 +110,8 @@ def _placed(
     config: Path | None, data: Path | None, ports: dict[str, int | None]
 ) -> tuple["Settings", dict[str, socket.socket]]:
     """The settings with the ports of the command line, and the sockets that somebody hands over."""
-    from preloop.settings import load, take_listen_variables  # decision 0006
+    from kit import observe  # decision 0006
+    from preloop.settings import load, take_listen_variables
 
     found = load(config=config, data=data)
     server = found.server.model_copy(update={name: port for name, port in ports.items() if port is not None})
@@ -122,8 +122,10 @@ def _placed(
 @app.command()
 def demo() -> None:
     """Run the main job once: an event, an agent, a gated tool, a person's yes. No key, no Docker."""
+    from kit import observe  # decision 0006
+
     observe.configure("error")
-    from preloop import demo as demonstration  # decision 0006
+    from preloop import demo as demonstration
 
     raise typer.Exit(run_async(demonstration.run, DemoSettings()))
 

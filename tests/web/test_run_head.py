@@ -60,7 +60,7 @@ async def test_a_trigger_leads_to_where_it_came_from(world: World) -> None:
     for trigger, source in (("webhook", issue), ("webhook", "javascript:alert(1)"), ("schedule", None)):
         await world.house.start(trigger=trigger, source_url=source)
     html = await read(world, "/executions")
-    cells = re.findall(r'<td class="trigger".*?</td>', html, re.DOTALL)
+    cells = re.findall(r'<td class="trigger name".*?</td>', html, re.DOTALL)
     assert [re.findall(r'href="([^"]+)"', cell) for cell in cells] == [["/flows/process-payment"], [], [issue]]
 
 

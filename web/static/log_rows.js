@@ -54,7 +54,8 @@ export class Rows {
       fold.remove();
     }
     for (const fold of this.log.querySelectorAll(".fold")) {
-      fold.querySelector("span").textContent = fold.querySelectorAll(".line").length;
+      const count = fold.querySelectorAll(".line").length;
+      fold.querySelector("span").textContent = `${count} line${count === 1 ? "" : "s"}`;
     }
     return placed;
   }
@@ -80,7 +81,7 @@ export class Rows {
     made.className = "fold";
     made.open = this.began === Infinity;
     const summary = document.createElement("summary");
-    summary.append("Set-up · ", document.createElement("span"), " lines");
+    summary.append("Set-up · ", document.createElement("span"));
     made.append(summary);
     this.log.insertBefore(made, end);
     return made;

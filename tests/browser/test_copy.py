@@ -10,7 +10,8 @@ async def test_an_id_and_arguments_are_copied_as_they_are_shown(stage: Stage) ->
     page = await stage.page(permissions=["clipboard-read", "clipboard-write"])
     await page.goto(f"{stage.url}/executions/{run}")
     await page.get_by_role("button", name="Copy the id").click()
-    await expect(page.get_by_text("Copied", exact=True)).to_be_visible()
+    await expect(page.get_by_role("button", name="Copied", exact=True)).to_have_text("Copied")
+    await expect(page.get_by_role("button", name="Copy the id")).to_have_text("Copy")
     assert await page.evaluate("() => navigator.clipboard.readText()") == run
     await page.locator("summary", has_text="Open").first.click()
     await page.get_by_role("button", name="Copy the arguments").first.click()
@@ -23,5 +24,5 @@ async def test_without_a_clipboard_the_text_is_marked(stage: Stage) -> None:
     await page.add_init_script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
     await page.goto(f"{stage.url}/executions/{run}")
     await page.get_by_role("button", name="Copy the id").click()
-    await expect(page.get_by_text("Marked: press Ctrl C")).to_be_visible()
+    await expect(page.get_by_role("button", name="Marked: press Ctrl C")).to_be_visible()
     assert await page.evaluate("() => getSelection().toString()") == run

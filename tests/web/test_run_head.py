@@ -1,11 +1,14 @@
 """What stands first on the page of an execution, and its line in the list: times, cost, where it came from."""
 
+import hashlib
 import re
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
+from control.executions import results
+from control.executions.results import Artifact
 from control.tables import executions
 from kit.db import Tx
 from tests.browser.scene import Scene, begin, set_scene, write_log
@@ -89,3 +92,15 @@ async def test_an_agent_of_somebodys_own_has_a_page_of_its_session_that_calls_le
     [leads] = re.findall(r'<a href="([^"]+)" aria-label="View details of get_contract', html)
     assert leads == f"/sessions/{agent.session_id}"
     assert "payments/get_contract" in await read(world, leads) and call
+
+
+async def test_the_result_it_wrote_stands_on_top_and_can_be_copied(world: World, scene: Scene) -> None:
+    run, content = scene.runs["SUCCEEDED"], '{"paid": "1500 \u202eDSU"}'.encode()
+    sha256 = hashlib.sha256(content).hexdigest()
+    await world.house.blobs.put(results.file_of(run, sha256), content)
+    row, left = await world.house.row(run), [Artifact(name=results.RESULT, size=len(content), sha256=sha256)]
+    await world.house.db.write(lambda tx: results.add(tx, row, left))
+    html = await read(world, f"/executions/{run}")
+    top = html[: html.index("Triggered")]
+    assert 'aria-label="Copy result.json"' in top
+    assert "U+202E" in top and "\u202e" not in html

@@ -17,7 +17,9 @@ document.addEventListener("click", async ({ target }) => {
   const button = target.closest("[data-copy]");
   if (!button) return;
   const text = document.getElementById(button.dataset.copy) ?? button.nextElementSibling;
+  const name = button.dataset.name ??= button.ariaLabel;
+  const say = (word, label) => Object.assign(button, { textContent: word, ariaLabel: label });
   const said = await copied(text).catch(() => marked(text));
-  button.textContent = said;
-  setTimeout(() => (button.textContent = "Copy"), SAID);
+  say(said, said);
+  setTimeout(() => say("Copy", name), SAID);
 });

@@ -60,6 +60,7 @@ class MemoryEngine:
     """Jobs of one event loop; `agent` plays each of them."""
 
     name = "process"  # the scripted agent is known to run there
+    gives_files = True
 
     def __init__(self, tasks: TaskGroup, agent: Agent = stays) -> None:
         self._tasks = tasks

@@ -39,8 +39,13 @@ from preloop.telemetry import open_exporter
 from preloop.tracing import traced
 from runner.bwrap import SOCKET, BwrapEngine
 from runner.docker import DockerEngine
+from runner.docker_network import PLANE_HOST
 from runner.engine import Engine
+from runner.kubernetes import KubernetesEngine
+from runner.kubernetes_box import Cluster
+from runner.kubernetes_door import KubernetesDoor
 from runner.process import ProcessEngine
+from runner.settings import RunnerSettings
 
 SERVED = Gauge("preloop_role", "1 for each role that this process serves.", "role")
 Say = Callable[[str], None]
@@ -168,6 +173,8 @@ class Place:
     engine: Engine
     gateway: str | None = None
     """The host's address on the containers' network; None when agents are processes of this machine."""
+    host: str = "127.0.0.1"
+    """What agents call this machine."""
     door: Path | None = None
     """The unix socket by which agents without a network reach the containers' listener."""
     said: str = ""
@@ -205,8 +212,26 @@ async def _opened(settings: Settings, name: str, stack: AsyncExitStack) -> Place
         await stack.enter_async_context(sandboxes)
         said = "Agents run in bubblewrap sandboxes: no network; memory is limited per process, processors are not."
         return Place(engine=sandboxes, door=door / SOCKET, said=said)
+    if name == "kubernetes":
+        kubernetes = await stack.enter_async_context(_kubernetes(runner))
+        return Place(engine=kubernetes, host=PLANE_HOST, said="Agents run in pods of a Kubernetes cluster.")
     docker = DockerEngine(
         runner.docker_socket, subnet=runner.network, agents=runner.agent_networks, runtime=runner.runtime or None
     )
     await stack.enter_async_context(docker)
-    return Place(engine=docker, gateway=docker.outer.gateway, said="Agents run in Docker containers.")
+    return Place(engine=docker, gateway=docker.outer.gateway, host=PLANE_HOST, said="Agents run in Docker containers.")
+
+
+def _kubernetes(runner: RunnerSettings) -> KubernetesEngine:
+    told = runner.kubernetes
+    cluster = Cluster(
+        registry=told.registry,
+        pull_secrets=told.pull_secrets,
+        runtime_class=runner.runtime,
+        node_selector=told.node_selector,
+        tolerations=told.tolerations,
+        disk_bytes=told.disk_mb << 20,
+        grace_s=runner.stop_grace_s,
+    )
+    door = KubernetesDoor(told.namespace, kubeconfig=told.kubeconfig, context=told.context)
+    return KubernetesEngine(door, cluster, plane=told.plane)

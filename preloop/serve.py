@@ -39,6 +39,8 @@ from runner.docker_network import PLANE_HOST
 from runner.parts import Parts
 from runner.worker import Worker, attend
 
+_EVERYWHERE = {"0.0.0.0", "::"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plane:
@@ -68,7 +70,7 @@ async def plane(
     async with AsyncExitStack() as stack:
         people = opened(given, "people", settings.server.host, settings.server.port)
         stack.callback(people.close)
-        inner = opened(given, "containers", "127.0.0.1", settings.server.container_port)
+        inner = opened(given, "containers", settings.server.container_host, settings.server.container_port)
         stack.callback(inner.close)
         settings = _placed(settings, people, inner)
         place = await stack.enter_async_context(open_engine(settings))  # a dead engine leaves no folder behind
@@ -130,7 +132,7 @@ def _need_addresses(settings: Settings, roles: frozenset[Role]) -> None:
 
 def _ways_in(settings: Settings, place: Place | str, roles: frozenset[Role]) -> Iterator[socket.socket]:
     """The sockets by which agents come who are not on this machine's loopback."""
-    if isinstance(place, Place) and place.gateway:
+    if isinstance(place, Place) and place.gateway and settings.server.container_host not in _EVERYWHERE:
         yield bind(place.gateway, settings.server.container_port)
     if isinstance(place, Place) and place.door:
         _need_own_doors(settings, roles)
@@ -150,7 +152,7 @@ def _need_own_doors(settings: Settings, roles: frozenset[Role]) -> None:
 
 def _addresses(settings: Settings, place: Place | str, port: int) -> tuple[str, str]:
     """Where agents find role `mcp` and role `gateway`."""
-    own = f"http://{'preloop' if isinstance(place, Place) and place.gateway else '127.0.0.1'}:{port}"
+    own = f"http://{place.host if isinstance(place, Place) else '127.0.0.1'}:{port}"
     return settings.runner.mcp_url or own, settings.runner.gateway_url or own
 
 

@@ -48,6 +48,9 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 class ServerSettings(WebSettings):
     """`[server]`: where both listeners stand."""
 
+    container_host: str = "127.0.0.1"
+    """Where the containers' listener stands; what else it needs for agents on this machine it opens by itself. 0.0.0.0
+    is for a pod, where a network policy says who comes in."""
     container_port: int = Field(default=8081, ge=0, le=65535)
     seal_key: SecretStr | None = None
     """What secrets of hooks are sealed with in the database: Fernet keys, the newest first. Without it keys/seal.key

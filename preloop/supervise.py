@@ -28,7 +28,7 @@ def hold(settings: Settings, given: Mapping[str, socket.socket]) -> dict[str, so
     server = settings.server
     ports = {
         "people": opened(given, "people", server.host, server.port),
-        "containers": opened(given, "containers", "127.0.0.1", server.container_port),
+        "containers": opened(given, "containers", server.container_host, server.container_port),
     }
     child, stopped = 0, False
 

@@ -35,6 +35,7 @@ class DockerEngine:
     """Open it before use: `async with DockerEngine() as engine`."""
 
     name = "docker"
+    gives_files = True
 
     def __init__(
         self,

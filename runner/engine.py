@@ -1,7 +1,7 @@
 """The seam between a run and whatever holds its container, in lifecycle order.
 
 An engine knows images, processes and log cursors. It knows nothing of executions, flows or approvals: `runner/run`
-drives it, `runner/docker` and `runner/process` are the real ones.
+drives it, `runner/docker`, `runner/kubernetes` and `runner/process` are the real ones.
 """
 
 import signal
@@ -76,6 +76,8 @@ class Engine(Protocol):
     """Every method has its own time limit inside and raises `Fault('engine_unreachable')` when the engine is silent."""
 
     name: str
+    gives_files: bool
+    """Can `archive` read what a job left? Where it can't, a flow that needs it is refused before its agent starts."""
 
     async def prepare(self, job: Job) -> None:
         """Networks, volumes, the folder, files. May run twice."""

@@ -36,6 +36,7 @@ class ProcessEngine:
     """`root` holds one folder per job, named as the job; the handle of a job is its name."""
 
     name = "process"
+    gives_files = True
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()

@@ -17,6 +17,7 @@ from sqlalchemy.engine import Row
 
 from control.executions import results, storage
 from control.executions.results import CHANGES, FOLDER, RESULT, Artifact
+from control.flows.flow import Flow
 from control.flows.quantities import size
 from kit import canonical, json_schema
 from kit.errors import Fault, Invalid, Unavailable
@@ -39,10 +40,26 @@ FOLDER_PATH, RESULT_PATH = f"{WORK}/{FOLDER}", f"{WORK}/{RESULT}"
 CHANGES_PATH = ".preloop/changes.patch"
 """Where the entry script leaves the diff."""
 
+UNREADABLE = "What the agent left is not kept: the {} engine can't read it."
+
+
+def need(parts: Parts, flow: Flow) -> None:
+    """Invalid when a flow wants a result of an engine that can't give one: said before its agent starts."""
+    if flow.result_schema and not parts.engine.gives_files:
+        name = parts.engine.name
+        raise Invalid(
+            "not_supported_yet",
+            f"The flow asks for a result.json (result_schema), and the {name} engine can't read what an agent left.",
+            "Take result_schema out of the flow, or run it on a runner with Docker.",
+        )
+
 
 async def keep(parts: Parts, row: Row[Any], handle: str) -> None:
     """Of a job that has ended. May run twice."""
     if row.results_deleted_at is not None:
+        return
+    if not parts.engine.gives_files:
+        await parts.db.write(partial(results.keep, row=row, left=(), notes=[UNREADABLE.format(parts.engine.name)]))
         return
     gathering = _Gathering(parts, row.id)
     limit = await parts.db.write(lambda tx: storage.full(tx, row.account_id))

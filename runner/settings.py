@@ -8,16 +8,37 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 Origin = Annotated[str, StringConstraints(pattern=r"^(https?://[^/?#\s]+)?$")]
 
 
-class RunnerSettings(BaseModel):
-    """`engine` auto takes Docker where it answers, else bubblewrap; the process engine isolates nothing and must be
-    named."""
+class KubernetesSettings(BaseModel):
+    """`[runner.kubernetes]`: which cluster, and what its pods need there."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    engine: Literal["auto", "docker", "bwrap", "process"] = "auto"
+    kubeconfig: str = ""
+    """A file; empty: the runner is a pod itself and signs in as its service account."""
+    context: str = ""
+    namespace: str = "preloop-agents"
+    plane: str = ""
+    """The Service of the containers' listener, as the runner resolves it: agents find it as `preloop`."""
+    registry: str = ""
+    """What stands before `preloop/codex` and our other images, like registry.example.com/team."""
+    pull_secrets: tuple[str, ...] = ()
+    node_selector: dict[str, str] = {}
+    tolerations: tuple[dict[str, str | int], ...] = ()
+    disk_mb: int = Field(default=4096, ge=64)
+    """For the work folder of each agent."""
+
+
+class RunnerSettings(BaseModel):
+    """`engine` auto takes Docker where it answers, else bubblewrap; the process engine isolates nothing and must be
+    named, and so must Kubernetes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    engine: Literal["auto", "docker", "bwrap", "process", "kubernetes"] = "auto"
     docker_socket: str = "unix:///var/run/docker.sock"
     runtime: str = ""
-    """Of agents' containers, by its name at the engine, like runsc; empty: the engine's own default."""
+    """Of agents' containers, by its name at the engine, like runsc; empty: the engine's own default. Under Kubernetes a
+    RuntimeClass."""
     network: IPv4Network = IPv4Network("10.231.255.0/24")
     """Between this machine and the relay."""
     agent_networks: IPv4Network = IPv4Network("10.231.0.0/17")
@@ -28,6 +49,7 @@ class RunnerSettings(BaseModel):
     """Where agents reach the containers' listener of role `mcp`; empty: in the runner's own process."""
     gateway_url: Origin = ""
     """The same of role `gateway`. In containers this machine is called `preloop`."""
+    kubernetes: KubernetesSettings = KubernetesSettings()
 
     @model_validator(mode="after")
     def _networks_fit(self) -> "RunnerSettings":

@@ -9,14 +9,18 @@ from runner.agents.script import AgentPlan, Brief
 
 Adapter = Callable[[Brief], AgentPlan]
 
+_IN_CONTAINER: dict[str, Adapter] = {
+    "scripted": scripted.in_container,
+    "codex": codex.in_container,
+    "gemini": gemini.in_container,
+    "opencode": opencode.in_container,
+    "claude": claude.in_container,
+    "command": command.anywhere,
+}
 _ADAPTERS: dict[tuple[str, str], Adapter] = {
-    ("scripted", "docker"): scripted.in_container,
+    **{(name, "docker"): adapter for name, adapter in _IN_CONTAINER.items()},
+    **{(name, "kubernetes"): adapter for name, adapter in _IN_CONTAINER.items()},
     ("scripted", "process"): scripted.on_host,
-    ("codex", "docker"): codex.in_container,
-    ("gemini", "docker"): gemini.in_container,
-    ("opencode", "docker"): opencode.in_container,
-    ("claude", "docker"): claude.in_container,
-    ("command", "docker"): command.anywhere,
     ("command", "process"): command.anywhere,
     # without images: what this machine has under /usr
     ("scripted", "bwrap"): scripted.on_host,

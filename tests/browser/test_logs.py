@@ -137,3 +137,17 @@ async def test_colours_levels_and_lines_that_are_not_wrapped(stage: Stage) -> No
         await page.get_by_label("Levels shown").select_option(level)
         visible = "one => [...one.querySelectorAll('.line')].filter(r => r.checkVisibility()).map(r => +r.id.slice(1))"
         assert await log.evaluate(visible) == seen
+
+
+async def test_the_first_error_is_a_press_away_also_where_it_came_later(stage: Stage) -> None:
+    page, log, run = await opened(stage, said(700))
+    error = page.get_by_role("link", name="First error")
+    await expect(error).to_be_hidden()
+    await write_log(stage.world, run, (("agent", "error", "broken"), *said(300), ("agent", "error", "again")))
+    await expect(error).to_have_attribute("href", "#L701")
+    await error.click()
+    await expect(log.locator("#L701")).to_be_in_viewport()
+    await expect(log.locator(".here")).to_have_id("L701")
+    await page.reload()
+    await error.click()
+    await expect(log.locator(".here")).to_have_id("L701")

@@ -52,10 +52,10 @@ async def test_tokens_and_cost_stand_in_the_overview_and_in_rest(world: World, s
 
 async def test_the_log_leads_to_its_first_error(world: World, scene: Scene) -> None:
     run = scene.runs["FAILED"]
-    assert "First error" not in await read(world, f"/executions/{run}")
+    assert 'href="#L" hidden>First error</a>' in await read(world, f"/executions/{run}")
     say = ("agent", "info", 'he said ", "error", "'), ("agent", "error", "no contract"), ("agent", "error", "gave up")
     await write_log(world, run, say)
-    assert '<a class="small" href="#L7">First error</a>' in await read(world, f"/executions/{run}")
+    assert 'href="#L7" >First error</a>' in await read(world, f"/executions/{run}")
 
 
 async def test_a_trigger_leads_to_where_it_came_from(world: World) -> None:

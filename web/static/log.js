@@ -14,6 +14,7 @@ export const log = document.querySelector("[data-log]");
 const button = document.querySelector("[data-follow]");
 const pill = document.querySelector("[data-pill]");
 const tools = document.querySelector(".logtools");
+const broke = document.querySelector("[data-error]");
 const rows = log && new Rows(log);
 const waiting = []; // lines that are not on the page yet
 let gaps, search;
@@ -30,7 +31,13 @@ export function add(lines) {
   if (!fresh.length) return;
   log.dataset.after = fresh.at(-1).number;
   waiting.push(...fresh);
+  nameError(fresh);
   soon();
+}
+
+function nameError(lines) {
+  const first = broke.hidden && lines.find(({ level }) => level === "error");
+  if (first) Object.assign(broke, { href: `#L${first.number}`, hidden: false });
 }
 
 function soon() {

@@ -255,6 +255,10 @@ executions = sa.Table(
     _time("logs_deleted_at"),  # retention took them; the row, its events and its costs stay
     _time("payload_deleted_at"),
     _time("results_deleted_at"),
+    sa.Column("keeps", sa.Text),  # its flow's own retention, {"logs": 7}: days by class
+    _time("due_at"),  # when that takes something next
+    sa.Index("ix_executions_due", "due_at", sqlite_where=sa.text("due_at IS NOT NULL"),
+             postgresql_where=sa.text("due_at IS NOT NULL")),
     sa.Index("ix_executions_running", "account_id", "flow_id", "lease_until",
              sqlite_where=sa.text("state = 'RUNNING'"), postgresql_where=sa.text("state = 'RUNNING'")),
     sa.Index("ix_executions_uncleaned", "ended_at", sqlite_where=sa.text("cleaned_at IS NULL AND job IS NOT NULL"),

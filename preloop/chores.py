@@ -13,7 +13,7 @@ from control.approvals.desk import Desk
 from control.executions import archive, queue, scheduled, storage
 from control.executions.lifecycle import Lifecycle
 from control.flows import timetable
-from control.retention import deletion, strays
+from control.retention import deletion, of_flows, strays
 from control.retention.rules import Rules
 from kit.blobs import Blobs
 from kit.clock import Clock
@@ -114,6 +114,7 @@ class Chores:
 
     async def forget(self) -> None:
         """Delete what the accounts' rules say is too old, or too much."""
+        await of_flows.delete_due(self._db, self._blobs, self._clock.now())
         await deletion.delete_due(self._db, self._blobs, self._retention, self._clock.now())
 
     async def ship(self) -> None:

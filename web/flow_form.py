@@ -35,13 +35,18 @@ DEFAULTS = {
     "limits.budget_usd": "",
     "limits.max_log_mb": "50",
     "retries.attempts": "0",
+    "retention.logs_days": "",
+    "retention.payloads_days": "",
+    "retention.results_days": "",
     "retries.after_tools": "",
     "on_decline": "fail",
     "on_tool_error": "report",
     "on_undefined": "render",
 }
 """Each key of the form with what stands there when the file has none."""
-_NUMBERS = {key for key in DEFAULTS if key.startswith("limits.")} - {"limits.budget_usd"} | {"retries.attempts"}
+_NUMBERS = {key for key in DEFAULTS if key.startswith(("limits.", "retention."))} - {"limits.budget_usd"} | {
+    "retries.attempts"
+}
 _RULES = ("on", "group", "when", "justification", "deny")
 _ERROR = re.compile(r"line \d+, ([\w.-]+): (.*)", re.DOTALL)
 

@@ -93,6 +93,8 @@ def _make(
     prompt = _prompt(flow, event)
     values = {"id": execution_id, "account_id": row.account_id, "flow_id": row.id, "flow_name": flow.name}
     values |= {"flow_version": row.version, "state": Stored.PENDING.value, "trigger_event": canonical.dumps(event)}
+    keeps = flow.retention.by_class()
+    values |= {"keeps": canonical.dumps(keeps) if keeps else None}
     limits = {"concurrency": flow.limits.concurrency, "timeout_s": flow.limits.timeout, "wall_s": flow.limits.wall}
     tx.execute(sa.insert(executions).values(values | limits | prompt | origin | {"created_at": tx.now()}))
     data = {"flow": flow.name, "version": row.version, "trigger": trigger, **told}

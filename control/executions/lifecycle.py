@@ -5,8 +5,9 @@ by its epoch. A declined approval ends it at once. `Endings` are units that `pre
 approvals, revoke the session, …): they run in the ending transaction, and this file imports none of them.
 """
 
+import json
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -110,6 +111,9 @@ class Lifecycle:
             return False
         if ended.open_approvals:
             _leave(tx, ended, now, open_approvals=0)
+        if ended.keeps:
+            due = now + timedelta(days=min(json.loads(ended.keeps).values()))
+            tx.execute(sa.update(executions).where(executions.c.id == execution_id).values(due_at=due))
         for ending in self._endings:
             ending(tx, ended, cause)
         data = {"state": target.value, "cause": values["cause"], "message": message, "hint": hint}

@@ -146,6 +146,24 @@ class Retries(Strict):
     """Also when a tool that writes was called already? One is known to read only by its `readOnlyHint`."""
 
 
+Days = Annotated[int, Field(ge=1, le=36_500)]
+
+
+class Retention(Strict):
+    """Days after the end of an execution; the account's rules hold too, and what is earlier counts."""
+
+    logs_days: Days | None = None
+    payloads_days: Days | None = None
+    """The event, and the prompt made of it."""
+    results_days: Days | None = None
+    """Arguments and results of tool calls, and what the agent left."""
+
+    def by_class(self) -> dict[str, int]:
+        """Those that are said: {"logs": 7}."""
+        told = {"logs": self.logs_days, "payloads": self.payloads_days, "results": self.results_days}
+        return {kind: days for kind, days in told.items() if days is not None}
+
+
 class Resources(Strict):
     memory: Bytes = usually(mebibytes, "2g")
     cpus: float = Field(default=1.0, gt=0, le=1024)
@@ -168,6 +186,8 @@ class Flow(Strict):
     """The tools it may call, and nothing else."""
     limits: Limits = Field(default_factory=Limits)
     retries: Retries = Field(default_factory=Retries)
+    retention: Retention = Field(default_factory=Retention)
+    """What of its executions is kept for less long than the account keeps it."""
     on_decline: OnDecline = "fail"
     """A refused approval ends the run, or the agent reads the refusal and goes on."""
     on_tool_error: OnToolError = "report"

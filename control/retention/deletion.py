@@ -87,7 +87,7 @@ class _Pass:
             unit = partial(self._drop, rows=rows, kinds=kinds, why=why, keep=keep)
             done, lost, enough = await self._db.write(unit, lane=Lane.BULK)
             taken += lost
-            if not await self._forget([row.id for row in rows[:done]], kinds):
+            if not await forget(self._blobs, [row.id for row in rows[:done]], kinds):
                 break  # not further than here: the next pass asks again
             if done:
                 place = (rows[done - 1].ended_at, rows[done - 1].id)
@@ -95,20 +95,6 @@ class _Pass:
             if enough:
                 break
         return taken
-
-    async def _forget(self, ids: Sequence[str], kinds: Sequence[Kind]) -> bool:
-        """Delete the blobs; False where their store does not answer."""
-        try:
-            for id_ in ids:
-                if Kind.LOGS in kinds:
-                    await self._blobs.delete(logs.file_of(id_))
-                    await self._blobs.clear(logs.parts_of(id_))
-                if Kind.RESULTS in kinds:
-                    await self._blobs.clear(results.folder_of(id_))
-        except Unavailable as fault:
-            log.warning("deleted content stays in the object store for now", why=fault.message)
-            return False
-        return True
 
     async def _through(self, kinds: Sequence[Kind]) -> tuple[datetime, str] | None:
         """Where all of these classes have come to."""
@@ -160,11 +146,11 @@ class _Pass:
             if above is not None and not begun and freed.total() >= above:
                 return done, lost, True
             for kind in kinds:
-                size = _mark(tx, self._account_id, row.id, kind, why)
+                size = mark(tx, self._account_id, row.id, kind, why)
                 if size is not None:
                     freed[kind] += size
                     lost, left = lost + 1, left - 3
-                left -= _empty(tx, row.id, kind, max(1, left))
+                left -= empty(tx, row.id, kind, max(1, left))
             if left <= 0:  # perhaps not all of this one
                 return done, lost, False
         return len(rows), lost, False
@@ -176,7 +162,22 @@ class _Pass:
             pass
 
 
-def _mark(tx: Tx, account_id: str, execution_id: str, kind: Kind, why: str) -> int | None:
+async def forget(blobs: Blobs, ids: Sequence[str], kinds: Sequence[Kind]) -> bool:
+    """Delete the blobs; False where their store does not answer."""
+    try:
+        for id_ in ids:
+            if Kind.LOGS in kinds:
+                await blobs.delete(logs.file_of(id_))
+                await blobs.clear(logs.parts_of(id_))
+            if Kind.RESULTS in kinds:
+                await blobs.clear(results.folder_of(id_))
+    except Unavailable as fault:
+        log.warning("deleted content stays in the object store for now", why=fault.message)
+        return False
+    return True
+
+
+def mark(tx: Tx, account_id: str, execution_id: str, kind: Kind, why: str) -> int | None:
     """Write down that a class of content goes; the bytes that it is in the meter with. None: that was done before."""
     gone = executions.c[DELETED[kind]]
     mine = (executions.c.id == execution_id) & (executions.c.account_id == account_id) & executions.c.state.in_(FINAL)
@@ -194,7 +195,7 @@ def _mark(tx: Tx, account_id: str, execution_id: str, kind: Kind, why: str) -> i
     return int(row.size) if row.counted_at else 0
 
 
-def _empty(tx: Tx, execution_id: str, kind: Kind, most: int) -> int:
+def empty(tx: Tx, execution_id: str, kind: Kind, most: int) -> int:
     """Take up to so many rows of an execution's content; fewer when that was all."""
     if kind is Kind.LOGS:
         its = log_chunks.c.execution_id == execution_id

@@ -92,7 +92,8 @@ async def test_a_form_that_nobody_touched_changes_nothing(world: World, http: ht
 async def test_the_changes_are_reviewed_and_saved_as_a_version(world: World, http: httpx.AsyncClient) -> None:
     await world.house.apply(RICH)
     before = await body(world)
-    typed = await fields(http) | {"limits.timeout": "20m", "on_decline": "continue", "retries.attempts": "2"}
+    changed = {"limits.timeout": "20m", "on_decline": "continue", "retries.attempts": "2", "retention.logs_days": "7"}
+    typed = await fields(http) | changed
     page = html.unescape((await http.post(EDIT, data=typed | {"do": "review"})).text)
     assert "Save as version 3" in page
     assert "+  timeout: 20m" in page and "-  timeout: 600" in page
@@ -102,6 +103,7 @@ async def test_the_changes_are_reviewed_and_saved_as_a_version(world: World, htt
     after = await body(world)
     assert after["limits"] == {"concurrency": 3, "timeout": "20m", "max_log_mb": 7}
     assert (after["on_decline"], after["retries"]) == ("continue", {"attempts": 2})
+    assert after["retention"] == {"logs_days": 7}
     same = before.keys() - {"limits", "on_decline", "retries"}
     assert {key: after[key] for key in same} == {key: before[key] for key in same}
     shown = html.unescape((await http.get("/flows/process-payment")).text)

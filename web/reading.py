@@ -214,6 +214,13 @@ async def tool_calls_listed(
     return shapes.Listed(items=await _tool_calls(db, rows, now), next=further)
 
 
+async def tool_call(
+    db: Database, account_id: str, execution_id: str, now: datetime, call_id: str
+) -> shapes.ToolCall | None:
+    rows = await db.read(_calls(account_id, execution_id).where(tool_calls.c.id == call_id))
+    return next(iter(await _tool_calls(db, rows, now)), None)
+
+
 async def failed_call(
     db: Database, account_id: str, execution_id: str, now: datetime, name: str | None
 ) -> shapes.ToolCall | None:

@@ -70,15 +70,17 @@ async def execution_page(request: Request, person: Person) -> Response:
 
 
 async def _lists(request: Request, run: shapes.ExecutionDetail, account_id: str, now: datetime) -> dict[str, Any]:
-    """Its tool calls, requests and model calls, and its picture; of a long run the first of them and whatever the page
-    speaks of."""
+    """Its tool calls, requests and model calls, and its picture; of a long run the first of them, whatever the page
+    speaks of, and the tool call of `?call=`."""
     db = parts(request).db
     calls = await reading.tool_calls_listed(db, account_id, run.id, now, WHOLE)
     asked = await approval_reading.listed(db, account_id, WHOLE, execution_id=run.id)
     models = await costs.model_calls(db, account_id, run.id, WHOLE)
     failed, broken = await _blamed(request, run, account_id)
     unmade, going = await without_entry(db, account_id, run.id)
-    shown, shown_models = _with(calls.items, failed), _with(models.items, broken)
+    wanted = request.query_params.get("call")
+    sought = await reading.tool_call(db, account_id, run.id, now, wanted) if wanted else None
+    shown, shown_models = _with(calls.items, failed, sought), _with(models.items, broken)
     counts = await _counts(request, account_id, run.id)
     return {
         "calls": shown,
@@ -117,12 +119,13 @@ async def _counts(request: Request, account_id: str, run_id: str) -> dict[str, i
     return {name: await reading.count(db, table, *its[name]) for name, table in lists.items()}
 
 
-def _with(shown: Sequence[T], one: T | None) -> list[T]:
-    """And what the page speaks of, where that comes later."""
+def _with(shown: Sequence[T], *more: T | None) -> list[T]:
+    """And what the page speaks of or is opened for, where that comes later."""
     found = list(shown)
-    if one is not None and all(other.id != one.id for other in found):
-        found.append(one)
-    return found
+    for one in more:
+        if one is not None and all(other.id != one.id for other in found):
+            found.append(one)
+    return sorted(found, key=lambda one: one.id)
 
 
 async def _waiting(request: Request, account_id: str, run_id: str) -> list[Approval]:

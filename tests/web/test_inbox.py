@@ -159,7 +159,7 @@ async def test_tool_calls_of_everybody_are_those_that_are_counted(world: World, 
     assert [(item["tool"], item["flow"]) for item in failed] == [("get_contract", "process-payment")]
     assert failed[0]["execution_id"] == scene.runs["FAILED"]
     page = await read(world, "/tool-calls?status=failed")
-    assert f'href="/executions/{scene.runs["FAILED"]}#{failed[0]["id"]}"' in page
+    assert f'href="/executions/{scene.runs["FAILED"]}?call={failed[0]["id"]}#{failed[0]["id"]}"' in page
 
 
 async def test_model_calls_of_a_day_and_the_failed_ones(world: World, scene: Scene) -> None:

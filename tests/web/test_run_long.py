@@ -66,12 +66,25 @@ async def test_the_call_that_failed_is_on_the_page_and_the_counts_are_of_all(wor
     assert f'<tr id="{bad}" class="call">' in html
     said = words(html)
     assert f"Tool Calls {MANY + 2}" in said and f"Model Calls {MANY + 1}" in said
-    assert f"These are the first 499 of {MANY + 2}, and the one that failed." in said
+    assert f"These are the first 499 of {MANY + 2}, and 1 later that links lead to." in said
     assert f"These are the first 499 of {MANY + 1}." in said
     later = (MANY + 2 - 500) + (MANY + 1 - 499)
     assert f"Of {later} that came later nothing is drawn." in said
     assert f'<a href="#{bad}" class="tool bad"' in html[html.index('<ol class="waterfall">') :]
     assert f"Tokens {1200 * (MANY + 1):,} in, {84 * (MANY + 1):,} out" in said
+
+
+async def test_the_list_of_all_calls_leads_to_each_of_them(world: World) -> None:
+    run, _ = await failing(world)
+    [last] = await world.house.db.read(sa.select(sa.func.max(tool_calls.c.id)).where(tool_calls.c.status != "failed"))
+    html = await read(world, "/tool-calls?status=succeeded")
+    addresses = re.findall(r'<a href="([^"]+)" aria-label="View details', html)
+    [address] = [one for one in addresses if one.endswith(last[0])]
+    shown = await read(world, address.partition("#")[0])
+    assert address.partition("#")[2] == last[0] and shown.count(f'<tr id="{last[0]}" class="call">') == 1
+    assert f'<tr id="{last[0]}" class="call">' not in await read(world, f"/executions/{run.execution_id}")
+    other = await world.house.start()
+    assert f'id="{last[0]}"' not in await read(world, f"/executions/{other}?call={last[0]}")
 
 
 async def test_the_attempt_that_broke_is_on_the_page(world: World) -> None:

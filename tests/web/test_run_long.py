@@ -91,8 +91,8 @@ async def test_the_attempt_that_broke_is_on_the_page(world: World) -> None:
     run = await begin(world)
     [entry] = await world.house.db.read(sa.select(entries.c.id).where(entries.c.execution_id == run.execution_id))
     await world.house.db.write(partial(copies, table=entries, of=entry.id, count=MANY))
-    await world.house.db.write(partial(copies, table=entries, of=entry.id, count=1, status="failed"))
-    bad = await world.house.db.read(sa.select(entries.c.id).where(entries.c.status == "failed"))
+    await world.house.db.write(partial(copies, table=entries, of=entry.id, count=2, status="failed"))
+    bad = await world.house.db.read(sa.select(sa.func.max(entries.c.id)).where(entries.c.status == "failed"))
     id_ = await end(world, run, Cause.MODEL_ERROR, "Overloaded")
     about: dict[str, object] = {
         "cause": "model_error",
@@ -103,8 +103,8 @@ async def test_the_attempt_that_broke_is_on_the_page(world: World) -> None:
     }
     await record(world, id_, (events.DIAGNOSED, about))
     html = await read(world, f"/executions/{id_}")
-    assert f'<a href="#{bad[0].id}">the call</a>' in html
-    assert f'<tr id="{bad[0].id}">' in html
+    assert f'<a href="#{bad[0][0]}">the call</a>' in html
+    assert f'<tr id="{bad[0][0]}">' in html
 
 
 async def test_of_calls_that_failed_the_last_of_the_named_tool_is_blamed(world: World) -> None:

@@ -2,14 +2,16 @@
 # Python 3.11 to 3.13 with pip. No BuildKit features: any engine builds it.
 ARG BASE=python:3.11-slim
 FROM ${BASE}
+# requirements-extras.lock brings every extra: PostgreSQL, Kubernetes, object storage, traces, sign-in, more channels.
+ARG LOCK=requirements.lock
 
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /app
 
 # Libraries first: this layer changes only with the lock. They have a venv of their own, away from the base's packages.
-COPY requirements.lock ./
+COPY requirements.lock requirements-extras.lock ./
 RUN python3 -m venv /app/.venv \
- && /app/.venv/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements.lock
+ && /app/.venv/bin/python -m pip install --quiet --require-hashes --no-deps -r ${LOCK}
 
 COPY LICENSE ./
 COPY kit kit

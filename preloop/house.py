@@ -25,6 +25,7 @@ from kit.bus import Bus
 from kit.db import Database, Tx
 from kit.db_heard import Heard
 from kit.errors import Fault, Unsuitable
+from kit.ids import new_id
 from kit.metrics import Gauge
 from kit.observe import log
 from kit.outbound import Outbound
@@ -32,8 +33,10 @@ from kit.secrets import Sealer
 from kit.tokens import Signer, write_private
 from mcp_server.catalog import complain
 from preloop.database import alone, held, open_database, prepare_folder
+from preloop.planes import seen
 from preloop.roles import ALL, Role
 from preloop.settings import Settings
+from preloop.steps import Plane
 from preloop.storing import open_blobs
 from preloop.telemetry import open_exporter
 from preloop.tracing import traced
@@ -87,8 +90,10 @@ async def open_house(
     async with AsyncExitStack() as stack:
         stack.enter_context(held(settings.data, roles))
         async with alone(settings.data):
-            db = Heard(await open_database(settings.data, url, bus))
+            seen_as = Plane(id=new_id("pln"), roles=" ".join(sorted(roles)))
+            db = Heard(await open_database(settings.data, url, bus, plane=seen_as))
             stack.push_async_callback(db.close)
+            await stack.enter_async_context(seen(db, seen_as.id))
             signer = Signer.open(settings.data / "keys" / "signing.pem") if Role.MCP in roles else None
             sealer = await _sealer(settings, db) if Role.WEB in roles else Sealer.fresh()
             instance = _instance(settings.data)
@@ -182,10 +187,14 @@ class Place:
 
 
 @asynccontextmanager
-async def open_engine(settings: Settings) -> AsyncIterator[Place | str]:
+async def open_engine(settings: Settings, roles: frozenset[Role] = ALL) -> AsyncIterator[Place | str]:
     """The engine that settings name, or Unsuitable. For `auto` the first that proves that it isolates, Docker before
-    bubblewrap; else why there is none."""
+    bubblewrap; else why there is none. A cluster is opened by the runner alone; what is of this machine also by who has
+    its doors, as those stand on the engine's network."""
     choice, reasons = settings.runner.engine, []
+    if choice == "kubernetes" and Role.RUNNER not in roles:
+        yield "no engine: this process starts no agents."
+        return
     async with AsyncExitStack() as stack:
         for name in ("docker", "bwrap") if choice == "auto" else (choice,):
             try:

@@ -73,7 +73,7 @@ async def plane(
         inner = opened(given, "containers", settings.server.container_host, settings.server.container_port)
         stack.callback(inner.close)
         settings = _placed(settings, people, inner)
-        place = await stack.enter_async_context(open_engine(settings))  # a dead engine leaves no folder behind
+        place = await stack.enter_async_context(open_engine(settings, roles))  # a dead engine leaves no folder behind
         house = await stack.enter_async_context(open_house(settings, say, console or partial(_print_link, say), roles))
         sockets = [inner, *_ways_in(settings, place, roles)]
         doors = await stack.enter_async_context(open_doors(house, place))

@@ -6,7 +6,7 @@ import pytest
 
 from tests.house.plan import ROOT, project
 
-LOCKS = ("requirements.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-extras.lock", "requirements-dev.lock")
 
 
 def text(lock: str) -> str:
@@ -37,10 +37,12 @@ def test_a_lock_names_no_place(lock: str) -> None:
 
 def test_tests_run_on_the_versions_that_are_shipped() -> None:
     assert pins(LOCKS[0]).items() <= pins(LOCKS[1]).items()
+    assert pins(LOCKS[1]).items() <= pins(LOCKS[2]).items()
 
 
 def test_what_is_declared_is_locked() -> None:
     declared = project()["project"]["dependencies"]
-    extra = project()["project"]["optional-dependencies"]["postgres"] + project()["dependency-groups"]["dev"]
+    extras = [one for extra in project()["project"]["optional-dependencies"].values() for one in extra]
     assert {normal(d) for d in declared} <= pins(LOCKS[0]).keys()
-    assert {normal(d) for d in extra} <= pins(LOCKS[1]).keys()
+    assert {normal(d) for d in extras} <= pins(LOCKS[1]).keys()
+    assert {normal(d) for d in project()["dependency-groups"]["dev"]} <= pins(LOCKS[2]).keys()

@@ -1,7 +1,7 @@
 """Every table of the control plane, as one readable map. Money is in `ledger/tables`; both live in one database.
 
-Every table carries `account_id`. JSON is stored as TEXT exactly as it was written. Times are UTC. States and their
-moves are in the rooms that own them; here they are words.
+Every table of accounts carries `account_id`. JSON is stored as TEXT exactly as it was written. Times are UTC. States
+and their moves are in the rooms that own them; here they are words.
 """
 
 from datetime import datetime
@@ -522,3 +522,32 @@ outbox = sa.Table(  # what must leave the house; no row holds a clear link
     sa.Index("ix_outbox_waiting", "next_at", sqlite_where=sa.text("status = 'waiting'"),
              postgresql_where=sa.text("status = 'waiting'")),
 )  # fmt: skip
+
+# several processes ----------------------------------------------------------------------------------------------------
+
+paces = sa.Table(  # what of a minute's allowance processes have taken, by what is paced and the minute's number
+    "paces",
+    metadata,
+    sa.Column("account_id", sa.String(40), primary_key=True),
+    sa.Column("key", sa.String(600), primary_key=True),
+    sa.Column("minute", sa.BigInteger, primary_key=True),
+    _count("taken"),
+    sa.Index("ix_paces_minute", "minute"),
+)
+
+planes = sa.Table(  # processes that serve, and the newest migration each knows
+    "planes",
+    metadata,
+    _id(),
+    _word("knows", length=4),
+    _word("roles"),
+    _time("seen_at", required=True),
+)
+
+schema_steps = sa.Table(  # migrations this database had since it writes them down; phase: pre | post
+    "schema_steps",
+    metadata,
+    sa.Column("number", sa.String(4), primary_key=True),
+    _word("phase", length=4),
+    _time("at", required=True),
+)

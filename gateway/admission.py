@@ -6,6 +6,7 @@ Everything that can say no does so here, before the provider hears of the reques
 import math
 from typing import Any, NoReturn
 
+from control.paces import Rate, Rates
 from gateway import figures
 from gateway.attempt import Attempt, requested
 from gateway.call import Call
@@ -20,7 +21,6 @@ from gateway.upstream import Route, Target
 from gateway.wires.fields import unsupported
 from kit.clock import Clock
 from kit.errors import Fault, Missing, Refused
-from kit.limits import Pace
 
 PREFIX = "preloop-"
 """Agents may write an alias with this before it: some CLIs change their tool protocol for names they know."""
@@ -31,12 +31,13 @@ PROVIDER = "provider"
 class Admission:
     """The gate of one process."""
 
-    def __init__(self, *, models: Models, holds: Holds, flush: Flush, clock: Clock) -> None:
+    def __init__(self, *, models: Models, holds: Holds, flush: Flush, rates: Rates, clock: Clock) -> None:
         self._models = models
         self._holds = holds
         self._flush = flush
         self._clock = clock
-        self._paces: dict[str, Pace] = {}
+        self._rates = rates
+        self._paces: dict[str, Rate] = {}
         self._running: dict[tuple[str, str], int] = {}
 
     def route(self, call: Call) -> Route:
@@ -54,7 +55,7 @@ class Admission:
             self._check_hosted(call, route)
         return route
 
-    def enter(self, call: Call, route: Route) -> tuple[str, str]:
+    async def enter(self, call: Call, route: Route) -> tuple[str, str]:
         """Take a place for one more call of this session to this alias, to be given back by `leave`; or Limited."""
         place = (call.principal.session_id, route.alias)
         most = route.settings.concurrency
@@ -63,8 +64,12 @@ class Admission:
             self._refuse(
                 call, Limited(f"This agent has {running} calls to {route.alias!r} under way, and may have {most}.", 1)
             )
-        self._check_pace(call, route)
         self._running[place] = running + 1
+        try:
+            await self._check_pace(call, route)
+        except BaseException:
+            self.leave(place)
+            raise
         return place
 
     def leave(self, place: tuple[str, str]) -> None:
@@ -105,14 +110,17 @@ class Admission:
         data = {"alias": target.alias, "provider": target.provider, "model": target.model, "wire": call.wire.name}
         self._put(call, "model.skipped", data | {"error": fault.code, "message": fault.message})
 
-    def _check_pace(self, call: Call, route: Route) -> None:
+    async def _check_pace(self, call: Call, route: Route) -> None:
         most = route.settings.requests_per_minute
         if most is None:
             return
-        pace = self._paces.setdefault(route.alias, Pace(burst=most, every_s=60 / most))
-        if not pace.take(call.principal.session_id):
-            wait_s = max(1, math.ceil(60 / most))
-            self._refuse(call, Limited(f"This agent may ask {route.alias!r} {most} times a minute.", wait_s))
+        pace = self._paces.get(route.alias)
+        if pace is None:
+            pace = self._paces[route.alias] = self._rates(f"model {route.alias}", most)
+        wait_s = await pace.take(call.principal.account_id, call.principal.session_id)
+        if wait_s:
+            said = f"This agent may ask {route.alias!r} {most} times a minute."
+            self._refuse(call, Limited(said, max(1, math.ceil(wait_s))))
 
     def _check_hosted(self, call: Call, route: Route) -> None:
         """Tools that run at the provider: each listed by the flow without a condition, counted by the wire's provider,

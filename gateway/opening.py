@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 
 from control.identity.caps import Caps
 from control.identity.doorkeeper import Doorkeeper
+from control.paces import Rates, rates
 from gateway.admission import Admission
 from gateway.app import GatewayApp
 from gateway.checks import Checks
@@ -57,9 +58,16 @@ class Gateway:
 
 @asynccontextmanager
 async def open_gateway(
-    *, db: Database, bus: Bus, settings: GatewaySettings, folder: Path, clock: Clock | None = None
+    *,
+    db: Database,
+    bus: Bus,
+    settings: GatewaySettings,
+    folder: Path,
+    clock: Clock | None = None,
+    shared: bool = False,
 ) -> AsyncIterator[Gateway]:
-    """Open before the listeners and close after them, while the database is open. `folder` holds the journals."""
+    """Open before the listeners and close after them, while the database is open. `folder` holds the journals.
+    `shared`: other processes of the database answer calls too, and paces count for all of them."""
     clock = clock or Clock()
     await settle_lost(db, folder)
     journal, purse = Journal(folder), Purse()
@@ -83,7 +91,7 @@ async def open_gateway(
             )
             tasks.start_soon(watch_for_lost, db, folder)
             try:
-                yield _built(db, settings, bus, clock, tasks, holds, flush, client)
+                yield _built(db, settings, bus, clock, tasks, holds, flush, client, rates(db, shared=shared))
             finally:
                 tasks.cancel_scope.cancel()
     finally:
@@ -100,10 +108,11 @@ def _built(
     holds: Holds,
     flush: Flush,
     client: Client,
+    paced: Rates,
 ) -> Gateway:
     keys, routing = Keys(), Routing(clock)
     models = Models(settings, keys)
-    admission = Admission(models=models, holds=holds, flush=flush, clock=clock)
+    admission = Admission(models=models, holds=holds, flush=flush, rates=paced, clock=clock)
     voices = Voices(models, client, keys)
     lookouts: list[Lookout] = []
 
@@ -123,11 +132,10 @@ def _built(
         )
         return GatewayApp(doorkeeper=doorkeeper, settings=settings, models=models, relay=relay, caps=caps)
 
-    checks = Checks(models=models, routing=routing, client=client, keys=keys, clock=clock)
     return Gateway(
         app=app,
         models=models,
-        checks=checks,
+        checks=Checks(models=models, routing=routing, client=client, keys=keys, clock=clock),
         settled=holds.settled,
         drain=partial(_drain, tasks, lookouts),
     )

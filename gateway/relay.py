@@ -63,7 +63,7 @@ class Relay:
         """Answer one call. A Fault is raised only while nothing was sent."""
         route = self._admission.route(call)
         call.drains = route.settings.on_disconnect == "drain"
-        place = self._admission.enter(call, route)
+        place = await self._admission.enter(call, route)
         self._lookout.begin(call)
         figures.RUNNING.add()
         try:
@@ -76,7 +76,7 @@ class Relay:
     async def count(self, counting: Counting, call: Call) -> bytes:
         """How many tokens a request has. Nothing is spent; the alias and the pace are checked all the same."""
         route = self._admission.route(call)
-        place = self._admission.enter(call, route)
+        place = await self._admission.enter(call, route)
         try:
             body = await self._voices.counted(counting, route.targets[0], call.request)
             if not counting.counts(body):

@@ -25,6 +25,7 @@ from preloop.commands import (
     executions,
     flows,
     images,
+    migrate,
     models,
     policy,
     sessions,
@@ -66,6 +67,7 @@ NOUNS = {
 for name, group in NOUNS.items():
     app.add_typer(group, name=name)
 app.command()(doctor.doctor)
+app.command()(migrate.migrate)
 
 Data = Annotated[Path | None, typer.Option(help="The data folder; default ./.preloop.")]
 Port = Annotated[int | None, typer.Option(help="Where people come in; default 8080.")]

@@ -3,7 +3,7 @@ made."""
 
 import fcntl
 import os
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -17,11 +17,12 @@ from kit.db import Database
 from kit.db_sqlite import SqliteDatabase
 from kit.errors import Invalid, Missing, Unavailable, Unsuitable
 from preloop.roles import Role
+from preloop.steps import Plane, Standing, Steps, announce, next_steps, standing
 
 NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "fuse.sshfs", "fuse.s3fs"}
-MIGRATIONS = Path(__file__).with_name("migrations")
-NEWEST = max(path.name for path in MIGRATIONS.glob("versions/[0-9]*.py"))[:4]
-"""Our migrations are numbered."""
+KNOWN = Steps()
+"""What this version knows."""
+Work = Callable[[Connection], Standing]
 MIGRATING = 0x70726C6F
 """The advisory lock of whoever brings a PostgreSQL database up to date."""
 
@@ -97,22 +98,37 @@ async def read_database(folder: Path, url: str | None, bus: Bus) -> Database:
     return SqliteDatabase(path, bus)
 
 
-async def open_database(folder: Path, url: str | None, bus: Bus) -> Database:
-    """Migrate to the newest version, then open."""
+async def open_database(
+    folder: Path, url: str | None, bus: Bus, *, plane: Plane | None = None, steps: Steps = KNOWN
+) -> Database:
+    """Migrate as far as processes of older versions allow, then open. A `plane` is seen by others from then on."""
+    await bring_up(folder, url, plane=plane, steps=steps)
+    return SqliteDatabase(folder / "preloop.db", bus) if url is None else _server(url, bus)
+
+
+async def bring_up(
+    folder: Path, url: str | None, *, plane: Plane | None = None, steps: Steps = KNOWN, only_look: bool = False
+) -> Standing:
+    """How it stands after that. `only_look`: nothing is changed."""
+
+    def work(connection: Connection) -> Standing:
+        if connection.dialect.name == "postgresql":  # several processes may start at once, from several folders
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATING)))
+        if not only_look:
+            _migrate(connection, plane, steps)
+        return standing(connection, steps)
+
     if url is None:
-        path = folder / "preloop.db"
-        await anyio.to_thread.run_sync(_migrate_file, path)
-        return SqliteDatabase(path, bus)
+        return await anyio.to_thread.run_sync(_in_file, folder / "preloop.db", work)
     if not url.startswith("postgresql+asyncpg://"):
         kind = url.partition("://")[0]
         raise Invalid("database_invalid", f"{kind}:// is no database of ours.", "Write postgresql+asyncpg://…")
     try:
-        await _migrate_server(url)
+        return await _in_server(url, work)
     except (OSError, sa.exc.SQLAlchemyError) as error:
         raise Unavailable(
             "database_unreachable", f"The database does not answer: {error}.", "Is PRELOOP_DATABASE right?"
         ) from error
-    return _server(url, bus)
 
 
 def _server(url: str, bus: Bus) -> Database:
@@ -121,25 +137,25 @@ def _server(url: str, bus: Bus) -> Database:
     return PostgresDatabase(url, bus)
 
 
-async def _migrate_server(url: str) -> None:
+async def _in_server(url: str, work: Work) -> Standing:
     from kit.db_postgres import open_engine  # decision 0006
 
     engine = open_engine(url)
     try:
         async with engine.begin() as connection:
-            await connection.run_sync(_migrate)
+            return await connection.run_sync(work)
     finally:
         await engine.dispose()
 
 
-def _migrate_file(path: Path) -> None:
+def _in_file(path: Path, work: Work) -> Standing:
     """All of it in one transaction: a start that is cut off leaves the file as it was."""
     engine = sa.create_engine(f"sqlite:///{path}")
     sa.event.listen(engine, "connect", lambda raw, _: setattr(raw, "isolation_level", None))
     sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     try:
         with engine.begin() as connection:
-            _migrate(connection)
+            found = work(connection)
     except sa.exc.SQLAlchemyError as error:
         raise Unsuitable(
             "database_unusable",
@@ -149,18 +165,13 @@ def _migrate_file(path: Path) -> None:
     finally:
         engine.dispose()
     os.chmod(path, 0o600)
+    return found
 
 
-def _migrate(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":  # several processes may start at once, from several folders
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATING)))
-    if version(connection) != NEWEST:
+def _migrate(connection: Connection, plane: Plane | None, steps: Steps) -> None:
+    if todo := next_steps(connection, steps):
         from preloop import migrating  # decision 0006: Alembic and all it brings, for a start that has something to do
 
-        migrating.migrate(connection)
-
-
-def version(connection: Connection) -> str | None:
-    """The migration a database stands at; None when it has none of ours."""
-    known = sa.inspect(connection).has_table("alembic_version")
-    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() if known else None
+        migrating.migrate(connection, steps, todo[-1].number)
+    if plane is not None:
+        announce(connection, plane, steps)

@@ -144,7 +144,8 @@ def _gateway(house: House) -> AbstractAsyncContextManager[Gateway]:
     settings = GatewaySettings(
         models=house.settings.models, budgets=house.settings.budgets, strict=house.settings.gateway.strict
     )
-    return open_gateway(db=house.db, bus=house.bus, settings=settings, folder=house.settings.data / "journal")
+    folder, shared = house.settings.data / "journal", house.settings.database is not None
+    return open_gateway(db=house.db, bus=house.bus, settings=settings, folder=folder, shared=shared)
 
 
 def _endpoint(house: House) -> McpEndpoint:
@@ -165,6 +166,7 @@ def _pages(house: House, place: Place | str, upstreams: Upstreams | None, issuer
     checks: Mapping[str, Check] = {"database": database} | ({"engine": engine} if Role.RUNNER in house.roles else {})
     return web.build(
         pages=Role.WEB in house.roles,
+        shared=house.settings.database is not None,
         settings=house.settings.server,
         db=house.db,
         bus=house.bus,

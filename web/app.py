@@ -15,12 +15,12 @@ from starlette.types import Scope
 
 from control.approvals.desk import Desk
 from control.flows.review import Known
+from control.paces import rates
 from kit import asgi
 from kit.blobs import Blobs
 from kit.bus import Bus
 from kit.db import Database
 from kit.errors import Fault, Missing
-from kit.limits import Pace
 from kit.observe import log
 from kit.secrets import Sealer
 from ledger.limits import Limits
@@ -97,9 +97,10 @@ def build(
     upstreams: Upstreams | None = None,
     operated: Operated | None = None,
     pages: bool = True,
+    shared: bool = False,
 ) -> Starlette:
     """The application; `checks` are the named questions of /readyz, each awaited with a limit of its own. Without
-    `pages` it is what a process of other roles shows: the addresses of operations."""
+    `pages` it is what other roles show: addresses of operations. `shared`: deliveries elsewhere count too."""
     app = Starlette(
         routes=_routes(settings) if pages else [*figures.bare, *_operations()],
         middleware=_layers(settings),
@@ -113,7 +114,7 @@ def build(
         sealer=sealer,
         blobs=blobs,
         decoy=hooks.decoy(sealer),
-        deliveries=Pace(burst=settings.deliveries_per_minute, every_s=60 / settings.deliveries_per_minute),
+        deliveries=rates(db, shared=shared)("deliveries", settings.deliveries_per_minute),
         desk=desk,
         known=known,
         checks=dict(checks or {}),

@@ -95,7 +95,7 @@ async def _started(
 ) -> Mapping[str, Any]:
     """What one flow makes of it."""
     given = parts(request)
-    hooks.paced(given.deliveries, f"{event.type} {name}", hooks.too_many(name))
+    await hooks.admitted(given, f"{event.type} {name}", name)
     about = {key: value for key, value in asdict(event).items() if value not in (None, (), False)}
     if delivery:
         about["delivery"] = delivery[: hooks.MAX_ID]

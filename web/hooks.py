@@ -37,7 +37,7 @@ async def receive(request: Request) -> Response:
         known, delivery_id = [], None
     if not known:
         raise refusal(given, f"flow {name}", "There is no such flow, or the signature is not right.")
-    paced(given.deliveries, f"flow {name}", too_many(name))
+    await admitted(given, f"flow {name}", name)
     payload = read(body)
     started = await given.db.write(
         lambda tx: intake.start(
@@ -73,16 +73,22 @@ def refusal(given: Parts, key: str, message: str) -> Exception:
     return Unauthorized("webhook_refused", message, hint)
 
 
-def too_many(flow: str) -> str:
-    return f"More deliveries for the flow {flow!r} came than are taken at once."
+async def admitted(given: Parts, key: str, flow: str) -> None:
+    """One more proven delivery for a flow, or Throttled."""
+    if wait_s := await given.deliveries.take(given.account_id, key):
+        raise _throttled(wait_s, f"More deliveries for the flow {flow!r} came than are taken at once.")
 
 
 def paced(pace: Pace, key: str, message: str) -> None:
     """One more for this key, or Throttled."""
     if not pace.take(key):
-        wait = math.ceil(pace.wait_s(key))
-        hint = f"Send it again in {wait} s, with the same id; server.deliveries_per_minute says how many are taken."
-        raise Throttled("too_often", message, hint, retry_after_s=wait)
+        raise _throttled(pace.wait_s(key), message)
+
+
+def _throttled(wait_s: float, message: str) -> Throttled:
+    wait = max(1, math.ceil(wait_s))
+    hint = f"Send it again in {wait} s, with the same id; server.deliveries_per_minute says how many are taken."
+    return Throttled("too_often", message, hint, retry_after_s=wait)
 
 
 def is_one_of(token: str, secrets: Sequence[str]) -> bool:

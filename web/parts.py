@@ -10,6 +10,7 @@ from control.approvals.desk import Desk
 from control.flows.review import Known
 from control.identity.accounts import DEFAULT
 from control.identity.plans import PRESETS, Plan
+from control.paces import Rate
 from control.retention.rules import Rules
 from kit.blobs import Blobs
 from kit.bus import Bus
@@ -59,7 +60,7 @@ class Parts:
     blobs: Blobs
     decoy: str
     """What webhooks to unknown flows are checked against: sealed, and nobody has it."""
-    deliveries: Pace
+    deliveries: Rate
     """How often one trigger may be fired from outside."""
     known: Known
     desk: Desk

@@ -28,6 +28,8 @@ def doctor(json_: Json = False) -> None:
 
     settings = load()
     rows = [("data folder", str(settings.data.resolve()), ""), anyio.run(_engine, settings)]
+    if settings.database or (settings.data / "preloop.db").exists():
+        rows.append(anyio.run(_database, settings))
     if settings.storage.url:
         rows.append(anyio.run(_storage, settings))
     for program, (package, formula, why) in PROGRAMS.items():
@@ -49,6 +51,18 @@ async def _engine(settings: "Settings") -> tuple[str, str, str]:
             return ("engine", place if isinstance(place, str) else place.engine.name, "")
     except Fault as fault:
         return ("engine", fault.message, fault.hint)
+
+
+async def _database(settings: "Settings") -> tuple[str, str, str]:
+    """Where its migrations stand."""
+    from preloop.commands import migrate  # decision 0006
+
+    try:
+        found = await migrate.look(settings)
+    except Fault as fault:
+        return ("database", fault.message, fault.hint)
+    said = migrate.told(found)
+    return ("database", said, "docs/service.md, Upgrades" if found.waiting else "")
 
 
 async def _storage(settings: "Settings") -> tuple[str, str, str]:

@@ -12,6 +12,7 @@ revision = "0005"
 down_revision = "0004"
 branch_labels = None
 depends_on = None
+phase = "post"
 
 KEPT = """
     INSERT INTO budgets (account_id, key, scope, subject, period, window_start, kind, limit_nano, spent_nano, created_at)

@@ -7,6 +7,7 @@ revision = "0006"
 down_revision = "0005"
 branch_labels = None
 depends_on = None
+phase = "pre"
 
 CLASSES = ("cache_read_audio", "cache_write_1h", "audio_input", "image_input", "audio_output", "image_output")
 

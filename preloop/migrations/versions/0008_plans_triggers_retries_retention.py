@@ -9,6 +9,7 @@ revision = "0008"
 down_revision = "0007"
 branch_labels = None
 depends_on = None
+phase = "pre"
 
 TEXTS = ("resends", "retry_of", "retried_by", "budget_of")
 TIMES = ("not_before", "log_cut_at", "logs_deleted_at", "payload_deleted_at", "results_deleted_at", "counted_at")

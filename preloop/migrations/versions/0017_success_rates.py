@@ -4,6 +4,7 @@ from alembic import op
 
 revision, down_revision = "0017", "0016"
 branch_labels = depends_on = None
+phase = "pre"
 
 
 def upgrade() -> None:

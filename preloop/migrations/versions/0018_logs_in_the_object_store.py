@@ -5,6 +5,7 @@ from alembic import op
 
 revision, down_revision = "0018", "0017"
 branch_labels = depends_on = None
+phase = "pre"
 
 LARGE = sa.text("log_bytes >= 1048576 AND logs_moved_at IS NULL AND logs_deleted_at IS NULL")
 

@@ -5,6 +5,7 @@ from alembic import op
 
 revision, down_revision = "0019", "0018"
 branch_labels = depends_on = None
+phase = "pre"
 
 FAILED = sa.text("cause IS NOT NULL")
 

@@ -5,6 +5,7 @@ from alembic import op
 
 revision, down_revision = "0020", "0019"
 branch_labels = depends_on = None
+phase = "pre"
 
 DUE = sa.text("due_at IS NOT NULL")
 

@@ -51,18 +51,16 @@ def newer(folder: Path, *phases: str) -> Steps:
 
 async def opened(folder: Path, url: str | None, steps: Steps = KNOWN, id_: str = "pln_old") -> Database:
     """What a start of that version does; it is alive from then on."""
-    return await open_database(folder, url, Bus(), plane=Plane(id=id_, roles="web"), steps=steps)
+    db = await open_database(folder, url, Bus(), plane=Plane(id=id_, roles="web"), steps=steps)
+    await db.write(lambda tx: None)  # a start writes before it lets the next one in
+    return db
 
 
 async def columns(folder: Path, url: str | None) -> set[str]:
     names: set[str] = set()
-    db = await open_database(folder, url, Bus(), steps=Steps(KNOWN.folder))
-    try:
-        await db.write(
-            lambda tx: names.update(column["name"] for column in sa.inspect(tx._connection).get_columns("accounts"))
-        )
-    finally:
-        await db.close()
+    db = await open_database(folder, url, Bus(), steps=KNOWN)
+    await db.write(lambda tx: names.update(one["name"] for one in sa.inspect(tx._connection).get_columns("accounts")))
+    await db.close()
     return names
 
 

@@ -70,7 +70,7 @@ def look(pod: Mapping[str, Any], version: str) -> Seen:
     why = _why(status)
     if ended := agent.get("terminated"):
         return Seen(stage=Stage.ENDED, version=version, pod=name, exit=_exit(ended, why), why=why)
-    if status.get("phase") in {"Failed", "Succeeded"}:
+    if status.get("phase") in {"Failed", "Succeeded"} and not _stopping(status, agent):
         return Seen(stage=Stage.ENDED, version=version, pod=name, exit=_unsaid(files, why), why=why)
     if "running" in agent:
         return Seen(stage=Stage.RUNNING, version=version, pod=name, leaving=leaving)
@@ -107,6 +107,11 @@ def _unsaid(files: Mapping[str, Any], why: str) -> Exit:
 def _unseen(why: str) -> Exit:
     """Nobody saw its end: it was killed where the cluster says that it did it, and else nothing is known."""
     return Exit(code=KILL) if why and not why.startswith(_NODE_LOST) else Exit(gone=True)
+
+
+def _stopping(status: Mapping[str, Any], agent: Mapping[str, Any]) -> bool:
+    """Its time is over, as we told it, and its container has its grace."""
+    return status.get("reason") == _STOPPED and "running" in agent
 
 
 def _why(status: Mapping[str, Any]) -> str:

@@ -48,6 +48,17 @@ async def test_an_end_that_no_node_saw_is_what_the_cluster_did_or_a_loss(bench: 
     assert await bench.engine.wait(NAME) == end
 
 
+async def test_a_pod_in_its_grace_has_not_ended(bench: Bench) -> None:
+    agent = await bench.begin()
+    status = bench.cluster.of("pods")[0]["status"]
+    status |= {"phase": "Failed", "reason": "DeadlineExceeded"}
+    with anyio.move_on_after(0.3) as waiting:
+        await bench.engine.wait(NAME)
+    assert waiting.cancelled_caught
+    agent.end(9)
+    assert await bench.engine.wait(NAME) == Exit(code=9)
+
+
 async def test_files_that_could_not_be_copied_end_it_with_their_code(bench: Bench) -> None:
     await bench.begin()
     status = bench.cluster.of("pods")[0]["status"]

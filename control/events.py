@@ -175,10 +175,11 @@ async def seal(db: Database, *, most: int = 500) -> int:
 
 def _seal(tx: Tx, heads: list[dict[str, Any]]) -> None:
     now = tx.now()
-    made = tx.insert(checkpoints).values([head | {"at": now} for head in heads])
-    tx.execute(made.on_conflict_do_nothing())
-    for account_id in sorted({head["account_id"] for head in heads}):
-        told = [[h["stream"], h["seq"], h["hash"]] for h in heads if h["account_id"] == account_id]
+    its, made = checkpoints.c, tx.insert(checkpoints).values([head | {"at": now} for head in heads])
+    columns = (its.account_id, its.stream, its.seq, its.hash)
+    fresh = tx.execute(made.on_conflict_do_nothing().returning(*columns)).all()  # others are of another process
+    for account_id in sorted({row.account_id for row in fresh}):
+        told = sorted([row.stream, row.seq, row.hash] for row in fresh if row.account_id == account_id)
         append(tx, account_id, SEALS, "heads.sealed", heads=told)
 
 

@@ -124,6 +124,8 @@ class _Pass:
     ) -> tuple[int, int, bool]:
         """(how many of the executions are done, how much went, whether that is enough)."""
         freed: Counter[Kind] = Counter()
+        if keep is not None:  # one process after the other: what each takes is too much for the next to take again
+            tx.execute(sa.select(accounts.c.id).where(accounts.c.id == self._account_id).with_for_update())
         room = None if keep is None else storage.total(tx, self._account_id) - keep
         done, lost, enough = self._drop_some(tx, rows, kinds, why, room, freed)
         for kind, size in sorted(freed.items()):

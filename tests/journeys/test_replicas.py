@@ -1,11 +1,13 @@
 """Processes of one plane that share PostgreSQL alone: each has a data folder of its own, and the keys it needs."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 from cryptography.fernet import Fernet
 
@@ -27,11 +29,11 @@ class Replicas:
 
 
 @asynccontextmanager
-async def replicas(folder: Path, database: str) -> AsyncIterator[Replicas]:
+async def replicas(folder: Path, database: str, server: str = "") -> AsyncIterator[Replicas]:
     inner = free_port()
     async with payments(folder) as tools, anyio.create_task_group() as tasks:
         agents = f'mcp_url = "http://127.0.0.1:{inner}"\ngateway_url = "http://127.0.0.1:{inner}"'
-        key = f'seal_key = "{Fernet.generate_key().decode()}"\n'
+        key = f'seal_key = "{Fernet.generate_key().decode()}"\n{server}'
         path = config(folder, tools.url, engine="process", runner=agents, more=key)
 
         def process(name: str, container_port: int, *roles: str) -> Plane:
@@ -76,6 +78,27 @@ async def test_a_run_whose_event_approval_and_agent_meet_different_replicas(
             PRELOOP_SERVER__SEAL_KEY=Fernet.generate_key().decode(),
         )
         assert told(third, 5, "server.seal_key does not open this database's secrets", "PRELOOP_SERVER__SEAL_KEY_FILE")
+
+
+@pytest.mark.postgres
+async def test_a_flow_s_deliveries_in_a_minute_are_counted_together(tmp_path: Path, postgres_database: str) -> None:
+    async with replicas(tmp_path, postgres_database, "deliveries_per_minute = 20\n") as found:
+        async with found.one.http() as http:
+            secret = (await http.post("/api/v1/flows/process-payment/webhook-secret")).json()["secret"]
+        codes: list[int] = []
+
+        async def deliver(plane: Plane) -> None:
+            async with httpx.AsyncClient(headers={"authorization": f"Bearer {secret}"}, trust_env=False) as http:
+                answer = await http.post(f"{plane.found['url']}/hooks/flows/process-payment", json={"amount": 1})
+                codes.append(answer.status_code)
+
+        began = time.time() // 60
+        async with anyio.create_task_group() as senders:
+            for plane in (found.one, found.other) * 40:
+                senders.start_soon(deliver, plane)
+        minutes = int(time.time() // 60 - began) + 1
+        assert set(codes) == {202, 429}
+        assert 18 <= codes.count(202) <= 20 * minutes
 
 
 async def link(found: Replicas) -> str:

@@ -1,5 +1,7 @@
-"""The two containers of a pod as real ones, as its manifest says, with a Secret laid out as a kubelet does. The image has
-what their commands need, and the agent may write where it must."""
+"""The two containers of a pod as real ones, as its manifest says, with a Secret laid out as a kubelet does.
+
+The image has what their commands need, and the agent may write where it must.
+"""
 
 import os
 from pathlib import Path

@@ -35,7 +35,8 @@ async def house(db: Database, bus: Bus, tmp_path: Path) -> House:
 
 @pytest.fixture
 async def twin(request: pytest.FixtureRequest, db: Database, tmp_path: Path) -> AsyncIterator[Database]:
-    """The same database, opened once more as another process does."""
+    """The same database, opened once more as another process does: after the first has written, as each start does."""
+    await db.write(lambda tx: tx.now())
     url = request.getfixturevalue("postgres_tables") if request.node.callspec.params["db"] == "postgres" else None
     database = await open_database(tmp_path, url, Bus())
     yield database

@@ -27,6 +27,7 @@ from runner.relay import Relay
 _STARTS_AT_ONCE = 4  # an engine starts 4–6 containers a second however many ask
 _SILENCE_S = 30.0  # after so long without a word, the engine is asked whether the job still runs
 _BREATH_S = 0.2
+_SIP_BYTES, _SIP_S = 16 * 1024, 0.05  # of a log that trickles, more at once is cheaper
 _PARTING_S = 10.0
 _ENDED = {"exited", "dead", "removing"}
 
@@ -43,16 +44,17 @@ class DockerEngine:
         *,
         subnet: IPv4Network = docker_outer.SUBNET,
         network: str = "preloop",
+        door: str = "",
         agents: IPv4Network = docker_network.AGENTS,
         log_max_bytes: int | None = None,
         runtime: str | None = None,
         forsaken_s: float = 10.0,
     ) -> None:
-        """`network` and `subnet` are of the relays, jobs get theirs out of `agents`. `log_max_bytes` is where the
+        """`network`, `subnet` and `door` are of the relays, jobs get theirs out of `agents`. `log_max_bytes` is where the
         engine rotates a log, if not by what each job's may have. `forsaken_s` is how long whoever made a container may
         take to start it."""
         self._door = DockerDoor(url)
-        self.outer = docker_outer.Outer(name=network, subnet=subnet)
+        self.outer = docker_outer.Outer(name=network, subnet=subnet, door=door)
         self._agents = agents
         self._relay: Relay | None = None
         self._log_max_bytes = log_max_bytes
@@ -185,7 +187,7 @@ class DockerEngine:
         name = docker_probe.name()
         try:
             await self._connect(name, {})
-            body = docker_probe.body(image, url, self.outer.gateway, docker_network.host_config(name), self._runtime)
+            body = docker_probe.body(image, url, self.outer.plane, docker_network.host_config(name), self._runtime)
             await docker_probe.run(self._door, name, body, url, self.outer)
         finally:
             with anyio.CancelScope(shield=True):
@@ -260,9 +262,13 @@ class DockerEngine:
             while chunk := await self._chunk(handle, response):
                 for line in reader.feed(chunk):
                     yield line
+                if len(chunk) < _SIP_BYTES:
+                    await anyio.sleep(_SIP_S)
 
     async def _chunk(self, handle: str, response: aiohttp.ClientResponse) -> bytes:
         """Empty at the end of the stream, also when it stays open although the job has ended."""
+        if response.content.exception() is None and (chunk := response.content.read_nowait()):
+            return chunk  # nothing to wait for
         while True:
             with anyio.move_on_after(_SILENCE_S):
                 async with self._door.asking(f"tell the log of {handle}", math.inf):

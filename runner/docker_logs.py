@@ -8,8 +8,8 @@ Whatever offset and precision an engine writes, times are in one form here, UTC 
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from kit.errors import Fault
 from runner.engine import LogLine
@@ -17,13 +17,13 @@ from runner.lines import LIMIT, decode
 
 _HEADER = 8
 _ENTRY_BYTES = 16 * 1024
+_AS_STORED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z")
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
 
 
-@dataclass(frozen=True, slots=True)
-class Cursor:
+class Cursor(NamedTuple):
     at: str = ""
-    count: int = 0
+    entries: int = 0
     cut: bool = False
 
     @classmethod
@@ -32,7 +32,7 @@ class Cursor:
         return cls(at and stamp(at), int(count or 0), text.endswith("+"))
 
     def __str__(self) -> str:
-        return f"{self.at}#{self.count}{'+' if self.cut else ''}" if self.at else ""
+        return f"{self.at}#{self.entries}{'+' if self.cut else ''}" if self.at else ""
 
     @property
     def since(self) -> str:
@@ -52,7 +52,7 @@ class LogReader:
         self._line = bytearray()
         self._continued = self.cursor.cut
         self._place = self.cursor
-        self._to_skip = self.cursor.count
+        self._to_skip = self.cursor.entries
 
     def reopen(self) -> Cursor:
         """Forget what was read of an unfinished line; the new stream begins at this cursor."""
@@ -60,7 +60,7 @@ class LogReader:
         self._line.clear()
         self._continued = self.cursor.cut
         self._place = self.cursor
-        self._to_skip = self.cursor.count
+        self._to_skip = self.cursor.entries
         return self.cursor
 
     def feed(self, chunk: bytes) -> Iterator[LogLine]:
@@ -71,11 +71,11 @@ class LogReader:
                 end = at + _HEADER + int.from_bytes(self._bytes[at + 4 : at + _HEADER], "big")
                 if end > len(self._bytes):
                     return
-                at_, _, text = self._bytes[at + _HEADER : end].partition(b" ")
+                at_, _, text = bytes(self._bytes[at + _HEADER : end]).partition(b" ")
                 at, when = end, stamp(at_.decode())
                 if self._to_skip and when > self._place.at:
                     yield self._lost(when)
-                if (line := self._take(when, bytes(text))) is not None:
+                if (line := self._take(when, text)) is not None:
                     yield line
         finally:
             del self._bytes[:at]
@@ -96,7 +96,7 @@ class LogReader:
             self._to_skip -= stamp == self._place.at
             return None
         self._to_skip = 0
-        count = self._place.count + 1 if stamp == self._place.at else 1
+        count = self._place.entries + 1 if stamp == self._place.at else 1
         self._place = Cursor(stamp, count)
         whole = text.endswith(b"\n")
         self._line += text[:-1] if whole else text
@@ -105,7 +105,7 @@ class LogReader:
         return self._emit(cut=True) if len(self._line) > LIMIT - _ENTRY_BYTES else None
 
     def _emit(self, *, cut: bool) -> LogLine:
-        self.cursor = Cursor(self._place.at, self._place.count, cut)
+        self.cursor = Cursor(self._place.at, self._place.entries, cut)
         line = LogLine(text=decode(self._line, continued=self._continued), at=self._place.at, cursor=str(self.cursor))
         self._line.clear()
         self._continued = cut
@@ -114,6 +114,8 @@ class LogReader:
 
 def stamp(text: str) -> str:
     """The same moment in UTC with nine digits: '…T10:30:36.5+01:00' → '…T09:30:36.500000000Z'."""
+    if _AS_STORED.fullmatch(text):
+        return text
     found = _STAMP.fullmatch(text)
     if found is None:
         raise Fault("engine_refused", f"The engine's log has {text[:40]!r} where a time should be.")

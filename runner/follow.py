@@ -44,7 +44,11 @@ class Follower:
         self._receive.close()
 
     async def put(self, entry: Entry) -> None:
-        await self._send.send(entry)
+        """Waits only where there is no room: a turn of the loop for each line would cost more than all else."""
+        try:
+            self._send.send_nowait(entry)
+        except anyio.WouldBlock:
+            await self._send.send(entry)
 
     def close(self) -> None:
         """No more lines; `write` ends when it has stored what came."""
@@ -60,12 +64,18 @@ class Follower:
         with anyio.move_on_after(SLICE_S):
             while size < CHUNK_BYTES:
                 try:
-                    entry = await self._receive.receive()
+                    entry = await self._next()
                 except anyio.EndOfStream:
                     break
                 entries.append(entry)
                 size += _size(entry)
         return entries
+
+    async def _next(self) -> Entry:
+        try:
+            return self._receive.receive_nowait()
+        except anyio.WouldBlock:
+            return await self._receive.receive()
 
     async def _store(self, entries: list[Entry]) -> None:
         lines = [line for told, _ in entries for line in told]
@@ -85,4 +95,4 @@ class Follower:
 
 
 def _size(entry: Entry) -> int:
-    return sum(len(text) for *_, text in entry[0])
+    return sum(len(line[3]) for line in entry[0])

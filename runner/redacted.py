@@ -4,7 +4,6 @@ texts too, as their escapes stand for characters; what words of several lines ma
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import replace
 
 from kit.redaction import Redactor
 from runner.agents import events
@@ -24,20 +23,26 @@ async def redacted(lines: AsyncIterator[LogLine], redactor: Redactor) -> AsyncGe
             waiting = line
         elif line.text.startswith(CONTINUED):
             before, after = redactor.pieces(waiting.text, line.text.removeprefix(CONTINUED))
-            yield replace(waiting, text=before)
-            waiting = replace(line, text=CONTINUED + after)
+            yield waiting._replace(text=before)
+            waiting = line._replace(text=CONTINUED + after)
         else:
-            yield replace(waiting, text=_whole(waiting.text, redactor))
+            yield _whole(waiting, redactor)
             waiting = line
         if len(waiting.text) < _LONG:
-            yield replace(waiting, text=_whole(waiting.text, redactor))
+            yield _whole(waiting, redactor)
             waiting = None
     if waiting is not None:
-        yield replace(waiting, text=_whole(waiting.text, redactor))
+        yield _whole(waiting, redactor)
 
 
-def _whole(text: str, redactor: Redactor) -> str:
-    """A line on no edge. Without a backslash its texts are what it says letter by letter."""
+def _whole(line: LogLine, redactor: Redactor) -> LogLine:
+    """A line on no edge."""
+    shown = _shown(line.text, redactor)
+    return line if shown is line.text else line._replace(text=shown)
+
+
+def _shown(text: str, redactor: Redactor) -> str:
+    """Without a backslash its texts are what it says letter by letter."""
     event = events.parse(text) if "\\" in text else None
     try:
         shown = redactor.value(event)

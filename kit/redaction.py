@@ -20,10 +20,16 @@ OPAQUE = ("plb_", "ple_", "apl_", "whsec_")
 _WORD = re.compile(r"[A-Za-z0-9_-]*")
 _JWT = re.compile(r"[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*){0,2}")
 _CODED = re.compile(r"[A-Za-z0-9+/_-]*=*")
+_DIGITS = re.compile(r"[0-9A-Fa-f]*")
+_SPELT = re.compile(r"(?:%[0-9A-Fa-f]{2}|[A-Za-z0-9_.-])*")
 _LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-")
 _PERCENTED = re.compile("%[0-9A-Fa-f]{2}")
 _RANDOM = 20
 """Characters that follow the beginning of an opaque token at least, coded or not."""
+
+
+_BEGINNINGS = ("opaque", "begun", "spelt", "hexed")
+"""Of what is no secret without what follows."""
 
 
 class Redactor:
@@ -34,14 +40,16 @@ class Redactor:
         plain = [form for value in known for form in (value, value.replace(" ", "+"), *hexadecimal(value))]
         inner = [core for value in (*known, RUNTIME) for core in encoded(value)]
         begun = [core for prefix in OPAQUE for core in encoded(prefix)]
-        forms = {"plain": plain, "jwt": [RUNTIME], "opaque": [*OPAQUE], "inner": inner, "begun": begun}
+        hexed = [digits for prefix in (RUNTIME, *OPAQUE) for digits in hexadecimal(prefix)]
+        forms = {"plain": plain, "jwt": [RUNTIME], "opaque": [*OPAQUE], "inner": inner, "begun": begun, "hexed": hexed}
         self._signs = tuple(dict.fromkeys(form for group in forms.values() for form in group))
         groups = [_group(name, map(re.escape, group)) for name, group in forms.items() if group]
         self._sign = re.compile("|".join(groups))
         percent = [_group("percent", map(percented, known))] if known else []
-        self._sign_percented = re.compile("|".join([*percent, *groups]))
-        # the longest form of a value: base64 is a third longer, percent-encoding three times as long
-        self._reach = max([600, *(3 * len(value.encode()) for value in known)])
+        spelt = _group("spelt", map(percented, (RUNTIME, *OPAQUE)))
+        self._sign_percented = re.compile("|".join([*percent, spelt, *groups]))
+        # the longest form of a value, or of a token of ours: base64 is a third longer, percent-encoding three times as long
+        self._reach = max([1200, *(3 * len(value.encode()) for value in known)])
 
     def text(self, value: str) -> str:
         """The same text with a mask in the place of each secret."""
@@ -84,7 +92,11 @@ class Redactor:
                     end = _end(_WORD, value, end)
                 case "inner" | "begun":
                     end = _end(_CODED, value, end)
-            if sign.lastgroup in ("opaque", "begun") and end - sign.end() < _RANDOM:
+                case "spelt":
+                    end = _end(_SPELT, value, end)
+                case "hexed":
+                    end = _end(_DIGITS, value, end)
+            if sign.lastgroup in _BEGINNINGS and end - sign.end() < _RANDOM:
                 at = sign.start() + 1
                 continue
             while sign.lastgroup == "inner" and start > at and value[start - 1] in _LETTERS:

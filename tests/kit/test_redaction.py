@@ -52,6 +52,18 @@ def test_tokens_of_ours_are_found_by_how_they_begin(token: str, lead: int) -> No
     assert Redactor().text(coded) != coded
 
 
+@pytest.mark.parametrize("token", OURS, ids=["runtime", *OPAQUE])
+def test_tokens_of_ours_are_found_in_digits_and_in_addresses(token: str) -> None:
+    every = "".join(f"%{byte:02X}" for byte in token.encode())
+    spelt = (every, every.lower(), quote(token).replace(".", "%2E").replace("_", "%5f"), token.encode().hex())
+    for form in (*spelt, token.encode().hex().upper()):
+        assert Redactor().text(f"a {form} z") == f"a {MASK} z"
+        first, second = Redactor(["another-secret"]).pieces(f"a {form[:200]}", f"{form[200:]} z")
+        assert first + second == f"a {MASK} z"
+    for harmless in ("plb%5Fsmall", b"plb_small".hex()):
+        assert Redactor().text(harmless) == harmless
+
+
 @given(key=KEYS, before=st.text(st.sampled_from("ab "), max_size=900), cut=st.integers(0, 59))
 def test_a_value_across_the_edge_of_two_pieces_is_gone_from_both(key: str, before: str, cut: int) -> None:
     at = cut % len(key)

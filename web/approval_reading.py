@@ -1,12 +1,15 @@
 """The questions about approval requests: rows in, shapes out, as in `reading`."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from control.approvals import requests
+from control.approvals.directory import Directory
 from control.executions import toolcalls
+from control.identity.charter import Gate
 from control.tables import approvals, executions, sessions, tool_calls, votes
 from kit.db import Database
 from kit.errors import Missing
@@ -27,6 +30,44 @@ async def listed(
     oldest_first = pending or execution_id is not None
     rows, further = await paging.read(db, asked, page, approvals.c.id, newest_first=not oldest_first)
     return shapes.Listed(items=[shaped(row) for row in rows], next=further)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lacking:
+    """A gate that is not passed yet: who of its people has not said yes, and how many of them must."""
+
+    group: str
+    people: list[str]
+    more: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """An open request of a run, and what it still waits for."""
+
+    asked: approval_shapes.Approval
+    lacking: list[Lacking]
+
+
+async def waiting(db: Database, directory: Directory, account_id: str, execution_id: str) -> list[Waiting]:
+    """The open requests of a run, in order."""
+    open_ = (approvals.c.execution_id == execution_id) & (approvals.c.status == requests.Status.PENDING)
+    rows = await db.read(of_account(account_id).where(open_).order_by(approvals.c.id))
+    its = votes.c.approval_id.in_([row.id for row in rows]) & (votes.c.verdict == "approved")
+    said = await db.read(sa.select(votes.c.approval_id, votes.c.approver).where(its)) if rows else []
+    found = []
+    for row in rows:
+        yes = {vote.approver for vote in said if vote.approval_id == row.id}
+        gates = [_lacking(directory, row, gate, yes) for gate in requests.lacking(directory, row, yes)]
+        found.append(Waiting(asked=shaped(row), lacking=gates))
+    return found
+
+
+def _lacking(directory: Directory, row: Row[Any], gate: Gate, yes: set[str]) -> Lacking:
+    people = requests.members(directory, row, gate)
+    silent = [one.name for one in people if one.id not in yes]
+    agreed = len(people) - len(silent)
+    return Lacking(group=gate.group, people=silent, more=max(1, gate.quorum - agreed))
 
 
 async def detail(db: Database, account_id: str, approval_id: str) -> approval_shapes.ApprovalDetail:

@@ -72,7 +72,7 @@ async def execution_page(request: Request, person: Person) -> Response:
 async def _lists(request: Request, run: shapes.ExecutionDetail, account_id: str, now: datetime) -> dict[str, Any]:
     """Its tool calls, requests and model calls, and its picture; of a long run the first of them, whatever the page
     speaks of, and the tool call of `?call=`."""
-    db = parts(request).db
+    db, directory = parts(request).db, parts(request).desk.directory
     calls = await reading.tool_calls_listed(db, account_id, run.id, now, WHOLE)
     asked = await approval_reading.listed(db, account_id, WHOLE, execution_id=run.id)
     models = await costs.model_calls(db, account_id, run.id, WHOLE)
@@ -86,7 +86,7 @@ async def _lists(request: Request, run: shapes.ExecutionDetail, account_id: str,
         "calls": shown,
         "approvals": asked.items,
         "models": shown_models,
-        "waiting": asked.items if not asked.next else await _waiting(request, account_id, run.id),
+        "waiting": [] if run.final else await approval_reading.waiting(db, directory, account_id, run.id),
         "failed": failed,
         "broken": broken,
         "unmade": unmade,
@@ -126,12 +126,6 @@ def _with(shown: Sequence[T], *more: T | None) -> list[T]:
         if one is not None and all(other.id != one.id for other in found):
             found.append(one)
     return sorted(found, key=lambda one: one.id)
-
-
-async def _waiting(request: Request, account_id: str, run_id: str) -> list[Approval]:
-    """The open requests of a run that has more requests than its page shows."""
-    found = await approval_reading.listed(parts(request).db, account_id, WHOLE, execution_id=run_id, pending=True)
-    return found.items
 
 
 async def _lines(request: Request, person: Person, execution_id: str, count: int) -> tuple[list[logs.Line], str]:

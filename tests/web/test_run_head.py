@@ -9,9 +9,11 @@ import sqlalchemy as sa
 
 from control.executions import results
 from control.executions.results import Artifact
+from control.identity.charter import Gate, ToolGrant
 from control.tables import executions
 from kit.db import Tx
 from tests.browser.scene import Scene, begin, set_scene, write_log
+from tests.web.test_decisions import ask
 from tests.web.test_run import read, words
 from tests.web.world import World, compact
 
@@ -104,3 +106,17 @@ async def test_the_result_it_wrote_stands_on_top_and_can_be_copied(world: World,
     top = html[: html.index("Triggered")]
     assert 'aria-label="Copy result.json"' in top
     assert "U+202E" in top and "\u202e" not in html
+
+
+async def test_who_has_not_agreed_yet_is_named_of_every_group(world: World) -> None:
+    gates = (Gate(group="finance", quorum=2), Gate(group="alone"))
+    tools = tuple(ToolGrant(server="payments", tool="pay", approval=gate) for gate in gates)
+    run, call, _ = await ask(world, await world.house.running(tools=tools))
+    address = f"/executions/{run.execution_id}"
+    assert "Alice Moreau, Bob Okafor (2 must agree); and Carol" in words(await read(world, address))
+    await world.house.decide(call, approver="alice")
+    told = words(await read(world, address))
+    assert "Bob Okafor; and Carol" in told
+    assert "Alice" not in told.partition("Overview")[0]
+    await world.house.decide(call, approver="bob")
+    assert "Waiting for approval of pay Carol ·" in words(await read(world, address))

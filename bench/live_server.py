@@ -5,8 +5,8 @@
 It prints `origin cookie` once. Each line of its input is a JSON command, answered in one line:
 `{"start": true}` with the id of a new running execution; `{"log": id, "count": n, "per_s": rate}` when all is written
 (`per_s` 0: as fast as it goes; `wide`: so many characters more in each line); `{"ask": id}` with the id of a call that
-waits for approval, and when it did; `{"decide": call}` with when it was approved; `{}` cuts all sockets as a dying
-network does.
+waits for approval, and when it did; `{"decide": call}` with when it was approved; `{"work": id, "calls": n}` when so many
+calls have succeeded; `{}` cuts all sockets as a dying network does.
 """
 
 import json
@@ -53,10 +53,19 @@ class Stage:
             self._amount += 1
             call = await self._world.house.call(self._running[asked["ask"]], amount=self._amount)
             return {"call": call, "at": time.time()}
+        if "work" in asked:
+            return await self._work(self._running[asked["work"]], asked["calls"])
         if "decide" in asked:
             await self._world.house.decide(asked["decide"])
             return {"at": time.time()}
         return self._cables.cut()
+
+    async def _work(self, run: Principal, calls: int) -> int:
+        for number in range(calls):
+            call = await self._world.house.call(run, "get_contract", id=f"C-{number}")
+            await self._world.house.claim(run, call)
+            await self._world.house.settle(call, found=True)
+        return calls
 
     async def _log(self, run: str, count: int, per_s: int, more: str) -> float:
         size, began = per_s // 10 or BATCH, anyio.current_time()

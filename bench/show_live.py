@@ -20,6 +20,7 @@ from tests.components import chromium
 from tests.conftest import CHROMIUM_FLAGS
 
 BURSTS = {5_000: 2.0, 50_000: 8.0}
+CALLS = (0, 30, 300)
 SECONDS, SHORT_SECONDS = 15, 3
 
 
@@ -42,7 +43,8 @@ async def shown(browser_path: str, folder: Path, short: bool) -> bool:
     with house(folder) as server:
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=browser_path, args=CHROMIUM_FLAGS)
-            await live_pages.changes(browser, server, told.within)
+            for calls in CALLS:
+                await live_pages.changes(browser, server, calls, told.within)
             for count, limit_s in list(BURSTS.items())[: 1 if short else None]:
                 await live_pages.burst(browser, server, count, limit_s, told.within, told.judged)
             await live_pages.reader(browser, server, told.judged)

@@ -217,10 +217,13 @@ def named(text: str) -> str:
 
 
 _WORD = re.compile(r"\w+|\W", re.DOTALL)
+_PLAIN = re.compile(r"[\n\t -~]+")
 
 
 def pieces(text: str) -> list[Piece]:
     """Text with control, bidi, zero-width and look-alike characters named: 'U+202E' instead of a reversed line."""
+    if _PLAIN.fullmatch(text):
+        return [Piece(text)]
     found: list[Piece] = []
     plain: list[str] = []
     for char, strange in _marked(text):

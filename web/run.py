@@ -16,7 +16,6 @@ from control.executions.states import Shown
 from control.identity.principals import Person, Role
 from control.tables import approvals, tool_calls
 from control.tables import events as recorded
-from kit.db import READ_LIMIT
 from kit.errors import Missing, Unavailable
 from ledger.tables import entries
 from web import approval_reading, artifacts, auth, charts, costs, log, reading, shapes
@@ -29,8 +28,8 @@ from web.render import page
 from web.waterfall import Span, Waterfall, waterfall
 
 T = TypeVar("T", shapes.ToolCall, shapes.ModelCall)
-WHOLE = Page(limit=READ_LIMIT - 1)
-"""As much as one read can bring and still know whether there is more."""
+FIRST = Page(limit=100)
+"""Of each list: a page of more is a megabyte, and is fetched again whenever something happens."""
 TAIL = 500
 """Log lines a page is drawn with; log.js fetches what comes after them."""
 TRACE = 20
@@ -73,9 +72,9 @@ async def _lists(request: Request, run: shapes.ExecutionDetail, account_id: str,
     """Its tool calls, requests and model calls, and its picture; of a long run the first of them, whatever the page
     speaks of, and the tool call of `?call=`."""
     db, directory = parts(request).db, parts(request).desk.directory
-    calls = await reading.tool_calls_listed(db, account_id, run.id, now, WHOLE)
-    asked = await approval_reading.listed(db, account_id, WHOLE, execution_id=run.id)
-    models = await costs.model_calls(db, account_id, run.id, WHOLE)
+    calls = await reading.tool_calls_listed(db, account_id, run.id, now, FIRST)
+    asked = await approval_reading.listed(db, account_id, FIRST, execution_id=run.id)
+    models = await costs.model_calls(db, account_id, run.id, FIRST)
     failed, broken = await _blamed(request, run, account_id)
     unmade, going = await without_entry(db, account_id, run.id)
     wanted = request.query_params.get("call")

@@ -66,10 +66,10 @@ async def test_the_call_that_failed_is_on_the_page_and_the_counts_are_of_all(wor
     assert f'<tr id="{bad}" class="call">' in html
     said = words(html)
     assert f"Tool Calls {MANY + 2}" in said and f"Model Calls {MANY + 1}" in said
-    assert f"These are the first 499 of {MANY + 2}, and 1 later that links lead to." in said
-    assert f"These are the first 499 of {MANY + 1}." in said
-    later = (MANY + 2 - 500) + (MANY + 1 - 499)
-    assert f"Of {later} that came later nothing is drawn." in said
+    assert f"These are the first 100 of {MANY + 2}, and 1 later that links lead to." in said
+    assert f"These are the first 100 of {MANY + 1}." in said
+    later = (MANY + 2 - 101) + (MANY + 1 - 100)
+    assert f"Of {later:,} that came later nothing is drawn." in said
     assert f'<a href="#{bad}" class="tool bad"' in html[html.index('<ol class="waterfall">') :]
     assert f"Tokens {1200 * (MANY + 1):,} in, {84 * (MANY + 1):,} out" in said
 

@@ -38,7 +38,8 @@ function morphAttributes(old, next) {
 function morphChildren(old, next) {
   let at = old.firstChild;
   for (const child of [...next.childNodes]) {
-    const named = child.id && [...old.children].find((one) => one.id === child.id);
+    const found = child.id && document.getElementById(child.id);
+    const named = found?.parentNode === old && found;
     if (named && named !== at) old.insertBefore(named, at);
     const mine = named || at;
     if (!mine || (mine.id && mine.id !== child.id)) {

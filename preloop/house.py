@@ -189,10 +189,10 @@ class Place:
 @asynccontextmanager
 async def open_engine(settings: Settings, roles: frozenset[Role] = ALL) -> AsyncIterator[Place | str]:
     """The engine that settings name, or Unsuitable. For `auto` the first that proves that it isolates, Docker before
-    bubblewrap; else why there is none. A cluster is opened by the runner alone; what is of this machine also by who has
-    its doors, as those stand on the engine's network."""
+    bubblewrap; else why there is none. It is opened by the runner alone where its agents find the doors elsewhere; else
+    also by who has them, as those stand on the engine's network."""
     choice, reasons = settings.runner.engine, []
-    if choice == "kubernetes" and Role.RUNNER not in roles:
+    if (choice == "kubernetes" or settings.runner.door) and Role.RUNNER not in roles:
         yield "no engine: this process starts no agents."
         return
     async with AsyncExitStack() as stack:
@@ -225,10 +225,16 @@ async def _opened(settings: Settings, name: str, stack: AsyncExitStack) -> Place
         kubernetes = await stack.enter_async_context(_kubernetes(runner))
         return Place(engine=kubernetes, host=PLANE_HOST, said="Agents run in pods of a Kubernetes cluster.")
     docker = DockerEngine(
-        runner.docker_socket, subnet=runner.network, agents=runner.agent_networks, runtime=runner.runtime or None
+        runner.docker_socket,
+        subnet=runner.network,
+        network=runner.network_name,
+        door=str(runner.door or ""),
+        agents=runner.agent_networks,
+        runtime=runner.runtime or None,
     )
     await stack.enter_async_context(docker)
-    return Place(engine=docker, gateway=docker.outer.gateway, host=PLANE_HOST, said="Agents run in Docker containers.")
+    here = None if runner.door else docker.outer.gateway
+    return Place(engine=docker, gateway=here, host=PLANE_HOST, said="Agents run in Docker containers.")
 
 
 def _kubernetes(runner: RunnerSettings) -> KubernetesEngine:

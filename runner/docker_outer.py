@@ -1,6 +1,7 @@
 """The outer network: between the relays, one for each plane, and this host, whose address on it the planes bind.
 
-No agent is on it. `internal` leaves out the way outside, `icc` off the way from one relay to another.
+No agent is on it. `internal` leaves out the way outside, `icc` off the way from one relay to another. Where the planes
+are containers, it is theirs: made with them, and their door stands on it.
 """
 
 from dataclasses import dataclass
@@ -21,19 +22,33 @@ class Outer:
 
     name: str = "preloop"
     subnet: IPv4Network = SUBNET
+    door: str = ""
+    """The address on it of a container that leads to the planes; empty: they are on this host."""
 
     @property
     def gateway(self) -> str:
         return str(self.subnet[1])
+
+    @property
+    def plane(self) -> str:
+        """The address that relays dial, and nobody else may reach."""
+        return self.door or self.gateway
 
 
 async def ensure(door: DockerDoor, network: Outer) -> None:
     """Create it, or find it as it should be. May run twice, also at once."""
     async with door.asking(f"make the network {network.name}"):
         found = await door.network(network.name)
+        if found is None and network.door:
+            raise Unsuitable(
+                "container_network_missing",
+                f"There is no Docker network {network.name}, on which {network.door} would lead to the planes.",
+                "It is made with the container that has that address; without `runner.door` this machine is the plane.",
+            )
         if found is None:
             found = await _create(door, network)
-    if _shape(found) != (str(network.subnet), network.gateway, True):
+    subnet, gateway, internal = _shape(found)
+    if (subnet, internal) != (str(network.subnet), True) or not (network.door or gateway == network.gateway):
         raise Unsuitable(
             "container_network_differs",
             f"There is a Docker network {network.name}, but not the one for relays: internal, {network.subnet}.",

@@ -94,7 +94,7 @@ async def run(door: DockerDoor, name: str, body: dict[str, Any], url: str, outer
     if code == _OPEN:
         raise Unsuitable(
             "container_network_open",
-            f"A container reaches this machine at {outer.gateway}, past the relay: its networks don't isolate.",
+            f"A container reaches {outer.plane} past the relay: its networks don't isolate.",
             "Docker Engine from 20.10 on knows `internal` and `inhibit_ipv4`; `docker version` tells what this is.",
         )
     if code != 0:
@@ -103,7 +103,7 @@ async def run(door: DockerDoor, name: str, body: dict[str, Any], url: str, outer
             "container_network_unreachable",
             f"A container can't reach the control plane at {url}: {said or f'exit code {code}'}.",
             f"A firewall of this machine may drop what comes from the relay. Allow TCP from {outer.subnet} to "
-            f"{outer.gateway} port {port}; with ufw: ufw allow from {outer.subnet} to any port {port} proto tcp",
+            f"{outer.plane} port {port}; with ufw: ufw allow from {outer.subnet} to any port {port} proto tcp",
         )
 
 

@@ -97,7 +97,7 @@ class Relay:
         await container.start()
 
     def _request(self, image_id: str) -> dict[str, Any]:
-        doors = [f"{port}={self._outer.gateway}:{port}" for port in self._ports]
+        doors = [f"{port}={self._outer.plane}:{port}" for port in self._ports]
         return {
             "Image": image_id,
             "Cmd": [str(self._agents), *doors],

@@ -1,6 +1,6 @@
 """What an operator sets about running agents: `[runner]` of preloop.toml."""
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -41,6 +41,10 @@ class RunnerSettings(BaseModel):
     RuntimeClass."""
     network: IPv4Network = IPv4Network("10.231.255.0/24")
     """Between this machine and the relay."""
+    network_name: str = Field(default="preloop", min_length=1)
+    door: IPv4Address | None = None
+    """Who leads agents to planes in containers: an address on `network`, which is made with them. Without it they find
+    the planes on this machine."""
     agent_networks: IPv4Network = IPv4Network("10.231.0.0/17")
     """What the networks of agents are cut from, a /29 each."""
     parallel: int = Field(default=20, ge=1, le=1000)
@@ -57,4 +61,6 @@ class RunnerSettings(BaseModel):
             raise ValueError("agent_networks is smaller than a /24, which is room for 32 agents")
         if self.agent_networks.overlaps(self.network):
             raise ValueError("agent_networks and network overlap")
+        if self.door is not None and self.door not in self.network:
+            raise ValueError("door is no address of network")
         return self

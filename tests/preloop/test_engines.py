@@ -7,6 +7,7 @@ import pytest
 
 from kit.errors import Unsuitable
 from preloop.house import Place, open_engine
+from preloop.roles import Role
 from preloop.settings import Settings, load
 
 
@@ -54,3 +55,16 @@ async def test_the_process_engine_is_told_as_what_it_is(tmp_path: Path) -> None:
     place = await picked(tmp_path, "process")
     assert isinstance(place, Place)
     assert "nothing isolates them" in place.said
+
+
+@pytest.mark.parametrize("role", [Role.WEB, Role.GATEWAY, Role.MCP])
+async def test_where_agents_find_the_doors_in_containers_the_runner_alone_opens_the_engine(
+    tmp_path: Path, role: Role
+) -> None:
+    told = settings(tmp_path, "docker")
+    there = told.model_copy(update={"runner": told.runner.model_copy(update={"door": told.runner.network[2]})})
+    async with open_engine(there, frozenset({role})) as place:
+        assert place == "no engine: this process starts no agents."
+    with pytest.raises(Unsuitable):
+        async with open_engine(told, frozenset({role})):
+            pass

@@ -129,3 +129,11 @@ async def test_a_container_that_reaches_us_past_the_relay_is_an_error_at_the_sta
             with pytest.raises(Unsuitable) as refused:
                 await docker_probe.run(engine._door, docker_probe.name(), body, door.url, engine.outer)
     assert refused.value.code == "container_network_open"
+
+
+async def test_where_planes_are_containers_their_network_is_made_with_them_and_not_by_us() -> None:
+    engine = DockerEngine(network="preloop-test-nobodys", door="10.231.255.2")
+    with pytest.raises(Unsuitable) as refused:
+        await engine.open()
+    assert refused.value.code == "container_network_missing"
+    assert "preloop-test-nobodys" not in await docker("network", "ls", "--format", "{{.Name}}")

@@ -13,6 +13,7 @@ from runner.settings import RunnerSettings
         ({"network": "10.231.9.0/24"}, "overlap"),
         ({"agent_networks": "10.9.0.0/25"}, "smaller than a /24"),
         ({"agent_networks": "10.231.0.1/17"}, "not a valid IPv4 network"),
+        ({"door": "10.231.254.2"}, "door is no address of network"),
     ],
 )
 def test_networks_that_can_t_be_are_refused(networks: dict[str, str], why: str) -> None:

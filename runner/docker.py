@@ -50,9 +50,9 @@ class DockerEngine:
         runtime: str | None = None,
         forsaken_s: float = 10.0,
     ) -> None:
-        """`network`, `subnet` and `door` are of the relays, jobs get theirs out of `agents`. `log_max_bytes` is where the
-        engine rotates a log, if not by what each job's may have. `forsaken_s` is how long whoever made a container may
-        take to start it."""
+        """`network`, `subnet` and `door` are of the relays, jobs get theirs out of `agents`. `log_max_bytes` is where
+        the engine rotates a log, if not by what each job's may have. `forsaken_s` is how long whoever made a container
+        may take to start it."""
         self._door = DockerDoor(url)
         self.outer = docker_outer.Outer(name=network, subnet=subnet, door=door)
         self._agents = agents

@@ -196,9 +196,11 @@ class Run:
         return row.stop_intent is not None and not (ended and Cause(row.stop_intent) is Cause.TIMEOUT)
 
     async def _taken(self) -> bool:
-        """Does somebody else hold the lease now? Then the agent is theirs: it is not stopped, nor cleaned up after."""
-        rows = await self._parts.db.read(sa.select(executions.c.state).where(executions.c.id == self._row.id))
-        self._lost = Stored(rows[0].state) not in FINAL
+        """Does somebody else hold it now, or what is left of it? Then the agent is theirs: it is not stopped, nor
+        cleaned up after."""
+        asked = sa.select(executions.c.state, executions.c.epoch).where(executions.c.id == self._row.id)
+        [row] = await self._parts.db.read(asked)
+        self._lost = Stored(row.state) not in FINAL or row.epoch != self._row.epoch
         return self._lost
 
     async def _stop(self, at_once: bool) -> None:

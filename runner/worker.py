@@ -112,10 +112,15 @@ class Worker:
             for row in await uncleaned(self._parts.db, self._parts.engine_id):
                 if (row.id, row.epoch) not in self._running:
                     try:
-                        await clean(self._parts, row, row.job)
+                        await self._inherit(row)
                     except Fault as fault:
                         log.warning("could not clean up", execution=row.id, error=fault.message)
             await anyio.sleep(REAP_S)
+
+    async def _inherit(self, row: Row[Any]) -> None:
+        taken = await self._parts.db.write(lambda tx: queue.inherit(tx, row.id, row.epoch))
+        if taken is not None:
+            await clean(self._parts, taken, taken.job)
 
 
 async def attend(

@@ -15,6 +15,7 @@ WAITS = (0.1, 0.5, *PATIENCE)
 CREATED = Counter("preloop_executions_created_total", "Executions that were made, by what started them.", "trigger")
 CLAIMED = Counter("preloop_executions_claimed_total", "Executions that a runner took from the queue.")
 ADOPTED = Counter("preloop_executions_adopted_total", "Executions that were taken over from a runner that was lost.")
+REFUSED = Counter("preloop_runner_refused_total", "Writes refused: over, or in another runner's hands.", "write")
 ENDED = Counter("preloop_executions_ended_total", "Executions that ended, by how and why.", "state", "cause")
 QUEUED_S = Histogram("preloop_queue_wait_seconds", "From when an execution may start to its claim.", bounds=WAITS)
 RUN_S = Histogram("preloop_execution_seconds", "From claim to end, waits for people included.", "state", bounds=WAITS)
@@ -35,6 +36,11 @@ def claimed(tx: Tx, row: Row[Any], at: datetime) -> None:
         QUEUED_S.observe(max(0.0, waited))
 
     tx.at_last(count)
+
+
+def refused(tx: Tx, write: str) -> None:
+    """A runner's `heartbeat`, `log` or `verdict` came to an execution that it holds no more."""
+    tx.at_last(lambda: REFUSED.add(write))
 
 
 def adopted(tx: Tx) -> None:

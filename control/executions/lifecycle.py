@@ -108,6 +108,8 @@ class Lifecycle:
             values["exit_code"] = exit_code
         ended = _move(tx, execution_id, target, *still, **values)
         if ended is None:
+            if epoch is not None:
+                figures.refused(tx, "verdict")
             return False
         if ended.open_approvals:
             _leave(tx, ended, now, open_approvals=0)

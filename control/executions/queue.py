@@ -17,7 +17,7 @@ from sqlalchemy.engine import Row
 from control import events
 from control.executions import diagnosis, figures
 from control.executions.lifecycle import Lifecycle, claimed, intend
-from control.executions.states import Cause
+from control.executions.states import FINAL, Cause
 from control.identity import sessions
 from control.tables import accounts, executions, flows
 from kit.db import Tx
@@ -110,6 +110,8 @@ def heartbeat(tx: Tx, execution_id: str, owner: str, epoch: int) -> Row[Any] | N
     row = tx.execute(sa.update(executions).where(mine, RUNNING).values(lease_until=until).returning(executions)).first()
     if row and row.session_id:
         sessions.extend(tx, row.session_id, until + UNADOPTED)
+    if row is None:
+        figures.refused(tx, "heartbeat")
     return row
 
 
@@ -119,7 +121,10 @@ _HELD = Prepared(sa.select(executions.c.id).where(_THIS).with_for_update(read=Tr
 
 def held(tx: Tx, execution_id: str, epoch: int) -> bool:
     """Is this still the newest epoch? Nobody adopts before the unit that asks is over."""
-    return tx.run(_HELD, {"execution": execution_id, "epoch": epoch}).first() is not None
+    if tx.run(_HELD, {"execution": execution_id, "epoch": epoch}).first() is not None:
+        return True
+    figures.refused(tx, "log")
+    return False
 
 
 def holding(tx: Tx, execution_id: str, epoch: int) -> Row[Any] | None:
@@ -145,6 +150,14 @@ def adopt(tx: Tx, owner: str, engines: Sequence[str], driven: Collection[str] = 
         events.append(tx, row.account_id, row.id, "execution.adopted", owner=owner, epoch=row.epoch)
         figures.adopted(tx)
     return row
+
+
+def inherit(tx: Tx, execution_id: str, epoch: int) -> Row[Any] | None:
+    """Take what is left of a final execution from a runner that died, with the next epoch: should that one come back,
+    it stores and removes nothing."""
+    mine = (executions.c.id == execution_id) & (executions.c.epoch == epoch)
+    left = mine & executions.c.state.in_(FINAL) & executions.c.cleaned_at.is_(None)
+    return tx.execute(sa.update(executions).where(left).values(epoch=epoch + 1).returning(executions)).first()
 
 
 def release(tx: Tx, owner: str) -> int:

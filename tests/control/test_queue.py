@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import sqlalchemy as sa
 
-from control.executions import lifecycle, queue
+from control.executions import figures, lifecycle, queue
 from control.executions.states import Cause
 from control.tables import accounts, executions
 from tests.control.house import ACCOUNT, FLOW, House
@@ -69,6 +69,25 @@ async def test_a_lost_lease_is_adopted_with_the_next_epoch_and_the_old_owner_is_
     assert await house.db.write(lambda tx: queue.heartbeat(tx, execution_id, "w1", row.epoch)) is None
     assert not await house.db.write(lambda tx: house.lifecycle.end(tx, execution_id, None, epoch=row.epoch))
     assert await house.db.write(lambda tx: house.lifecycle.end(tx, execution_id, None, epoch=adopted.epoch))
+
+
+async def test_what_is_refused_to_a_former_holder_is_counted(house: House) -> None:
+    execution_id = await house.start()
+    row = await claim(house, "w1")
+    await backdate(house, execution_id, lease_until=queue.LEASE + timedelta(seconds=1))
+    writes = ("heartbeat", "log", "verdict")
+
+    async def write(owner: str, epoch: int) -> dict[str, float]:
+        before = {name: figures.REFUSED.value(name) for name in writes}
+        await house.db.write(lambda tx: queue.heartbeat(tx, execution_id, owner, epoch))
+        await house.db.write(lambda tx: queue.held(tx, execution_id, epoch))
+        await house.db.write(lambda tx: house.lifecycle.end(tx, execution_id, Cause.AGENT_ERROR, epoch=epoch))
+        return {name: figures.REFUSED.value(name) - before[name] for name in writes}
+
+    adopted = await house.db.write(lambda tx: queue.adopt(tx, "w2", ["process:x"]))
+    assert adopted
+    assert await write("w1", row.epoch) == dict.fromkeys(writes, 1)
+    assert await write("w2", adopted.epoch) == dict.fromkeys(writes, 0)
 
 
 async def test_a_worker_that_adopted_its_own_lost_run_fences_its_former_self(house: House) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Row
 
 from bench.memory_engine import END, START, MemoryEngine, Running
 from control.executions import lifecycle, logs, queue, runners
+from control.executions.states import Cause
 from control.identity import sessions
 from control.tables import accounts, executions
 from control.tables import runners as workers
@@ -19,11 +20,13 @@ from control.tables import sessions as runtime
 from kit.bus import Bus
 from kit.db import Tx
 from preloop.database import open_database
+from runner.cleanup import clean
 from runner.engine import Job
 from runner.placing import job_name
 from runner.run import Run
 from runner.worker import Worker
 from tests.control.house import ACCOUNT
+from tests.databases import laid
 from tests.runner.station import Station, open_station
 
 
@@ -62,6 +65,36 @@ async def test_a_worker_frozen_past_its_lease_writes_stops_and_removes_nothing(s
     assert (await station.ended(execution_id)).state == "SUCCEEDED"
     assert await station.said(execution_id) == ["before", "after"]
     assert station.asked(execution_id).count("start") == 1
+
+
+async def test_a_worker_that_thaws_after_another_took_what_was_left_of_an_end_writes_and_removes_nothing(
+    station: Station,
+) -> None:
+    execution_id = await station.house.start()
+    row = await station.held("w1")
+    frozen = station.drive(row, "w1")
+    agent = await station.agent(execution_id)
+    agent.say("before")
+    await station.stored(execution_id, "before")
+
+    def declined(tx: Tx) -> Row[Any] | None:
+        assert station.house.lifecycle.end(tx, execution_id, Cause.APPROVAL_DECLINED)
+        return queue.inherit(tx, execution_id, row.epoch)
+
+    taken = await station.db.write(declined)
+    assert taken
+    agent.say("after")
+    agent.say(END.format(0))
+    agent.end(0)
+    with anyio.fail_after(30):
+        await frozen.wait()
+    assert await station.said(execution_id) == ["before"]
+    assert station.asked(execution_id) == ["prepare", "start"]
+    assert await station.db.write(lambda tx: queue.inherit(tx, execution_id, row.epoch)) is None
+
+    await clean(station.parts, taken, taken.job)
+    assert await station.said(execution_id) == ["before", "after"]
+    assert (await station.house.row(execution_id)).cleaned_at is not None
 
 
 async def test_a_heartbeat_that_finds_another_s_lease_leaves_the_agent_running(station: Station) -> None:
@@ -160,7 +193,7 @@ async def test_a_cancel_in_another_process_is_heard_before_the_next_heartbeat(tm
         station.tasks.start_soon(Worker(station.parts, poll_s=0.05).work)
         execution_id = await station.house.start()
         await station.agent(execution_id)
-        elsewhere = await open_database(tmp_path, None, Bus())
+        elsewhere = await open_database(tmp_path, laid(tmp_path / "preloop.db"), Bus())
         await elsewhere.write(lambda tx: lifecycle.cancel(tx, ACCOUNT, execution_id, by="test"))
         await elsewhere.close()
         with anyio.fail_after(queue.HEARTBEAT_S / 2):
@@ -187,7 +220,8 @@ async def test_the_lines_that_a_dead_worker_did_not_store_are_stored_by_whoever_
 
     await station.db.write(die)
     station.worker()
-    await station.row_when(execution_id, lambda row: row.cleaned_at is not None, "the job to be removed")
+    cleaned = await station.row_when(execution_id, lambda row: row.cleaned_at is not None, "the job to be removed")
+    assert cleaned.epoch == row.epoch + 1  # should that worker only have been frozen
     lines = [line for line in await logs.read(station.db, ACCOUNT, execution_id) if line.source != "preloop"]
     assert [(line.source, line.text) for line in lines] == [
         ("setup", "setting up"),

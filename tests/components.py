@@ -80,6 +80,11 @@ COMPONENTS = {
         Component(name="shellcheck", missing=lambda: on_path("shellcheck"), install="apt install shellcheck"),
         Component(name="bwrap", missing=lambda: on_path("bwrap"), install="apt install bubblewrap"),
         Component(name="netns", missing=_netns, install="run as root, with iproute2"),
+        Component(
+            name="compose",
+            missing=lambda: on_path("docker-compose", "haproxy"),
+            install="apt install docker-compose haproxy",
+        ),
         Component(name="codex", missing=functools.cache(_codex), install="apt install docker.io nodejs npm"),
     )
 }

@@ -17,6 +17,7 @@ import anyio
 import httpx
 from anyio.abc import Process, TaskGroup
 
+from tests.databases import elsewhere
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +40,8 @@ class Plane:
     """Listening sockets that we keep and hand over to each process, as systemd would."""
     does: tuple[str, ...] = ("up",)
     """The command and its own options."""
+    at: Path = ROOT
+    """Where its code is."""
     lines: list[str] = field(default_factory=list)
     process: Process | None = None
     heard: anyio.Event = field(default_factory=anyio.Event)
@@ -62,7 +65,7 @@ class Plane:
         if fds:
             command = [sys.executable, str(HANDING), ":".join(f"{name}={fd}" for name, fd in fds.items()), *command]
         self.process = await anyio.open_process(
-            command, stderr=subprocess.STDOUT, cwd=ROOT, env=env, pass_fds=tuple(fds.values())
+            command, stderr=subprocess.STDOUT, cwd=self.at, env=env, pass_fds=tuple(fds.values())
         )
         self.tasks.start_soon(self._listen, self.process)
         await self.said("Preloop listens on")
@@ -225,7 +228,7 @@ def kept_ports() -> Iterator[dict[str, socket.socket]]:
         yield {"people": people, "containers": containers}
 
 
-def _clear(instance: str) -> None:
+def clear(instance: str) -> None:
     """Agents go on when their plane stops, which a test is not there to see."""
     removals = {"ps -a": "rm -f -v", "network ls": "network rm", "volume ls": "volume rm"}
     for listing, removal in removals.items():
@@ -248,7 +251,7 @@ async def plane(
     """A running plane with the example's flow applied, and its tool server."""
     async with payments(folder) as tools, anyio.create_task_group() as tasks:
         path = config(folder, tools.url, engine=engine, more=more, runner=runner, ports=ports)
-        running = Plane(folder / "data", path, tasks, database, ports or {})
+        running = Plane(folder / "data", path, tasks, database or elsewhere(folder / "data"), ports or {})
         await running.start()
         await running.apply()
         try:
@@ -260,5 +263,5 @@ async def plane(
             if running.process and running.process.returncode is None:
                 await running.stop()
             if engine == "docker":
-                _clear((running.folder / "instance").read_text())
+                clear((running.folder / "instance").read_text())
             tasks.cancel_scope.cancel()  # nothing is awaited between here and the group's end: no failure gets lost

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,19 +70,19 @@ async def compare(chaos: Chaos, storm: Storm) -> Truth:
     truth = Truth()
     db = await read_database(chaos.data, chaos.database, Bus())
     try:
-        starts = Counter(line.split()[0] for line in _lines(chaos.folder / "starts"))
+        starts = Counter(line.split()[0] for line in lines(chaos.folder / "starts"))
         truth.agents = starts.total()
         rows = await db.read(sa.select(executions))
         truth.unfinished += storm.executions - len(rows)
         for row in rows:
             truth.ends[f"{row.state}{' ' + row.cause if row.cause else ''}"] += 1
             at = truth.unfinished + truth.wrong_logs
-            truth.unfinished += not await _ended_once(db, row)
+            truth.unfinished += not await ended_once(db, row)
             truth.wrong_logs += not await _logged(db, chaos.folder, row, truth)
             if at != truth.unfinished + truth.wrong_logs or starts[row.id] > 1:
                 truth.wrong.append(row.id)
         truth.twice_begun = sum(count > 1 for count in starts.values())
-        await _pay(db, chaos, storm, rows, truth)
+        await pay(db, chaos.journal, storm.ids, rows, truth)
     finally:
         await db.close()
     truth.broke = len(chaos.doors.broke) + len(chaos.worker.broke) + chaos.ended_well.count(False)
@@ -89,11 +90,11 @@ async def compare(chaos: Chaos, storm: Storm) -> Truth:
     truth.broken_record = int(done.returncode != 0)
     if done.returncode:
         truth.wrong.append(done.stdout.decode()[-2000:])
-    truth.left = len(list((chaos.data / "runs").glob("*/"))) + _processes(chaos.data / "runs")
+    truth.left = len(list((chaos.data / "runs").glob("*/"))) + processes(chaos.data / "runs")
     return truth
 
 
-async def _ended_once(db: Database, row: Row[Any]) -> bool:
+async def ended_once(db: Database, row: Row[Any]) -> bool:
     told = [event.type for event in await events.read(db, DEFAULT, row.id)]
     tidy = row.job is None or row.cleaned_at is not None
     return row.state in FINAL and told.count("execution.ended") == 1 and told[-1] != "execution.claimed" and tidy
@@ -101,17 +102,17 @@ async def _ended_once(db: Database, row: Row[Any]) -> bool:
 
 async def _logged(db: Database, folder: Path, row: Row[Any], truth: Truth) -> bool:
     """Is every line of the spool stored, once, in its place? Of a run that never began there is none."""
-    stored = await _stored(db, row.id)
+    stored = await log_of(db, row.id)
     numbered = [line.number for line in stored] == list(range(1, len(stored) + 1))
     spool = folder / "spools" / row.id
     if not spool.exists():
         return numbered
-    said = _spooled(spool.read_bytes())
+    said = spooled(spool.read_bytes())
     truth.spooled += len(said)
     return numbered and [line.text for line in stored if line.source != "preloop"] == said
 
 
-async def _stored(db: Database, execution_id: str) -> list[Line]:
+async def log_of(db: Database, execution_id: str) -> list[Line]:
     found: list[Line] = []
     while more := await logs.read(db, DEFAULT, execution_id, after=found[-1].number if found else 0):
         found += more
@@ -125,7 +126,7 @@ async def _calls(db: Database, row: Row[Any]) -> list[str]:
     return [f"{row.id}: " + " ".join(f"{name}={getattr(call, name)}" for name in told) for call in await db.read(its)]
 
 
-def _spooled(raw: bytes) -> list[str]:
+def spooled(raw: bytes) -> list[str]:
     splitter, phase, said = LineSplitter(), watch.Phase(), []
     for text in [*(line.text for line in splitter.feed(raw)), *splitter.rest()]:
         phase, marker = watch.read(phase, text)
@@ -134,8 +135,9 @@ def _spooled(raw: bytes) -> list[str]:
     return said
 
 
-async def _pay(db: Database, chaos: Chaos, storm: Storm, rows: Any, truth: Truth) -> None:  # noqa: ANN401
-    paid = Counter(json.loads(line)["recipient"] for line in _lines(chaos.journal))
+async def pay(db: Database, journal: Path, ids: Mapping[str, int], rows: Sequence[Row[Any]], truth: Truth) -> None:
+    """Compare the payments that were made with the yeses; `ids` has the number of each execution."""
+    paid = Counter(json.loads(line)["recipient"] for line in lines(journal))
     truth.payments = paid.total()
     truth.paid_twice = sum(count > 1 for count in paid.values())
     said_yes = {
@@ -147,7 +149,7 @@ async def _pay(db: Database, chaos: Chaos, storm: Storm, rows: Any, truth: Truth
         )
     }
     for row in rows:
-        number = storm.ids.get(row.id, -1)
+        number = ids.get(row.id, -1)
         mine = paid[f"person-{number}@example.com"]
         truth.paid_unapproved += bool(mine and number % 3 and row.id not in said_yes)
         truth.unpaid += row.state == "SUCCEEDED" and not mine
@@ -157,11 +159,11 @@ async def _pay(db: Database, chaos: Chaos, storm: Storm, rows: Any, truth: Truth
     truth.open_calls = len(await db.read(sa.select(tool_calls.c.id).where(still)))
 
 
-def _lines(path: Path) -> list[str]:
+def lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def _processes(folder: Path) -> int:
+def processes(folder: Path) -> int:
     """How many processes have this folder in their command line."""
     told = subprocess.run(["ps", "-axo", "args="], capture_output=True, text=True, check=True)
     return sum(str(folder) in line for line in told.stdout.splitlines())

@@ -31,14 +31,14 @@ class Serving:
     pid: int
 
 
-def prepare(folder: Path, settings: Mapping[str, Any], *, budget_nano: int) -> str:
+def prepare(folder: Path, settings: Mapping[str, Any], *, budget_nano: int, database: str | None = None) -> str:
     """Make what a role finds when it starts; the token of a session that may use every alias, and spend so much."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "gateway.json").write_bytes(msgspec.json.encode(settings))
-    return anyio.run(_session, folder, tuple(settings["models"]), budget_nano)
+    return anyio.run(_session, folder, tuple(settings["models"]), budget_nano, database)
 
 
-async def _session(folder: Path, models: tuple[str, ...], budget_nano: int) -> str:
+async def _session(folder: Path, models: tuple[str, ...], budget_nano: int, database: str | None) -> str:
     signer = Signer.open(folder / "keys" / "signing.pem")
     until = datetime.now(UTC) + LASTS
     charter = Charter(flow="bench", tools=(), models=models, budget_nano=budget_nano)
@@ -50,7 +50,7 @@ async def _session(folder: Path, models: tuple[str, ...], budget_nano: int) -> s
             tx, accounts.DEFAULT, kind="execution", principal="bench", charter=charter, alive_until=until
         )
 
-    db = await open_database(folder, None, Bus())
+    db = await open_database(folder, database, Bus())
     try:
         session_id = await db.write(unit)
     finally:

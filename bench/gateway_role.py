@@ -3,8 +3,9 @@ database that is there already.
 
     python -m bench.gateway_role FOLDER     (settings in FOLDER/gateway.json; see `bench/gateway_house`)
 
-Says where it listens and goes on until SIGTERM. `BENCH_OTLP` is where its spans go; with `BENCH_BARE` nothing listens
-to its commits and times its answers, which a plane always does.
+Says where it listens and goes on until SIGTERM. `BENCH_DATABASE` is a PostgreSQL that several share, each with journals
+of its own. `BENCH_OTLP` is where its spans go; with `BENCH_BARE` nothing listens to its commits and times its answers,
+which a plane always does.
 """
 
 import os
@@ -30,14 +31,15 @@ from preloop.tracing import Sends, traced
 async def serve(folder: Path) -> None:
     settings = GatewaySettings.model_validate_json(await anyio.Path(folder / "gateway.json").read_bytes())
     bus = Bus()
-    db = await open_database(folder, None, bus)
+    url = os.environ.get("BENCH_DATABASE")
+    db = await open_database(folder, url, bus)
     heard, bare = Heard(db), "BENCH_BARE" in os.environ
     socket = bind("127.0.0.1", 0)
     with anyio.open_signal_receiver(signal.SIGTERM) as signals:
-        journal, used = folder / "journal", db if bare else heard
+        journal, used = folder / (f"journal-{os.getpid()}" if url else "journal"), db if bare else heard
         async with (
             traced(heard, _exporter()),
-            open_gateway(db=used, bus=bus, settings=settings, folder=journal) as gateway,
+            open_gateway(db=used, bus=bus, settings=settings, folder=journal, shared=url is not None) as gateway,
         ):
             app = gateway.app(Doorkeeper(used, bus, Listener.CONTAINERS))
 

@@ -15,7 +15,7 @@ import sqlite3
 import sys
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -232,23 +232,24 @@ def _compare(folder: Path, house: House, provider: Provider, truth: Truth) -> No
         found = re.search(rb"request (\d{6}) of", one.raw)
         assert found
         heard[int(found[1])].append(place)
-    entries: dict[int, list[sqlite3.Row]] = defaultdict(list)
+    entries: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
     with sqlite3.connect(f"file:{_database(folder)}?mode=ro", uri=True) as db:
         db.row_factory = sqlite3.Row
         for row in db.execute("SELECT * FROM entries"):
-            entries[house.sessions[row["session_id"]]].append(row)
+            entries[house.sessions[row["session_id"]]].append(dict(row))
         spent = dict(db.execute("SELECT subject, sum(spent_nano) FROM budgets WHERE scope = 'run' GROUP BY subject"))
         truth.held_nano = sum(row[0] for row in db.execute("SELECT held_nano FROM budgets"))
         truth.held_nano += sum(abs(row[0]) for row in db.execute("SELECT amount_nano FROM leases"))
     truth.heard, truth.entries = len(provider.heard), sum(map(len, entries.values()))
     for number in range(truth.requests):
-        _compare_one(heard[number], entries[number], truth)
+        compare_one(heard[number], entries[number], truth)
     for id_, number in house.sessions.items():
         truth.budgets_off += spent.get(id_, 0) != sum(row["cost_nano"] for row in entries[number])
     truth.open_journals = len(list((folder / "journal").glob("*.journal")))
 
 
-def _compare_one(heard: list[int], entries: list[sqlite3.Row], truth: Truth) -> None:
+def compare_one(heard: list[int], entries: Sequence[Mapping[str, Any]], truth: Truth) -> None:
+    """What the provider heard of one session, by its own numbers, against the entries of it."""
     truth.statuses.update(row["status"] for row in entries)
     truth.missing += max(0, len(heard) - len(entries))
     maybe = [row["status"] for row in entries if _perhaps_unsent(row)]
@@ -261,7 +262,7 @@ def _compare_one(heard: list[int], entries: list[sqlite3.Row], truth: Truth) -> 
     truth.miscounted += sum(row["status"] == "failed" and row["cost_nano"] != 0 for row in entries)
 
 
-def _perhaps_unsent(row: sqlite3.Row) -> bool:
+def _perhaps_unsent(row: Mapping[str, Any]) -> bool:
     ours = row["status"] == "failed" and not row["error_class"].startswith("upstream_")
     return row["first_token_ms"] is None and (ours or row["status"] in UNSENT)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.house.plan import ROOT
 
 NAMES = ["conformance", "mcp", "approvals", "gateway", "money", "agents", "isolation", "recovery", "queue", "chaos"]
-NAMES += ["pages", "live", "scale"]
+NAMES += ["pages", "live", "capacity", "scale"]
 
 
 def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:

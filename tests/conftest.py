@@ -1,6 +1,7 @@
 """Fixtures every room shares: the event loop, a throwaway PostgreSQL, a browser. Components: `tests/components.py`."""
 
 import gc
+import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import structlog
 from playwright.async_api import Browser, async_playwright
 
 from kit.objects import Address
+from tests import databases
 from tests.components import COMPONENTS, chromium, need, postgres_programs
 from tests.postgres import Cluster, cluster
 from tests.s3 import make_bucket, s3
@@ -20,8 +22,12 @@ LONG = ("journeys", "bench", "runner")
 LATER, LAST = ("browser",), ("web", "ledger", "kit", "house")
 """Chromium breaks off what it loads when a network of this machine comes or goes, as each agent's in a container does:
 it is begun long after the rooms with containers, and before those that fill the end."""
-STORM = Path(__file__).parent / "bench" / "test_chaos.py"
+TESTS = Path(__file__).parent
+STORM = TESTS / "bench" / "test_chaos.py"
 """It takes both cores, so it is not begun together with agents that wait on a clock."""
+PLANES = ("access", "bench", "browser", "control", "gateway", "journeys", "mcp_server", "preloop", "runner", "web")
+"""Rooms with a plane, which is on SQLite unless the run is for PostgreSQL. Tests that name their database stay out of it."""
+ON_POSTGRES = os.environ.get("TEST_DATABASE") == "postgresql"
 FIXTURES = {"postgres_cluster": "postgres", "browser": "browser"}  # a fixture that implies its marker
 
 CHROMIUM_FLAGS = [
@@ -44,6 +50,8 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what a fixture needs; long files first, browsers apart from containers, each file in its own order."""
+    if ON_POSTGRES:
+        items[:] = [item for item in items if _works_on_what_it_is_given(item)]
     for item in items:
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in FIXTURES:
@@ -51,6 +59,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     slow = {item.path for item in items if item.get_closest_marker("slow")} - {STORM}
     turns = dict.fromkeys(LONG, 0) | dict.fromkeys(LATER, 2) | dict.fromkeys(LAST, 3)
     items.sort(key=lambda item: (item.path not in slow, turns.get(item.path.parent.name, 1)))
+
+
+def _works_on_what_it_is_given(item: pytest.Item) -> bool:
+    names = getattr(item, "callspec", None)
+    chosen = names is not None and {"sqlite", "postgres", "postgresql"} & set(names.id.split("-"))
+    return item.path.relative_to(TESTS).parts[0] in PLANES and not chosen
 
 
 def pytest_collection_finish() -> None:
@@ -76,6 +90,19 @@ def postgres_cluster() -> Iterator[Cluster]:
     assert programs
     with cluster(programs) as running:
         yield running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def whole_run(request: pytest.FixtureRequest) -> None:
+    """TEST_DATABASE=postgresql: every plane of the run has its database there, whatever its test says."""
+    if ON_POSTGRES:
+        databases.whole_run_on(request.getfixturevalue("postgres_cluster"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def databases_of_a_file() -> Iterator[None]:
+    yield
+    databases.drop()
 
 
 @pytest.fixture(scope="session")

@@ -59,9 +59,22 @@ class Cluster:
         return f"postgresql+asyncpg://preloop@/{database}?host={self.folder}"
 
     def make_database(self, name: str, like: str = "template1") -> str:
-        statement = f'CREATE DATABASE "{name}" TEMPLATE "{like}"'
-        self.run("psql", "-h", str(self.folder), "-U", "preloop", "-d", "postgres", "-qc", statement)
+        self._tell(f'CREATE DATABASE "{name}" TEMPLATE "{like}"')
         return self.url(name)
+
+    def keep_database(self, name: str, like: str) -> None:
+        """Make it unless somebody else did."""
+        try:
+            self.make_database(name, like)
+        except RuntimeError as error:
+            if "already exists" not in str(error):
+                raise
+
+    def drop_database(self, name: str) -> None:
+        self._tell(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def _tell(self, statement: str) -> None:
+        self.run("psql", "-h", str(self.folder), "-U", "preloop", "-d", "postgres", "-qc", statement)
 
     @cached_property
     def newest(self) -> str:

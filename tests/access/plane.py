@@ -32,8 +32,8 @@ from kit.db import Database, Tx
 from kit.errors import Missing
 from kit.outbound import resolved
 from kit.tokens import Signer
-from preloop.database import open_database
 from preloop.listen import Served, bind, listening, port_of
+from tests.databases import connected
 from tests.gateway.plane import prepare
 
 HOST = "code.example"
@@ -121,8 +121,8 @@ async def plane(
 ) -> AsyncIterator[Plane]:
     """Without `names` they are resolved as this machine does."""
     bus, signer = Bus(), Signer.open(folder / "signing.pem")
-    prepare(folder / "preloop.db", signer)
-    db = await open_database(folder, None, bus)
+    db = connected(folder / "preloop.db", bus)
+    await db.write(lambda tx: prepare(tx, signer))
     limits = EgressSettings.model_validate(settings)
     parts = Parts(db=db, bus=bus, doorkeeper=Doorkeeper(db, bus, Listener.CONTAINERS), allowance=Allowance(limits))
     known = Names({name: [list(answer) for answer in answers] for name, answers in (names or {}).items()})

@@ -17,7 +17,7 @@ from kit.bus import Bus
 from kit.db import Database
 from preloop.database import open_database
 from tests.control.machine import Floor
-from tests.databases import lay
+from tests.databases import laid
 
 CAUSES = [None, Cause.AGENT_ERROR, Cause.TIMEOUT, Cause.CANCELLED]
 OWNERS = ["w1", "w2"]
@@ -36,8 +36,7 @@ class Machine(RuleBasedStateMachine):
 
     async def _open(self) -> Floor:
         folder, bus = Path(self.folder.name), Bus()
-        lay(folder / "preloop.db")
-        self.db = await open_database(folder, None, bus)
+        self.db = await open_database(folder, laid(folder / "preloop.db"), bus)
         floor = await Floor.open(self.db, bus, folder)
         for owner in OWNERS:
             await floor.event()

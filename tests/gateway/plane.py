@@ -12,7 +12,6 @@ import anyio
 import httpx
 import sqlalchemy as sa
 from openai import AsyncOpenAI
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from control import events
 from control import tables as control_tables
@@ -27,11 +26,10 @@ from gateway.settings import GatewaySettings
 from kit.bus import Bus
 from kit.db import Database, Tx
 from kit.db_postgres import PostgresDatabase
-from kit.db_sqlite import SqliteDatabase
 from kit.tokens import Signer
 from ledger import reports
 from ledger.limits import budget
-from tests.databases import lay
+from tests.databases import connected
 from tests.serving import serving
 
 PAYMENT = "Use the pay tool to send 250.00 USD to contractor@example.com for contract-7."
@@ -120,26 +118,13 @@ class Plane:
         return [(event.type, event.data) for event in await events.read(self.db, DEFAULT, session_id)]
 
 
-def prepare(path: Path, signer: Signer) -> None:
-    """Tables, the account and the public key."""
-    engine = sa.create_engine(f"sqlite:///{lay(path)}")
-    now = datetime.now(UTC)
-    with engine.begin() as connection:
-        connection.execute(sa.insert(accounts).values(id=DEFAULT, name="Default", plan="pro", created_at=now))
-        key = {"kid": signer.kid, "account_id": DEFAULT, "public_pem": signer.public_pem, "created_at": now}
-        connection.execute(sa.insert(signing_keys).values(key))
-    engine.dispose()
-
-
-async def prepare_postgres(url: str, signer: Signer) -> None:
-    """The same in a database of a PostgreSQL server that has the tables."""
-    engine, now = create_async_engine(url), datetime.now(UTC)
-    async with engine.begin() as connection:
-        account = {"id": DEFAULT, "name": "Default", "plan": "pro", "created_at": now}
-        await connection.execute(sa.insert(accounts).values(account))
-        key = {"kid": signer.kid, "account_id": DEFAULT, "public_pem": signer.public_pem, "created_at": now}
-        await connection.execute(sa.insert(signing_keys).values(key))
-    await engine.dispose()
+def prepare(tx: Tx, signer: Signer) -> None:
+    """The account and the public key, unless they are there."""
+    now = tx.now()
+    account = tx.insert(accounts).values(id=DEFAULT, name="Default", plan="pro", created_at=now)
+    tx.execute(account.on_conflict_do_nothing())
+    key = {"kid": signer.kid, "account_id": DEFAULT, "public_pem": signer.public_pem, "created_at": now}
+    tx.execute(tx.insert(signing_keys).values(key).on_conflict_do_nothing())
 
 
 @asynccontextmanager
@@ -148,10 +133,9 @@ async def open_plane(
 ) -> AsyncIterator[Plane]:
     """`url` is a PostgreSQL database that has its tables; without it SQLite in the folder, made when it is missing."""
     signer = Signer.open(folder / "keys" / "tokens.pem")
-    if url is None and not (folder / "plane.db").exists():
-        prepare(folder / "plane.db", signer)
     bus = Bus()
-    db: Database = PostgresDatabase(url, bus) if url else SqliteDatabase(folder / "plane.db", bus)
+    db = PostgresDatabase(url, bus) if url else connected(folder / "plane.db", bus)
+    await db.write(lambda tx: prepare(tx, signer))
     wanted = GatewaySettings.model_validate({"models": models, **settings})
     try:
         async with (

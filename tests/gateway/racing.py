@@ -19,10 +19,9 @@ import sqlalchemy as sa
 
 from control.identity.accounts import DEFAULT
 from gateway.recovery import settle_lost
-from kit.tokens import Signer
 from ledger.book import Status
 from ledger.tables import budgets, entries, leases
-from tests.gateway.plane import PRICES, Plane, open_plane, prepare_postgres, script
+from tests.gateway.plane import PRICES, Plane, open_plane, script
 
 ROOT = Path(__file__).parents[2]
 ASK = {"model": "default", "messages": [{"role": "user", "content": "Go."}], "max_tokens": 40}
@@ -51,8 +50,6 @@ class Outcome:
 async def race(folder: Path, *, url: str | None = None, rounds: int, clients: int = 64, seed: int = 1) -> Outcome:
     """So many rounds, each with a budget of its own, which `clients` ask for at once on two gateways."""
     outcome, chosen = Outcome(rounds=rounds), random.Random(seed)
-    if url:
-        await prepare_postgres(url, Signer.open(folder / "keys" / "tokens.pem"))
     given: dict[str, int] = {}
     async with open_plane(folder, {}, url=url) as plane:
         with gateways(folder, url, count=2) as addresses:

@@ -8,7 +8,8 @@ import httpx
 
 from control.identity import sessions
 from kit.bus import Bus
-from kit.db_sqlite import SqliteDatabase
+from kit.db import Database
+from tests.databases import connected
 from tests.gateway.plane import PRICES, Plane, open_plane, script
 from tests.gateway.test_streams import body
 
@@ -18,7 +19,7 @@ OFFSETS_S = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
 async def test_a_session_revoked_in_another_process_ends_its_streams_within_a_second(tmp_path: Path) -> None:
     slow = {"provider": "scripted", "script": script(tmp_path, {"say": "Ever.", "delay_ms": 60_000}), **PRICES}
     async with open_plane(tmp_path, {"slow": slow}, patience_s=0.05) as plane:
-        elsewhere = SqliteDatabase(tmp_path / "plane.db", Bus())
+        elsewhere = connected(tmp_path / "plane.db", Bus())
         took: list[float] = []
         try:
             async with anyio.create_task_group() as tasks:
@@ -30,7 +31,7 @@ async def test_a_session_revoked_in_another_process_ends_its_streams_within_a_se
         assert max(took) < 1.0
 
 
-async def _one(plane: Plane, elsewhere: SqliteDatabase, offset_s: float, took: list[float]) -> None:
+async def _one(plane: Plane, elsewhere: Database, offset_s: float, took: list[float]) -> None:
     """Stream, ask for other things all the while, and be revoked somewhere in the second."""
     session, token = await plane.session("slow")
     async with httpx.AsyncClient(

@@ -31,13 +31,12 @@ from control.identity.charter import Charter, Gate, ToolGrant
 from control.identity.doorkeeper import Listener
 from control.identity.principals import AUDIENCE
 from kit.bus import Bus
-from kit.db import Tx
-from kit.db_sqlite import SqliteDatabase
+from kit.db import Database, Tx
 from kit.tokens import Signer
 from mcp_server.app import McpEndpoint
 from mcp_server.catalog import complain
 from mcp_server.settings import McpSettings, UpstreamServer
-from tests.databases import lay
+from tests.databases import connected
 from tests.serving import serving
 
 ACCOUNT = "default"
@@ -78,7 +77,7 @@ def payments_server(folder: Path) -> Iterator[Payments]:
 class Plane:
     """Where agents connect, and what the test may look at behind it."""
 
-    db: SqliteDatabase
+    db: Database
     bus: Bus
     desk: Desk
     endpoint: McpEndpoint
@@ -139,9 +138,8 @@ class Plane:
 @asynccontextmanager
 async def plane(folder: Path, **servers: UpstreamServer) -> AsyncIterator[Plane]:
     """A plane in front of some tool servers, up until the end of the block."""
-    path = lay(folder / "preloop.db")
     bus = Bus()
-    db = SqliteDatabase(path, bus)
+    db = connected(folder / "preloop.db", bus)
     signer = Signer.open(folder / "token.pem")
     await db.write(lambda tx: _key(tx, signer))
     alice = Approver(id="alice", name="alice@example.com")

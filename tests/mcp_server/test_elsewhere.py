@@ -16,8 +16,8 @@ from control.executions.lifecycle import Lifecycle
 from control.identity import sessions
 from control.tables import tool_calls
 from kit.bus import Bus
-from kit.db_sqlite import SqliteDatabase
 from mcp_server import lookout
+from tests.databases import connected
 from tests.mcp_server.plane import ERAS, GATED, PAYMENT, Era, Payments, Plane, text_of
 from tests.mcp_server.test_resume import STALE, agent
 
@@ -31,7 +31,7 @@ def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
 async def elsewhere(house: Plane, folder: Path) -> AsyncIterator[Plane]:
     """The same plane as another process has it: its own bus and its own desk on the same file."""
     bus = Bus()
-    db = SqliteDatabase(folder / "preloop.db", bus)
+    db = connected(folder / "preloop.db", bus)
     try:
         desk = Desk(house.desk.directory, Lifecycle([desks.withdraw]))
         yield replace(house, db=db, bus=bus, desk=desk)

@@ -22,6 +22,7 @@ from preloop import spans, tracing
 from preloop.database import open_database
 from preloop.tracing import Tracer, traced
 from tests.control.house import ACCOUNT, FLOW, House
+from tests.databases import laid
 
 THEIRS = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 DATA = {"trigger": "webhook"}
@@ -53,7 +54,7 @@ class Kept:
 
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Heard]:
-    heard = Heard(await open_database(tmp_path, None, Bus()))
+    heard = Heard(await open_database(tmp_path, laid(tmp_path / "preloop.db"), Bus()))
     yield heard
     await heard.close()
 

@@ -25,7 +25,7 @@ from runner.run import Run
 from runner.settings import RunnerSettings
 from runner.worker import Worker
 from tests.control.house import ACCOUNT, House
-from tests.databases import lay
+from tests.databases import laid
 from tests.waiting import until
 
 FLOW = """
@@ -131,8 +131,7 @@ class Station:
 @asynccontextmanager
 async def open_station(folder: Path, *, parallel: int = 20, flow: str = FLOW) -> AsyncIterator[Station]:
     bus = Bus()
-    lay(folder / "preloop.db")
-    db = await open_database(folder, None, bus)
+    db = await open_database(folder, laid(folder / "preloop.db"), bus)
     try:
         house = await House.build(db, bus, folder, flow)
         async with anyio.create_task_group() as tasks:

@@ -14,6 +14,7 @@ from kit.db import Tx
 from preloop.database import open_database
 from tests.browser.scene import end, write_log
 from tests.control.house import ACCOUNT
+from tests.databases import laid
 from tests.serving import serving
 from tests.web.ears import Door
 from tests.web.world import World
@@ -137,7 +138,7 @@ async def test_two_people_watch_the_same_run_each_from_their_own_place(door: Doo
 
 async def test_what_another_process_writes_is_seen_without_a_wake_up(door: Door, tmp_path: Path) -> None:
     run = await door.world.house.start()
-    other = await open_database(tmp_path, None, Bus())
+    other = await open_database(tmp_path, laid(tmp_path / "preloop.db"), Bus())
 
     def elsewhere(tx: Tx) -> None:
         logs.append(tx, ACCOUNT, run, [("2026-11-22T09:30:17Z", "agent", "info", "hello")])

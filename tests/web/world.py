@@ -29,7 +29,7 @@ from ledger.book import Entry, Status
 from ledger.prices import Usage
 from preloop.database import open_database
 from tests.control.house import ACCOUNT, House, fits, learn, revoke_session
-from tests.databases import lay
+from tests.databases import laid
 from web import app as web
 from web.parts import Check, Upstreams
 from web.settings import WebSettings
@@ -162,9 +162,7 @@ async def open_world(
 ) -> AsyncIterator[World]:
     """Everything real but the agents; the database is a file in `folder`, or PostgreSQL at `url`."""
     bus = Bus()
-    if url is None:
-        lay(folder / "preloop.db")
-    db = await open_database(folder, url, bus)
+    db = await open_database(folder, url or laid(folder / "preloop.db"), bus)
     lifecycle = Lifecycle([desks.withdraw, revoke_session])
     desk = Desk(Directory(approvers=PEOPLE, groups=GROUPS), lifecycle, fits)
     sealer = Sealer.open(folder / "seal.key")

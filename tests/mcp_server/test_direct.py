@@ -160,12 +160,16 @@ def directly(house: Plane) -> int:
 
 
 async def read(http: httpx2.AsyncClient, asked: Asking, *more: tuple[str, str]) -> tuple[int, str, object]:
-    """(status, type, body without what is different each time)."""
+    """(status, type, body without what is different each time). A stream with one message is what an answer becomes on a
+    busy machine."""
     answer = await http.post("", content=asked.body, headers=[*asked.headers.items(), *more])
-    kind = answer.headers.get("content-type", "")
+    kind, text = answer.headers.get("content-type", ""), answer.text
+    messages = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: {")]
+    if kind.startswith("text/event-stream") and len(messages) == 1:
+        kind, text = "application/json", messages[0]
     if not kind.startswith("application/json"):
-        return answer.status_code, kind, answer.text
-    said = answer.json()
+        return answer.status_code, kind, text
+    said = json.loads(text)
     meta = said.get("result", {}).get("_meta", {})
     return (
         answer.status_code,

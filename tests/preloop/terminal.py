@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 
 from control.identity.principals import Role
+from tests.databases import elsewhere
 from tests.serving import serving
 from tests.web.world import World, open_world
 
@@ -59,6 +60,11 @@ class Desk:
     world: World
     url: str
     admin: Terminal
+
+    def here(self) -> Terminal:
+        """The admin's on the plane's own machine, with its folder and its database."""
+        url, folder = elsewhere(self.admin.folder / "preloop.db"), str(self.admin.folder)
+        return self.admin.at(data=folder, **({"database": url} if url else {}))
 
     async def of(self, role: Role) -> Terminal:
         return self.admin.at(token=await self.world.token(role, "api"))

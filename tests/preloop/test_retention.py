@@ -82,7 +82,7 @@ async def test_the_command_line_says_why_there_is_no_log_and_the_record_verifies
     await forget(desk.world.house)
     done = await desk.admin.run("executions", "logs", id_)
     assert (done.code, done.out, "deleted by retention" in done.err) == (0, "", True)
-    here = desk.admin.at(data=str(desk.admin.folder))
+    here = desk.here()
     verified = await here.run("audit", "verify")
     assert (verified.code, "1 approvals were deleted by retention" in verified.err) == (0, True)
     await desk.world.house.db.write(lambda tx: tx.execute(sa.update(tool_calls).values(digest="0" * 64)))

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ipaddress import IPv4Network
 
 import anyio
 import pytest
@@ -137,3 +138,17 @@ async def test_where_planes_are_containers_their_network_is_made_with_them_and_n
         await engine.open()
     assert refused.value.code == "container_network_missing"
     assert "preloop-test-nobodys" not in await docker("network", "ls", "--format", "{{.Name}}")
+
+
+async def test_it_leads_to_the_door_of_planes_in_containers(instance: str) -> None:
+    network, subnet = f"preloop-test-{instance}-door", IPv4Network("10.231.253.0/24")
+    await docker("network", "create", "--internal", "--subnet", str(subnet), network)
+    try:
+        async with DockerEngine(network=network, subnet=subnet, door="10.231.253.2") as engine:
+            await engine.lead(instance, [8081])
+            (mine,) = await relays(instance)
+            (told,) = json.loads(await docker("inspect", mine))
+            assert told["Args"][-1] == "8081=10.231.253.2:8081"
+            assert set(told["NetworkSettings"]["Networks"]) == {network}
+    finally:
+        await docker("network", "rm", network)

@@ -160,8 +160,8 @@ def directly(house: Plane) -> int:
 
 
 async def read(http: httpx2.AsyncClient, asked: Asking, *more: tuple[str, str]) -> tuple[int, str, object]:
-    """(status, type, body without what is different each time). A stream with one message is what an answer becomes on a
-    busy machine."""
+    """(status, type, body without what is different each time). A stream with one message is what an answer becomes on
+    a busy machine."""
     answer = await http.post("", content=asked.body, headers=[*asked.headers.items(), *more])
     kind, text = answer.headers.get("content-type", ""), answer.text
     messages = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: {")]

@@ -49,6 +49,8 @@ from runner.kubernetes_box import Cluster
 from runner.kubernetes_door import KubernetesDoor
 from runner.process import ProcessEngine
 from runner.settings import RunnerSettings
+from runner.swarm import SwarmEngine
+from runner.swarm_box import Swarm
 
 SERVED = Gauge("preloop_role", "1 for each role that this process serves.", "role")
 Say = Callable[[str], None]
@@ -192,7 +194,7 @@ async def open_engine(settings: Settings, roles: frozenset[Role] = ALL) -> Async
     bubblewrap; else why there is none. It is opened by the runner alone where its agents find the doors elsewhere; else
     also by who has them, as those stand on the engine's network."""
     choice, reasons = settings.runner.engine, []
-    if (choice == "kubernetes" or settings.runner.door) and Role.RUNNER not in roles:
+    if (choice in {"kubernetes", "swarm"} or settings.runner.door) and Role.RUNNER not in roles:
         yield "no engine: this process starts no agents."
         return
     async with AsyncExitStack() as stack:
@@ -224,6 +226,9 @@ async def _opened(settings: Settings, name: str, stack: AsyncExitStack) -> Place
     if name == "kubernetes":
         kubernetes = await stack.enter_async_context(_kubernetes(runner))
         return Place(engine=kubernetes, host=PLANE_HOST, said="Agents run in pods of a Kubernetes cluster.")
+    if name == "swarm":
+        swarm = await stack.enter_async_context(_swarm(runner))
+        return Place(engine=swarm, host=PLANE_HOST, said="Agents run on the nodes of a Docker Swarm.")
     docker = DockerEngine(
         runner.docker_socket,
         subnet=runner.network,
@@ -250,3 +255,11 @@ def _kubernetes(runner: RunnerSettings) -> KubernetesEngine:
     )
     door = KubernetesDoor(told.namespace, kubeconfig=told.kubeconfig, context=told.context)
     return KubernetesEngine(door, cluster, plane=told.plane)
+
+
+def _swarm(runner: RunnerSettings) -> SwarmEngine:
+    told = runner.swarm
+    where = Swarm(
+        network=told.network, registry=told.registry, constraints=told.constraints, grace_s=runner.stop_grace_s
+    )
+    return SwarmEngine(runner.docker_socket, where)

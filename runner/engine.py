@@ -1,7 +1,7 @@
 """The seam between a run and whatever holds its container, in lifecycle order.
 
 An engine knows images, processes and log cursors. It knows nothing of executions, flows or approvals: `runner/run`
-drives it, `runner/docker`, `runner/kubernetes` and `runner/process` are the real ones.
+drives it, `runner/docker`, `runner/kubernetes`, `runner/swarm` and `runner/process` are the real ones.
 """
 
 import signal

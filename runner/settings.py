@@ -28,13 +28,26 @@ class KubernetesSettings(BaseModel):
     """For the work folder of each agent."""
 
 
-class RunnerSettings(BaseModel):
-    """`engine` auto takes Docker where it answers, else bubblewrap; the process engine isolates nothing and must be
-    named, and so must Kubernetes."""
+class SwarmSettings(BaseModel):
+    """`[runner.swarm]`: what agents need in the swarm whose manager's engine `docker_socket` is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    engine: Literal["auto", "docker", "bwrap", "process", "kubernetes"] = "auto"
+    network: str = Field(default="preloop-agents", min_length=1)
+    """An internal overlay network, on which agents find the containers' listener as `preloop`."""
+    registry: str = ""
+    """What stands before `preloop/codex` and our other images, where nodes pull them."""
+    constraints: tuple[str, ...] = ()
+    """Which nodes agents are for, like `node.labels.agents==yes`."""
+
+
+class RunnerSettings(BaseModel):
+    """`engine` auto takes Docker where it answers, else bubblewrap; the process engine isolates nothing and must be
+    named, and so must Kubernetes and Swarm."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    engine: Literal["auto", "docker", "bwrap", "process", "kubernetes", "swarm"] = "auto"
     docker_socket: str = "unix:///var/run/docker.sock"
     runtime: str = ""
     """Of agents' containers, by its name at the engine, like runsc; empty: the engine's own default. Under Kubernetes a
@@ -54,6 +67,7 @@ class RunnerSettings(BaseModel):
     gateway_url: Origin = ""
     """The same of role `gateway`. In containers this machine is called `preloop`."""
     kubernetes: KubernetesSettings = KubernetesSettings()
+    swarm: SwarmSettings = SwarmSettings()
 
     @model_validator(mode="after")
     def _networks_fit(self) -> "RunnerSettings":
@@ -63,4 +77,6 @@ class RunnerSettings(BaseModel):
             raise ValueError("agent_networks and network overlap")
         if self.door is not None and self.door not in self.network:
             raise ValueError("door is no address of network")
+        if self.engine == "swarm" and self.runtime:
+            raise ValueError("a swarm has no runtime of a service: make it the default-runtime of its nodes' engines")
         return self

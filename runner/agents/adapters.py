@@ -20,6 +20,7 @@ _IN_CONTAINER: dict[str, Adapter] = {
 _ADAPTERS: dict[tuple[str, str], Adapter] = {
     **{(name, "docker"): adapter for name, adapter in _IN_CONTAINER.items()},
     **{(name, "kubernetes"): adapter for name, adapter in _IN_CONTAINER.items()},
+    **{(name, "swarm"): adapter for name, adapter in _IN_CONTAINER.items()},
     ("scripted", "process"): scripted.on_host,
     ("command", "process"): command.anywhere,
     # without images: what this machine has under /usr

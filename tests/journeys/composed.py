@@ -19,7 +19,7 @@ from tests.journeys.plane import ROOT, Plane, clear
 from tests.ports import free_port
 from tests.waiting import until
 
-UP_S = 170
+UP_S = 300
 IMAGE = "preloop-test/plane"
 KEY = "sk-the-gateway-alone-has-this"
 PAYMENTS = """

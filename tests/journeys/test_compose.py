@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.node,
     pytest.mark.postgres,
     pytest.mark.slow,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(480),
     pytest.mark.usefixtures("agent_images"),
 ]
 PORTS = (5432, 8080, 8081, 8082, 8090)

@@ -5,8 +5,8 @@
 It prints `origin cookie` once. Each line of its input is a JSON command, answered in one line:
 `{"start": true}` with the id of a new running execution; `{"log": id, "count": n, "per_s": rate}` when all is written
 (`per_s` 0: as fast as it goes; `wide`: so many characters more in each line); `{"ask": id}` with the id of a call that
-waits for approval, and when it did; `{"decide": call}` with when it was approved; `{"work": id, "calls": n}` when so many
-calls have succeeded; `{}` cuts all sockets as a dying network does.
+waits for approval, and when it did; `{"decide": call}` with when it was approved; `{"work": id, "calls": n}` when so
+many calls have succeeded; `{}` cuts all sockets as a dying network does.
 """
 
 import json

@@ -48,7 +48,7 @@ class Redactor:
         percent = [_group("percent", map(percented, known))] if known else []
         spelt = _group("spelt", map(percented, (RUNTIME, *OPAQUE)))
         self._sign_percented = re.compile("|".join([*percent, spelt, *groups]))
-        # the longest form of a value, or of a token of ours: base64 is a third longer, percent-encoding three times as long
+        # the longest form of a value or of a token of ours: percent-encoding takes three times as long
         self._reach = max([1200, *(3 * len(value.encode()) for value in known)])
 
     def text(self, value: str) -> str:

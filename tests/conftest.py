@@ -26,7 +26,7 @@ TESTS = Path(__file__).parent
 STORM = TESTS / "bench" / "test_chaos.py"
 """It takes both cores, so it is not begun together with agents that wait on a clock."""
 PLANES = ("access", "bench", "browser", "control", "gateway", "journeys", "mcp_server", "preloop", "runner", "web")
-"""Rooms with a plane, which is on SQLite unless the run is for PostgreSQL. Tests that name their database stay out of it."""
+"""Rooms with a plane, which is on SQLite unless the run is for PostgreSQL. Tests that name their database stay out."""
 ON_POSTGRES = os.environ.get("TEST_DATABASE") == "postgresql"
 FIXTURES = {"postgres_cluster": "postgres", "browser": "browser"}  # a fixture that implies its marker
 

@@ -24,6 +24,9 @@ T = TypeVar("T")
 TRIES = 5
 RETRIED = {"40001", "40P01"}
 CONNECTIONS = {Lane.DECISIONS: 8, Lane.BULK: 2, Lane.LATER: 2}
+READERS = 8
+"""Connections that read; all of them stay: one that is made for a moment costs more than many reads, most of all when
+there is much to do."""
 
 
 def open_engine(url: str, patience_s: float = 60, **more: Any) -> AsyncEngine:  # noqa: ANN401 - SQLAlchemy's
@@ -47,7 +50,7 @@ class PostgresDatabase:
     def __init__(self, url: str, bus: Bus) -> None:
         self._bus = bus
         self._engine = open_engine(url, pool_size=10, max_overflow=0)
-        self._reader = open_engine(url, pool_size=4, max_overflow=4).execution_options(postgresql_readonly=True)
+        self._reader = open_engine(url, pool_size=READERS, max_overflow=0).execution_options(postgresql_readonly=True)
         self._notifier = Notifier(self._engine, open_engine(url, poolclass=NullPool, patience_s=5), bus)
         self._room = {lane: anyio.Semaphore(limit) for lane, limit in CONNECTIONS.items()}
 

@@ -1,5 +1,7 @@
 """Adopt, claim, run: the loop of a runner. Without an engine nothing is claimed, and `attend` says why.
 
+A database that does not answer ends no worker: what runs goes on, and it looks again.
+
 A stop on purpose gives the leases back; the agents go on and the next worker adopts them. After a crash the next one of
 this instance need not wait for the lease either: the data folder's lock says that the one before is dead.
 """
@@ -67,11 +69,15 @@ class Worker:
     async def _take_forever(self, tasks: TaskGroup) -> None:
         looked = -math.inf
         while True:
-            if anyio.current_time() >= looked + self._poll_s:
-                await self._take_all(tasks, self._adopt)
+            try:
+                if anyio.current_time() >= looked + self._poll_s:
+                    await self._take_all(tasks, self._adopt)
+                    looked = anyio.current_time()
+                    self.adopted.set()
+                await self._take_all(tasks, self._claim)
+            except Exception:
                 looked = anyio.current_time()
-                self.adopted.set()
-            await self._take_all(tasks, self._claim)
+                log.exception("executions can't be taken now")
             await self._work.changed(looked + self._poll_s - anyio.current_time())
 
     async def _take_all(self, tasks: TaskGroup, next_: Callable[[], Awaitable[Row[Any] | None]]) -> None:
@@ -103,24 +109,30 @@ class Worker:
         """Wake the runs whose end somebody wished in another process: the bus is of this one alone."""
         while True:
             await anyio.sleep(self._poll_s)
-            for id_ in await unwanted(self._parts.db, [id_ for id_, _ in self._running]):
-                self._parts.bus.publish(lifecycle.stop_topic(id_))
+            try:
+                for id_ in await unwanted(self._parts.db, [id_ for id_, _ in self._running]):
+                    self._parts.bus.publish(lifecycle.stop_topic(id_))
+            except Exception:
+                log.exception("it can't be seen now whose end is wished")
 
     async def _reap(self) -> None:
         """Remove what executions that are final left on the engine, because their worker died before it could."""
         while True:
-            for row in await uncleaned(self._parts.db, self._parts.engine_id):
-                if (row.id, row.epoch) not in self._running:
-                    try:
+            try:
+                for row in await uncleaned(self._parts.db, self._parts.engine_id):
+                    if (row.id, row.epoch) not in self._running:
                         await self._inherit(row)
-                    except Fault as fault:
-                        log.warning("could not clean up", execution=row.id, error=fault.message)
+            except Exception:
+                log.exception("what is left of executions can't be seen now")
             await anyio.sleep(REAP_S)
 
     async def _inherit(self, row: Row[Any]) -> None:
         taken = await self._parts.db.write(lambda tx: queue.inherit(tx, row.id, row.epoch))
         if taken is not None:
-            await clean(self._parts, taken, taken.job)
+            try:
+                await clean(self._parts, taken, taken.job)
+            except Fault as fault:
+                log.warning("could not clean up", execution=row.id, error=fault.message)
 
 
 async def attend(
@@ -143,7 +155,10 @@ async def attend(
         task_status.started()
         while True:
             await anyio.sleep(runners.RENEWED_S)
-            await db.write(announce)
+            try:
+                await db.write(announce)
+            except Exception:
+                log.exception("others can't be told that this worker lives")
     finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(5):
             await db.write(lambda tx: runners.leave(tx, owner))

@@ -36,6 +36,7 @@ _CLONE_NEWNET = 0x40000000
 class Swarm:
     folder: Path
     prefix: str
+    nodes: tuple[str, ...] = NODES
     ids: dict[str, str] = field(default_factory=dict)
     """Of nodes, as the swarm calls them."""
 
@@ -91,10 +92,11 @@ class Swarm:
 
 
 @asynccontextmanager
-async def swarm() -> AsyncIterator[Swarm]:
+async def swarm(*nodes: str) -> AsyncIterator[Swarm]:
+    """Of these nodes, the manager first; of all when none is named."""
     need_program("dockerd")
     folder = Path(tempfile.mkdtemp(prefix="preloop-swarm-"))  # short, as sockets are in it
-    made = Swarm(folder=folder, prefix=f"preloop-{secrets.token_hex(3)}")
+    made = Swarm(folder=folder, prefix=f"preloop-{secrets.token_hex(3)}", nodes=nodes or NODES)
     try:
         async with AsyncExitStack() as stack:
             stack.enter_context(_cabled(made))
@@ -106,11 +108,11 @@ async def swarm() -> AsyncIterator[Swarm]:
 
 
 async def _join(made: Swarm) -> None:
-    for node in NODES:
+    for node in made.nodes:
         await until(lambda node=node: _answers(made, node), _UP_S, what=f"the engine of {node}")  # type: ignore[misc]
     await made.ask("swarm", "init", "--advertise-addr", "10.88.0.1", "--listen-addr", "10.88.0.1")
     token = await made.ask("swarm", "join-token", "-q", "worker")
-    for number, node in enumerate(NODES, 1):
+    for number, node in enumerate(made.nodes, 1):
         if node != MANAGER:
             here = f"10.88.0.{number}"
             await made.docker(node, "swarm", "join", "--advertise-addr", here, "--token", token, "10.88.0.1:2377")
@@ -126,14 +128,14 @@ async def _answers(made: Swarm, node: str) -> bool:
 def _cabled(made: Swarm) -> Iterator[None]:
     """A switch, and a namespace for each node with a cable to it."""
     hub = f"{made.prefix}-hub"
-    spaces = [hub, *(f"{made.prefix}-{node}" for node in NODES)]
+    spaces = [hub, *(f"{made.prefix}-{node}" for node in made.nodes)]
     try:
         for space in spaces:
             ip(f"netns add {space}")
             ip(f"-n {space} link set lo up")
         ip(f"-n {hub} link add switch type bridge")
         ip(f"-n {hub} link set switch up")
-        for number, node in enumerate(NODES, 1):
+        for number, node in enumerate(made.nodes, 1):
             space = f"{made.prefix}-{node}"
             ip(f"-n {hub} link add {node} type veth peer name eth0 netns {space}")
             ip(f"-n {hub} link set {node} master switch up")
@@ -150,7 +152,7 @@ async def _engines(made: Swarm) -> AsyncIterator[None]:
     """All begin, and end, at once."""
     running: list[Process] = []
     try:
-        for node in NODES:
+        for node in made.nodes:
             running.append(await _engine(made, node))  # noqa: PERF401 - those that began end, whatever the next does
         yield
     finally:

@@ -9,6 +9,7 @@ from time import monotonic
 
 import pytest
 
+from runner import relay
 from tests.journeys.plane import FLOW, Plane, Tools, plane
 from tests.runner.box import make_box
 from tests.swarms import MANAGER, NETWORK, WORKERS, Swarm, listening_in, swarm
@@ -24,7 +25,20 @@ pytestmark = [
 LOST_S = 45
 """A manager gives a node up after about 15 s of silence; the rest is for a busy machine."""
 HEALED_S = 45
-SMALL = {"amount": 5, "recipient": "contractor@example.com", "contract_id": "CONTRACT-2025-001"}
+AGENT = """
+const ask = async (url, body, headers) => {
+  const bearer = { authorization: "Bearer " + process.env.PRELOOP_API_TOKEN, "content-type": "application/json" }
+  const answer = await fetch(url, { method: "POST", headers: { ...bearer, ...headers }, body: JSON.stringify(body) })
+  console.log(url, answer.status, await answer.text())
+  if (!answer.ok) process.exit(1)
+}
+const call = (method, params) => ask(process.env.PRELOOP_MCP_URL, { jsonrpc: "2.0", id: 1, method, params },
+  { accept: "application/json, text/event-stream", "mcp-protocol-version": "2025-06-18" })
+const messages = [{ role: "user", content: "are you there" }]
+const args = { amount: 5, recipient: "contractor@example.com", contract_id: "CONTRACT-2025-001" }
+ask(process.env.OPENAI_BASE_URL + "/chat/completions", { model: process.env.PRELOOP_MODEL, messages })
+  .then(() => call("tools/list", {})).then(() => call("tools/call", { name: "pay", arguments: args }))
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +47,9 @@ class Scene:
     plane: Plane
     tools: Tools
 
-    async def begin(self, name: str, script: str) -> str:
-        """An execution of a shell script."""
-        told = {"runtime": "command", "model": "default", "image": "preloop/scripted", "command": ["sh", "-c", script]}
+    async def begin(self, name: str, *command: str) -> str:
+        """An execution of a program in the smallest image that agents can run in."""
+        told = {"runtime": "command", "model": "default", "image": relay.IMAGE, "command": command}
         kept = [line for line in FLOW.read_text().splitlines() if not line.startswith(("name:", "agent:", "#", "lim"))]
         room = {"memory": "256m", "cpus": 0.5}
         more = [f"{key}: {json.dumps(value)}" for key, value in {"agent": told, "resources": room}.items()]
@@ -68,7 +82,7 @@ async def scene(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) ->
     async with AsyncExitStack() as stack:
         made = await stack.enter_async_context(swarm())
         await made.load(box, MANAGER)
-        await made.load("preloop/scripted", *WORKERS)
+        await made.load(relay.IMAGE, *WORKERS)
         await made.label("n3", "agents=yes")
         people = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         inner = stack.enter_context(listening_in(await made.door(box)))
@@ -86,16 +100,16 @@ async def scene(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 async def test_an_agent_on_a_node_of_the_swarm_does_its_work_and_leaves_nothing(scene: Scene) -> None:
-    id_ = await scene.plane.trigger(payload=SMALL)
+    id_ = await scene.begin("pays", "node", "-e", AGENT)
     row = await scene.plane.ended(id_)
     assert (row["state"], row["exit_code"], row["message"]) == ("SUCCEEDED", 0, ""), await scene.said(id_)
-    assert len(scene.tools.payments) == 1
+    assert [payment["amount"] for payment in scene.tools.payments] == [5]
     await scene.gone(id_)
     assert await scene.swarm.made(f"preloop.execution={id_}") == {"n3": 1}
 
 
 async def test_an_exit_code_is_the_agents_and_nothing_is_tried_again(scene: Scene) -> None:
-    id_ = await scene.begin("three", "echo three; exit 3")
+    id_ = await scene.begin("three", "sh", "-c", "echo three; exit 3")
     row = await scene.plane.ended(id_)
     assert (row["state"], row["exit_code"]) == ("FAILED", 3)
     assert "three" in await scene.said(id_)
@@ -104,7 +118,9 @@ async def test_an_exit_code_is_the_agents_and_nothing_is_tried_again(scene: Scen
 
 
 async def test_cancel_ends_the_container_and_its_last_words_are_kept(scene: Scene) -> None:
-    id_ = await scene.begin("cancelled", "trap 'echo last words; exit 0' TERM; echo at work; while :; do sleep 1; done")
+    id_ = await scene.begin(
+        "cancelled", "sh", "-c", "trap 'echo last words; exit 0' TERM; echo at work; while :; do sleep 1; done"
+    )
     await scene.saying(id_, "at work")
     async with scene.plane.http() as http:
         (await http.post(f"/api/v1/executions/{id_}/cancel")).raise_for_status()
@@ -115,7 +131,7 @@ async def test_cancel_ends_the_container_and_its_last_words_are_kept(scene: Scen
 
 
 async def test_a_node_that_is_cut_off_loses_its_run_in_bounded_time_and_no_second_agent_starts(scene: Scene) -> None:
-    id_ = await scene.begin("lost", "echo at work; sleep 600")
+    id_ = await scene.begin("lost", "sh", "-c", "echo at work; sleep 600")
     await scene.saying(id_, "at work")
     label = f"preloop.execution={id_}"
     await scene.swarm.label("n2", "agents=yes")  # a second agent would have a place
@@ -126,7 +142,7 @@ async def test_a_node_that_is_cut_off_loses_its_run_in_bounded_time_and_no_secon
     print(f"runner_lost {monotonic() - cut:.1f} s after the node was cut off")
     assert await scene.swarm.left(label) == {"n3": 1}  # it has heard nothing, and goes on
 
-    other = await scene.begin("other", "echo elsewhere; exit 3")
+    other = await scene.begin("other", "sh", "-c", "echo elsewhere; exit 3")
     assert (await scene.plane.ended(other))["exit_code"] == 3
     assert await scene.swarm.made(f"preloop.execution={other}") == {"n2": 1}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kit.errors import Unsuitable
+from kit.errors import Invalid, Unsuitable
 from preloop.house import Place, open_engine
 from preloop.roles import Role
 from preloop.settings import Settings, load
@@ -68,3 +68,23 @@ async def test_where_agents_find_the_doors_in_containers_the_runner_alone_opens_
     with pytest.raises(Unsuitable):
         async with open_engine(told, frozenset({role})):
             pass
+
+
+@pytest.mark.parametrize("role", [Role.WEB, Role.GATEWAY, Role.MCP])
+async def test_a_swarm_is_opened_by_the_runner_alone_and_one_that_does_not_answer_is_an_error(
+    tmp_path: Path, role: Role
+) -> None:
+    told = settings(tmp_path, "swarm")
+    async with open_engine(told, frozenset({role})) as place:
+        assert place == "no engine: this process starts no agents."
+    with pytest.raises(Unsuitable) as refused:
+        async with open_engine(told):
+            pass
+    assert refused.value.code == "docker_unreachable"
+
+
+def test_a_runtime_of_a_swarm_is_refused_as_settings_are_read(tmp_path: Path) -> None:
+    config = tmp_path / "preloop.toml"
+    config.write_text('[runner]\nengine = "swarm"\nruntime = "runsc"\n')
+    with pytest.raises(Invalid, match="default-runtime of its nodes"):
+        load(config=config, data=tmp_path / "data")

@@ -29,7 +29,17 @@ READERS = 8
 there is much to do."""
 
 
-def open_engine(url: str, patience_s: float = 60, **more: Any) -> AsyncEngine:  # noqa: ANN401 - SQLAlchemy's
+FROZEN_S = 15.0
+"""How long a transaction may stand still in our hands, whose locks others wait for: a process that is frozen in the
+middle of one loses it, not everybody their patience."""
+
+
+def open_engine(
+    url: str,
+    patience_s: float = 60,
+    frozen_s: float = FROZEN_S,
+    **more: Any,  # noqa: ANN401 - SQLAlchemy's
+) -> AsyncEngine:
     """`url` is postgresql+asyncpg://…; with `?pooler=transaction` its server is a pooler that gives each transaction
     another connection, so no prepared statement outlives one. `patience_s` is for the making of a connection."""
     asked = sa.make_url(url)
@@ -37,7 +47,11 @@ def open_engine(url: str, patience_s: float = 60, **more: Any) -> AsyncEngine:  
     if asked.query.get("pooler") == "transaction":
         none_kept = {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
         settings |= none_kept | {"prepared_statement_name_func": _any_name}
-    return create_async_engine(asked.difference_update_query(["pooler"]), connect_args=settings, **more)
+        return create_async_engine(asked.difference_update_query(["pooler"]), connect_args=settings, **more)
+    engine = create_async_engine(asked, connect_args=settings, **more)
+    limit = f"SET idle_in_transaction_session_timeout = {round(frozen_s * 1000)}"
+    sa.event.listen(engine.sync_engine, "connect", lambda raw, _: raw.run_async(lambda driver: driver.execute(limit)))
+    return engine
 
 
 def _any_name() -> str:

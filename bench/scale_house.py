@@ -17,7 +17,7 @@ from typing import Any
 
 import anyio
 import httpx
-from anyio.abc import TaskGroup
+from anyio.abc import Process, TaskGroup
 from cryptography.fernet import Fernet
 
 from bench.gateway_house import PRICES
@@ -34,6 +34,7 @@ AGENT = ROOT / "bench" / "scale_agent.py"
 FRUGAL_USD = "0.05"
 SEES_S = 60.0
 """How long whoever asks the plane goes on asking."""
+STOPS_S = 30.0
 ANSWERS_S = 5.0
 """How long one replica may take: one that was frozen meanwhile answers later, to nobody."""
 MORE = """
@@ -116,10 +117,20 @@ class Fleet:
 
     async def stop(self) -> None:
         """All of them, and what they left running."""
-        for plane in self.replicas.values():
-            if plane.process and plane.process.returncode is None:
-                plane.process.send_signal(signal.SIGCONT)
-                self.codes.append(await plane.stop())
+        for signal_ in (signal.SIGCONT, signal.SIGTERM):  # one that is frozen may hold what another waits for
+            for process in self._running():
+                process.send_signal(signal_)
+        for process in self._running():
+            with anyio.move_on_after(STOPS_S):
+                await process.wait()
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+            self.codes.append(process.returncode or 0)
+
+    def _running(self) -> list[Process]:
+        each = [plane.process for plane in self.replicas.values()]
+        return [process for process in each if process and process.returncode is None]
 
 
 @asynccontextmanager

@@ -59,11 +59,19 @@ def elsewhere(path: Path) -> str | None:
     """The address of the database that stands for this path on the run's server, with tables; None: there is none."""
     if FOLDER not in os.environ:
         return None
-    name = f"at_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:20]}"
-    if name not in _made:
+    if (name := _name(path)) not in _made:
         _server().keep_database(name, like="newest")
         _made.add(name)
     return _server().url(name)
+
+
+def found(path: Path) -> str | None:
+    """The same where this process made it."""
+    return elsewhere(path) if _name(path) in _made else None
+
+
+def _name(path: Path) -> str:
+    return f"at_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:20]}"
 
 
 def connected(path: Path, bus: Bus) -> Database:

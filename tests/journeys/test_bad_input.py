@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from preloop.database import filesystem, prepare_folder
+from tests.databases import found
 from tests.journeys.plane import FLOW, ROOT, Plane, config, plane
 from tests.ports import free_port
 
@@ -20,6 +21,8 @@ def preloop(
 ) -> subprocess.CompletedProcess[str]:
     """The command line, in a folder of its own."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("PRELOOP_")}
+    if url := found(data):
+        plain["PRELOOP_DATABASE"] = url
     return subprocess.run(
         [sys.executable, "-m", "preloop", *arguments],
         capture_output=True,

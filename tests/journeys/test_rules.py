@@ -3,6 +3,8 @@
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from preloop.demo import decide
 from tests.journeys.plane import FLOW, Plane, plane
 from tests.journeys.test_bad_input import preloop, told
@@ -28,6 +30,7 @@ def test_what_can_be_wrong_with_a_question_is_usage(shared_plane: Plane, tmp_pat
     assert told(preloop("audit", "verify", "exe_none", data=data), 2, "no stream exe_none")
 
 
+@pytest.mark.sqlite
 async def test_replay_and_verify_after_a_payment(tmp_path: Path) -> None:
     async with plane(tmp_path) as (running, _):
         data = running.folder

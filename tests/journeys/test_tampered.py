@@ -6,6 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from preloop.demo import decide
 from tests.journeys.plane import plane
 from tests.journeys.test_bad_input import preloop
@@ -20,6 +22,7 @@ TAMPERED = {
 }
 
 
+@pytest.mark.sqlite
 async def test_what_was_changed_about_an_approval_is_named(tmp_path: Path) -> None:
     async with plane(tmp_path) as (running, _):
         execution = await running.trigger()

@@ -14,14 +14,13 @@ from contextlib import aclosing, suppress
 import aiohttp
 import anyio
 
-from kit.clock import Clock, rfc3339
 from kit.errors import Conflict, Fault, Missing, Unavailable
 from runner import swarm_box as box
 from runner import swarm_task
 from runner.docker_door import ASK_TIMEOUT_S
-from runner.docker_logs import LogReader
 from runner.engine import Exit, Found, Job, LogLine
 from runner.swarm_door import SwarmDoor
+from runner.swarm_logs import TaskLog
 from runner.swarm_task import NOTHING, Seen, Stage
 
 _BREATH_S = 0.2
@@ -87,18 +86,18 @@ class SwarmEngine:
         return await self._door.service(handle) is not None
 
     async def logs(self, handle: str, *, after: str) -> AsyncIterator[LogLine]:
-        reader, told = LogReader(after), ""
+        output, told = TaskLog(after), ""
         while (seen := await self._look(handle)).stage is not Stage.ENDED:
             if seen.why and seen.why != told:
                 told = seen.why
-                yield _note(reader, f"The swarm says: {told}")
+                yield output.note(f"The swarm says: {told}")
             if seen.stage is Stage.RUNNING:
                 with suppress(Unavailable):  # of its node; `wait` says when it does not come back
-                    async with aclosing(self._follow(handle, seen.task, reader)) as lines:
+                    async with aclosing(self._follow(handle, seen.task, output)) as lines:
                         async for line in lines:
                             yield line
             await anyio.sleep(_BREATH_S)
-        async with aclosing(self._last(seen, reader)) as lines:
+        async with aclosing(self._last(seen, output)) as lines:
             async for line in lines:
                 yield line
 
@@ -213,36 +212,38 @@ class SwarmEngine:
                 return
             await anyio.sleep(_BREATH_S)
 
-    async def _follow(self, handle: str, task: str, reader: LogReader) -> AsyncGenerator[LogLine]:
+    async def _follow(self, handle: str, task: str, output: TaskLog) -> AsyncGenerator[LogLine]:
         """One stream until its task has ended: a manager closes none by itself. What is still on its way then comes
         with the last read."""
-        response = await self._door.open_log(task, since=reader.reopen().since, follow=True)
+        response = await self._door.open_log(task, since=output.reopen(), follow=True)
         if response is None:
             return
         async with response:
             while True:
                 while chunk := await _piece(response.content, anyio.current_time() + _LOOK_S):
-                    for line in reader.feed(chunk):
+                    for line in output.feed(chunk):
                         yield line
                 if response.content.at_eof() or (await self._look(handle)).stage is Stage.ENDED:
                     return
 
-    async def _last(self, seen: Seen, reader: LogReader) -> AsyncGenerator[LogLine]:
+    async def _last(self, seen: Seen, output: TaskLog) -> AsyncGenerator[LogLine]:
         """All that was not read while it ran, and what is to say of the end."""
         response = None
         if seen.task and not seen.lost:
-            response = await self._door.open_log(seen.task, since=reader.reopen().since, follow=False)
+            response = await self._door.open_log(seen.task, since=output.reopen(), follow=False)
         if response is not None:
             async with response:
                 until = anyio.current_time() + self._rest_s
                 while chunk := await _piece(response.content, until):
                     until = anyio.current_time() + self._rest_s
-                    for line in reader.feed(chunk):
+                    for line in output.feed(chunk):
                         yield line
-        for line in reader.rest():
+                if output.broken or not response.content.at_eof():
+                    yield output.note("Output after this point can't be read: its node does not answer.")
+        for line in output.rest():
             yield line
         if seen.why:
-            yield _note(reader, f"The swarm ended it: {seen.why}")
+            yield output.note(f"The swarm ended it: {seen.why}")
 
 
 async def _piece(content: aiohttp.StreamReader, until: float) -> bytes:
@@ -250,8 +251,3 @@ async def _piece(content: aiohttp.StreamReader, until: float) -> bytes:
     with anyio.move_on_after(until - anyio.current_time()), suppress(aiohttp.ClientError, OSError):
         return await content.readany()
     return b""
-
-
-def _note(reader: LogReader, text: str) -> LogLine:
-    """No output: what the swarm has to say of it."""
-    return LogLine(text=text, at=rfc3339(Clock().now()), cursor=str(reader.cursor), ours=True)

@@ -29,9 +29,10 @@ READERS = 8
 there is much to do."""
 
 
-FROZEN_S = 15.0
+FROZEN_S = 5.0
 """How long a transaction may stand still in our hands, whose locks others wait for: a process that is frozen in the
-middle of one loses it, not everybody their patience."""
+middle of one loses it, not everybody their patience. Those of its that wait for the same row get it one after the
+other, so long each."""
 
 
 def open_engine(

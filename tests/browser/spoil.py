@@ -44,7 +44,8 @@ async def spoil(world: World, scene: Scene, text: str) -> None:
 
 def _rows(tx: Tx, text: str) -> None:
     for table, names in WRITTEN:
-        tx.execute(sa.update(table).values(dict.fromkeys(names, text)))
+        room = {name: getattr(table.c[name].type, "length", None) for name in names}
+        tx.execute(sa.update(table).values({name: text[:length] for name, length in room.items()}))
     of_calls = canonical.dumps({text: [text]})
     tx.execute(sa.update(tool_calls).values(args=of_calls, approved_args=of_calls, result=of_calls))
     unresolved = canonical.dumps([{"name": text, "hint": text}])

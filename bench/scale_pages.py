@@ -13,7 +13,7 @@ from websockets.exceptions import WebSocketException
 from kit.clock import Clock
 from tests.journeys.plane import Plane
 
-AFTERWARDS_S = 6.0
+AFTERWARDS_S = 12.0
 """How long a page stays after the end: what was unread at the verdict is told then."""
 AGAIN_S = 0.3
 

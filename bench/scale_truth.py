@@ -27,7 +27,8 @@ RESERVED_NANO = 2_000_000
 """More than one call reserves; what is left of a budget that refused one is less."""
 LOST = "runner_lost"
 PAGE = 400
-LATE = timedelta(seconds=2)
+LATE = timedelta(seconds=5)
+"""How far a page may be behind on a busy machine, as in `show live`."""
 
 
 @dataclass(kw_only=True)

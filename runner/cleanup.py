@@ -60,7 +60,8 @@ async def _keep_raw(parts: Parts, row: Row[Any], handle: str, most: int, read_s:
 
 async def _store_rest(parts: Parts, row: Row[Any], handle: str, flow: Flow) -> None:
     after = await parts.db.write(lambda tx: logs.cursor(tx, row.id))
-    phase = watch.Phase(started=row.agent_started_at is not None)
+    begun = sa.select(executions.c.agent_started_at).where(executions.c.id == row.id)  # `row` may be from before it
+    phase = watch.Phase(started=(await parts.db.read(begun))[0].agent_started_at is not None)
     told = Narrator(adapters.read(flow.agent.runtime), phase, parts.redactor)
     with Follower(parts.db, row, most=flow.limits.log_bytes) as follower:
         async with anyio.create_task_group() as tasks:

@@ -12,7 +12,6 @@ from sqlalchemy.engine import Row
 
 from bench.memory_engine import END, START, MemoryEngine, Running
 from control.executions import lifecycle, logs, queue, runners
-from control.executions.states import Cause
 from control.identity import sessions
 from control.tables import accounts, executions
 from control.tables import runners as workers
@@ -20,7 +19,6 @@ from control.tables import sessions as runtime
 from kit.bus import Bus
 from kit.db import Tx
 from preloop.database import open_database
-from runner.cleanup import clean
 from runner.engine import Job
 from runner.placing import job_name
 from runner.run import Run
@@ -65,36 +63,6 @@ async def test_a_worker_frozen_past_its_lease_writes_stops_and_removes_nothing(s
     assert (await station.ended(execution_id)).state == "SUCCEEDED"
     assert await station.said(execution_id) == ["before", "after"]
     assert station.asked(execution_id).count("start") == 1
-
-
-async def test_a_worker_that_thaws_after_another_took_what_was_left_of_an_end_writes_and_removes_nothing(
-    station: Station,
-) -> None:
-    execution_id = await station.house.start()
-    row = await station.held("w1")
-    frozen = station.drive(row, "w1")
-    agent = await station.agent(execution_id)
-    agent.say("before")
-    await station.stored(execution_id, "before")
-
-    def declined(tx: Tx) -> Row[Any] | None:
-        assert station.house.lifecycle.end(tx, execution_id, Cause.APPROVAL_DECLINED)
-        return queue.inherit(tx, execution_id, row.epoch)
-
-    taken = await station.db.write(declined)
-    assert taken
-    agent.say("after")
-    agent.say(END.format(0))
-    agent.end(0)
-    with anyio.fail_after(30):
-        await frozen.wait()
-    assert await station.said(execution_id) == ["before"]
-    assert station.asked(execution_id) == ["prepare", "start"]
-    assert await station.db.write(lambda tx: queue.inherit(tx, execution_id, row.epoch)) is None
-
-    await clean(station.parts, taken, taken.job)
-    assert await station.said(execution_id) == ["before", "after"]
-    assert (await station.house.row(execution_id)).cleaned_at is not None
 
 
 async def test_a_heartbeat_that_finds_another_s_lease_leaves_the_agent_running(station: Station) -> None:

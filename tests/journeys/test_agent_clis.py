@@ -41,7 +41,7 @@ async def record(running: Plane, execution_id: str) -> dict[str, Any]:
     return told | {name: (await running.get(f"{path}/{name}"))["items"] for name in lists}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(480)
 async def test_each_cli_asks_a_person_pays_once_and_is_billed(tmp_path: Path) -> None:
     async with plane(tmp_path, engine="docker") as (running, tools):
         ids = {runtime: await started(running, runtime) for runtime in WIRES}

@@ -20,6 +20,7 @@ pytestmark = [
     pytest.mark.netns,
     pytest.mark.node,
     pytest.mark.slow,
+    pytest.mark.timeout(480),
     pytest.mark.usefixtures("agent_images"),
 ]
 LOST_S = 45

@@ -17,7 +17,7 @@ from runner.swarm import SwarmEngine
 from tests.runner.containers import job
 from tests.swarms import MANAGER, NETWORK, Swarm, swarm
 
-pytestmark = [pytest.mark.docker, pytest.mark.netns]
+pytestmark = [pytest.mark.docker, pytest.mark.netns, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

@@ -54,15 +54,19 @@ async def _serve(path: str, reader: asyncio.StreamReader, writer: asyncio.Stream
 async def live(port: int, path: str, command: list[str]) -> NoReturn:
     """Run the command with the way open, then end with its exit code as a shell tells it, whatever is carried still."""
     server = await asyncio.start_server(lambda *ends: _serve(path, *ends), "127.0.0.1", port)
+    told = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)  # before there is an agent that TERM is for
     async with server:
         agent = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
 
-        def stop() -> None:
+        async def stop() -> None:
+            await told.wait()
             with contextlib.suppress(ProcessLookupError):
                 agent.terminate()
 
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+        stopping = asyncio.create_task(stop())
         code = await agent.wait()
+        stopping.cancel()
         os._exit(code if code >= 0 else 128 - code)
 
 

@@ -109,4 +109,4 @@ async def test_agents_wait_through_the_death_of_the_plane_and_each_pays_once(
         assert name in ended, f"{name} still waits: {(tmp_path / name / 'said').read_text()}"
     for name, how in ended.items():
         assert how, f"{name}: {how.said}"
-    assert payments == sorted(f"{name}@example.com" for name in AGENTS)
+    assert payments == sorted(f"{name}@example.com" for name in AGENTS), {name: how.said for name, how in ended.items()}

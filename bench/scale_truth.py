@@ -35,6 +35,8 @@ LATE = timedelta(seconds=5)
 class Truth(chaos_truth.Truth):
     """All from `unfinished` on is to be 0; `ledger` has figures of its own."""
 
+    because: Counter[str] = field(default_factory=Counter)
+    """What the verdicts of failed ones say."""
     adopted: int = 0
     decided: int = 0
     decided_twice: int = 0
@@ -98,6 +100,8 @@ async def every(db: Database, table: sa.Table) -> list[Row[Any]]:
 async def _one(db: Database, fleet: Fleet, row: Row[Any], truth: Truth) -> None:
     """Of a lost one nobody read the log to its end: what is there is its beginning."""
     truth.ends[f"{row.state}{' ' + row.cause if row.cause else ''}"] += 1
+    if row.state == "FAILED":
+        truth.because[f"{row.cause}: {row.message}"] += 1
     truth.adopted += row.epoch > 1
     ended = await chaos_truth.ended_once(db, row)
     stored = await chaos_truth.log_of(db, row.id)

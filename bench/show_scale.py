@@ -35,8 +35,8 @@ from tests.postgres import Cluster, cluster
 
 NAMES = ("one", "two", "three")
 PARTS = ("storm", "upgrade", "gateways")
-LEAST, MOST_CPU = 1.1, 1.25
-"""How many calls two gateways answer for each of one, and what a call may cost then."""
+CORES, LEAST, MOST_CPU = 4, 1.5, 1.25
+"""How many calls two gateways answer for each of one, where there are so many cores, and what a call may cost then."""
 
 ZERO = (
     *("unfinished", "twice_begun", "wrong_logs", "paid_twice", "paid_unapproved", "unpaid", "open_calls"),
@@ -99,6 +99,8 @@ class Shown:
         """What was left, with `wrong` only where there is something."""
         ledger = truth.ledger
         say(f"{about}_executions", f"{truth.ends.total()}, {dict(truth.ends)}")
+        for why, count in truth.because.most_common():
+            say(f"{about}_failed", f"{count} of {why}")
         for name in ("agents", "adopted", "payments", "spooled", "decided", "watched"):
             say(f"{about}_{name}", getattr(truth, name))
         say(f"{about}_model_calls", f"{ledger.heard} heard by the provider, {ledger.entries} in the ledger")
@@ -154,12 +156,16 @@ async def upgrade(folder: Path, database: str, size: Size, shown: Shown) -> None
 
 
 def gateways(folder: Path, database: str, size: Size, shown: Shown) -> None:
-    most = 4 if (os.cpu_count() or 1) >= 8 else 2
+    cores = os.cpu_count() or 1
+    most = 4 if cores >= 8 else 2
     found = scale_gateways.measured(folder, database, most=most, rounds=size.rounds, seconds=size.seconds)
     for many, per_s in found.per_s.items():
         say(f"gateways_{many}", f"{per_s:.0f} calls/s, CPU {found.cpu_ms[many]:.3f} ms a call")
     ratio, cpu = found.per_s[2] / found.per_s[1], found.cpu_ms[2] / found.cpu_ms[1]
-    shown.judged("gateways_2_over_1", f"{ratio:.2f} (at least {LEAST:g})", ratio >= LEAST)
+    if cores < CORES:  # wrk, nginx and PostgreSQL have the second one
+        say("gateways_2_over_1", f"{ratio:.2f} (held to no limit with fewer than {CORES} cores)")
+    else:
+        shown.judged("gateways_2_over_1", f"{ratio:.2f} (at least {LEAST:g})", ratio >= LEAST)
     shown.judged("gateways_cpu_of_a_call_2_over_1", f"{cpu:.2f} (at most {MOST_CPU:g})", cpu <= MOST_CPU)
 
 

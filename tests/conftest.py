@@ -9,13 +9,14 @@ from typing import Literal
 
 import pytest
 import structlog
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from kit.objects import Address
 from tests import databases
 from tests.components import COMPONENTS, chromium, need, postgres_programs
 from tests.postgres import Cluster, cluster
 from tests.s3 import make_bucket, s3
+from tests.waiting import PAGE_MS
 
 LONG = ("journeys", "bench", "runner")
 """Rooms whose files take minutes with few tests: begun last, one of them would run alone at the end."""
@@ -142,5 +143,6 @@ async def browser(anyio_backend: str) -> AsyncIterator[Browser]:
     need("browser")
     async with async_playwright() as playwright:
         running = await playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_FLAGS)
+        expect.set_options(timeout=PAGE_MS)  # 5 s else, which a busy machine may take for one page
         yield running
         await running.close()

@@ -8,6 +8,8 @@ import anyio
 
 T = TypeVar("T")
 BREATH_S = 0.02
+PAGE_MS = 30_000
+"""How long a browser looks for what is to be on a page, before its test hangs."""
 
 
 @overload

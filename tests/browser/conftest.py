@@ -11,6 +11,7 @@ from control.identity.principals import Role
 from tests.browser.cables import Cables
 from tests.browser.scene import Scene, set_scene
 from tests.serving import serving
+from tests.waiting import PAGE_MS
 from tests.web.world import World, open_world
 
 
@@ -33,7 +34,7 @@ class Stage:
         page = await opened.new_page()
         page.on("console", lambda message: self.noise.append(message.text))
         page.on("pageerror", lambda error: self.noise.append(str(error)))
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(PAGE_MS)
         return page
 
 

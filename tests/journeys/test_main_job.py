@@ -71,14 +71,14 @@ async def test_the_page_of_a_run_shows_each_step_live(tmp_path: Path, browser: B
         await page.get_by_role("button", name="Sign in").first.click()
         execution_id = await running.trigger()
         await page.goto(f"{running.found['url']}/executions/{execution_id}")
-        await expect(page.get_by_text("Waiting for Approval").first).to_be_visible(timeout=30_000)
+        await expect(page.get_by_text("Waiting for Approval").first).to_be_visible()
         await expect(page.get_by_text("I have one payment to make").first).to_be_visible()
 
         other = await browser.new_page()
         await other.goto(await running.link())
         await other.get_by_role("button", name="Approve", exact=True).click()
         await other.close()
-        await expect(page.get_by_text("Succeeded").first).to_be_visible(timeout=30_000)
+        await expect(page.get_by_text("Succeeded").first).to_be_visible()
         await expect(page.get_by_text("tx_").first).to_be_visible()
         assert errors == []
         await page.close()

@@ -63,6 +63,7 @@ class Lender:
         self._asks: list[_Ask] = []
         self._some = anyio.Event()
         self._filled = anyio.Event()
+        self._returning = anyio.Lock()
         self._pressed: dict[tuple[str, str], tuple[datetime | None, float]] = {}
 
     async def ask(self, account_id: str, against: tuple[Budget, ...], amount_nano: int) -> Exhausted | None:
@@ -103,6 +104,7 @@ class Lender:
                     await self._look()
 
     async def return_all(self) -> None:
+        """Give back what is free, and wait for what is on its way."""
         await self._give_back(self._purse.surrender())
 
     async def _serve(self, asks: Sequence[_Ask]) -> None:
@@ -161,15 +163,16 @@ class Lender:
 
     async def _give_back(self, parts: Sequence[Part]) -> None:
         """What the database did not take is ours again; when that is not known it is not, which is the safe side."""
-        if not parts:
-            return
-        try:
-            await self._db.write(lambda tx: budgets.give_back(tx, self._worker, parts))
-        except Exception as error:
-            if getattr(error, "code", "") != "commit_unknown":
-                for part in parts:
-                    self._purse.add(part.account_id, part.budget, part.amount_nano)
-            raise
+        async with self._returning:
+            if not parts:
+                return
+            try:
+                await self._db.write(lambda tx: budgets.give_back(tx, self._worker, parts))
+            except Exception as error:
+                if getattr(error, "code", "") != "commit_unknown":
+                    for part in parts:
+                        self._purse.add(part.account_id, part.budget, part.amount_nano)
+                raise
 
     async def end(self) -> bool:
         """Give everything back; whether the database took it."""

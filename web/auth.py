@@ -6,7 +6,7 @@ Runtime tokens and enrolled agents' tokens are nobody here.
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import anyio
 import sqlalchemy as sa
@@ -66,13 +66,25 @@ async def _shown(handler: Handler, role: Role, request: Request) -> Response:
     try:
         someone = await person(request)
     except Unauthorized:
-        if bearer(request.headers) is not None or request.method not in {"GET", "HEAD"}:
+        if bearer(request.headers) is not None:
             raise
+        if request.method not in {"GET", "HEAD"}:
+            late = Unauthorized(
+                "signed_out", "You were signed out meanwhile: nothing was changed.", "Sign in, and do it again."
+            )
+            return sign_in_face(request, _came_from(request), fault=late)
         asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/signin?next={quote(asked, safe='')}", 303)
     need(someone, role)
     request.state.waiting = await frame.count_waiting(parts(request).db, someone.account_id)
     return await handler(request, someone)
+
+
+def _came_from(request: Request) -> str:
+    """The page of ours with the form that was sent, "/" where the browser does not say."""
+    sent = urlsplit(request.headers.get("referer", ""))
+    mine = sent.netloc == request.url.netloc
+    return inputs.local(sent.path + (f"?{sent.query}" if sent.query else "")) if mine else "/"
 
 
 def opened_by(routes: Sequence[BaseRoute]) -> dict[str, Role]:

@@ -1,5 +1,6 @@
 """A person with a phone and a link, in a real browser."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -43,6 +44,14 @@ async def test_a_link_in_a_mail_leads_to_one_approval(stage: Stage, scripts: boo
         await page.get_by_role("button", name="Approve", exact=True).click()
         await expect(page.get_by_role("heading", name="Approved by Alice Moreau")).to_be_visible()
     assert (await stage.world.house.approval(stage.scene.call)).status == "approved"
+
+
+async def test_the_hour_it_lapses_is_said_with_its_zone(stage: Stage) -> None:
+    page = await stage.page(None, PHONE, timezone_id="America/New_York")
+    await page.goto(f"{stage.url}/a/{await stage.world.link(stage.scene.approval)}")
+    await expect(page.locator("[data-due]")).to_have_text(
+        re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (EST|EDT|GMT-\d)")
+    )
 
 
 async def test_declining_without_a_reason_is_stopped_by_the_form(stage: Stage) -> None:

@@ -133,10 +133,21 @@ async def test_colours_levels_and_lines_that_are_not_wrapped(stage: Stage) -> No
     assert not await log.evaluate(wide)
     await page.get_by_role("button", name="Wrap").click()
     assert await log.evaluate(wide)
+    words = {"error": "1 line of this level", "warning": "2 lines of this level", "": ""}
     for level, seen in (("error", [2]), ("warning", [1, 2]), ("", [1, 2, 3, 4, 5])):
         await page.get_by_label("Levels shown").select_option(level)
+        await expect(page.locator("[data-found]")).to_have_text(words[level])
         visible = "one => [...one.querySelectorAll('.line')].filter(r => r.checkVisibility()).map(r => +r.id.slice(1))"
         assert await log.evaluate(visible) == seen
+
+
+async def test_a_level_that_none_of_the_lines_shown_has_says_so_and_leads_to_the_others(stage: Stage) -> None:
+    page, log, _ = await opened(stage, (("agent", "error", "broken"), *said(700)))
+    await page.get_by_label("Levels shown").select_option("error")
+    await expect(page.locator("[data-found]")).to_have_text("No lines of this level in the lines shown")
+    await page.get_by_role("button", name=re.compile(r"Search \d+ more")).click()
+    await expect(page.locator("[data-found]")).to_have_text("1 line of this level")
+    await expect(log.locator("#L1")).to_be_visible()
 
 
 async def test_the_first_error_is_a_press_away_also_where_it_came_later(stage: Stage) -> None:

@@ -48,6 +48,7 @@ async def test_a_run_is_watched_to_its_end_without_a_reload(stage: Stage) -> Non
     await page.evaluate("() => { window.same = true }")
     log = page.get_by_role("log", name="Agent log")
     await expect(log.locator(".line")).to_have_count(5)
+    await expect(page.locator("[data-follow]")).to_be_visible()
     await write_log(stage.world, principal.execution_id or "", (("agent", "error", "<script>alert(1)</script>"),))
     await expect(log.get_by_text("<script>alert(1)</script>")).to_be_visible()
     call = await stage.world.house.call(principal, amount=700)
@@ -59,6 +60,8 @@ async def test_a_run_is_watched_to_its_end_without_a_reload(stage: Stage) -> Non
     await end(stage.world, principal, None)
     await expect(page.locator(".head .badge")).to_have_text("Succeeded")
     await expect(page).to_have_title("Succeeded: process-payment · Preloop")
+    await expect(page.get_by_role("link", name="Download raw")).to_be_visible()
+    await expect(page.locator("[data-follow]")).to_be_hidden()
     assert await page.evaluate("() => window.same")
 
 

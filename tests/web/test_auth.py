@@ -12,7 +12,7 @@ from kit.db import Tx
 from kit.errors import Unauthorized
 from kit.tokens import Signer
 from tests.control.house import ACCOUNT
-from tests.web.world import World, open_world
+from tests.web.world import ORIGIN, World, open_world
 from web.settings import WebSettings
 
 PASSWORD = "correct horse battery staple"
@@ -136,6 +136,17 @@ async def test_viewers_and_approvers_change_nothing_on_pages(world: World) -> No
             assert (await http.post(f"/executions/{run}/cancel")).status_code == 403
             assert (await http.post("/flows/process-payment/executions", data={"payload": "{}"})).status_code == 403
             assert "Cancel Execution" not in (await http.get(f"/executions/{run}")).text
+
+
+async def test_a_form_of_somebody_signed_out_meanwhile_leads_to_signing_in_and_back(world: World) -> None:
+    run = await world.house.start()
+    path = f"/executions/{run}?a=b"
+    for referer, back in ((f"{ORIGIN}{path}", path), ("https://evil.example/x", "/"), ("", "/")):
+        async with world.client(referer=referer) as http:
+            late = await http.post(f"/executions/{run}/cancel")
+        assert late.status_code == 401
+        assert "nothing was changed" in late.text
+        assert f'name="next" value="{back}"' in late.text
 
 
 async def test_unknown_people_have_no_password(world: World) -> None:

@@ -2,7 +2,7 @@
 // carry `data-live`, so that focus, selection and open details stay. It asks when the socket says that something changed;
 // while there is no socket it asks every `data-every` milliseconds. Only log lines come by the socket themselves.
 
-import { add, log, readLog } from "./log.js";
+import { add, log, over, readLog } from "./log.js";
 import { held, opens } from "./news.js";
 import { listen } from "./socket.js";
 import { refreshTimes } from "./times.js";
@@ -126,6 +126,7 @@ async function keepAsking(question, every) {
 
 async function wholePage(missed) {
   const final = await refresh();
+  if (final) over();
   if (log && (missed || final || !connected)) await readLog();
   return final;
 }

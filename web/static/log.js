@@ -103,6 +103,11 @@ function show() {
   stick();
 }
 
+// nothing more comes that one could stop following
+export function over() {
+  if (button) button.hidden = true;
+}
+
 function follow(wanted) {
   if (following === wanted) return;
   following = wanted;

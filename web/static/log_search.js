@@ -106,12 +106,20 @@ export class Search {
     this.say();
   }
 
+  ofLevel(level) {
+    const named = Object.keys(RANK).filter((name) => RANK[name] >= RANK[level]);
+    const count = named.reduce((sum, name) => sum + this.log.getElementsByClassName(`line ${name}`).length, 0);
+    return `${count || "No"} ${count === 1 ? "line" : "lines"} of this level`;
+  }
+
   say() {
     const { missing } = this.gaps;
     const count = this.hits.length >= MOST ? `${MOST.toLocaleString("en")}+` : this.hits.length;
     const what = this.at < 0 ? `${count} found` : `${this.at + 1} of ${count}`;
-    this.said.textContent = this.pattern ? what + (missing ? " in the lines shown" : "") : "";
-    this.more.hidden = !this.pattern || !missing;
+    const level = this.log.dataset.level;
+    const words = this.pattern ? what : level ? this.ofLevel(level) : "";
+    this.said.textContent = words && missing ? `${words} in the lines shown` : words;
+    this.more.hidden = !words || !missing;
     this.more.textContent = `Search ${missing.toLocaleString("en")} more`;
     this.steps.forEach((button) => (button.disabled = !this.hits.length));
   }

@@ -1,6 +1,6 @@
 // Times as the viewer's clock has them, and times that go on while one looks. The server writes UTC and says so; every
 // `<time datetime>` becomes local, with its zone and its UTC on hover. `data-ago` stays relative, `data-until` counts
-// down, `data-growing` (ms) is a duration that grows, `data-clock` and lines of
+// down, `data-due` has its zone beside it, `data-growing` (ms) is a duration that grows, `data-clock` and lines of
 // a log have the time of day.
 
 const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -11,6 +11,8 @@ const month = new Intl.DateTimeFormat("en-GB", { month: "short" });
 export const clock = (at) => `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
 const stamp = (at) => `${date(at)} ${clock(at)}`;
 const utc = (at) => `${at.toISOString().slice(0, 19).replace("T", " ")} UTC`;
+const short = new Intl.DateTimeFormat("en-GB", { timeZoneName: "short" });
+const zone = (at) => short.formatToParts(at).find((part) => part.type === "timeZoneName").value;
 const day = (at) => `${at.getDate()} ${month.format(at)} ${at.getFullYear()}, ${two(at.getHours())}:${two(at.getMinutes())}`;
 
 // as web/format.py writes it, but for the zone of a date
@@ -29,6 +31,7 @@ export function localise(element) {
   element.dataset.zone = ZONE;
   element.title = `${stamp(at)} ${ZONE}, ${utc(at)}`;
   if (element.dataset.clock !== undefined || element.closest("[data-log]")) element.textContent = clock(at);
+  else if (element.dataset.due !== undefined) element.textContent = `${stamp(at)} ${zone(at)}`;
   else if (element.dataset.ago === undefined && !element.dataset.until) element.textContent = stamp(at);
 }
 

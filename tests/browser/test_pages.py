@@ -3,6 +3,7 @@
 import re
 from datetime import datetime, timedelta
 
+import pytest
 from playwright.async_api import expect
 
 from control.executions.states import Cause
@@ -103,6 +104,42 @@ async def test_a_list_that_is_read_does_not_jump_and_counts_what_is_new(stage: S
     for id_ in new:
         await expect(page.locator(f"#row-{id_}")).to_be_visible()
     await expect(page.locator("[data-fresh]")).to_be_hidden()
+
+
+@pytest.mark.parametrize(("path", "state"), [("/flows/process-payment", "RUNNING"), ("/", "PENDING")])
+async def test_a_row_under_the_pointer_stays_there(stage: Stage, path: str, state: str) -> None:
+    house, page, run = stage.world.house, await stage.page(), stage.scene.runs[state]
+    await page.goto(stage.url + path)
+    await expect(page.locator("main")).to_have_attribute("data-socket", "open")
+    seen = page.locator(f".runs #row-{run}")
+    await seen.hover()
+    before = await seen.bounding_box()
+    new = page.locator(f"#row-{await house.start()}")
+    await house.end(run, Cause.CANCELLED)
+    await expect(seen.get_by_text("Cancelled")).to_be_visible()
+    assert await seen.bounding_box() == before
+    await expect(new).to_have_count(0)
+    await page.mouse.move(0, 0)
+    await expect(new).to_have_count(1)
+
+
+async def test_a_request_decided_elsewhere_stays_where_it_was_in_an_open_inbox(stage: Stage) -> None:
+    house, page = stage.world.house, await stage.page(Role.APPROVER, 390)
+    first = stage.scene.approval
+    await house.end(stage.scene.runs["PENDING"], Cause.CANCELLED)
+    second = (await house.approval(await house.call(await house.running(), amount=700))).id
+    await page.goto(f"{stage.url}/approvals")
+    await expect(page.locator("main")).to_have_attribute("data-socket", "open")
+    below = page.locator(f"#row-{second}").get_by_role("link", name="View request")
+    before = await below.bounding_box()
+    await house.decide(stage.scene.call)
+    await expect(page.locator(f"#row-{first}.over")).to_contain_text("Approved")
+    assert await below.bounding_box() == before
+    await expect(page.locator(f"#row-{first}")).to_have_count(1)
+    await expect(page.locator(f"#row-{first}").get_by_role("link", name="View request")).to_have_count(0)
+    await page.reload()
+    await expect(page.locator(f"#closed-panel #row-{first}")).to_be_visible()
+    await expect(page.locator(".over")).to_have_count(0)
 
 
 async def test_run_again_leads_to_the_new_one(stage: Stage) -> None:

@@ -26,7 +26,7 @@ from mcp_server.settings import UpstreamServer
 from mcp_server.upstream.veil import Veil
 from tests.mcp_server.plane import plane, serve, text_of
 
-KEY = 'k&y/<7>+\\"äs😀12345678'
+KEY = 'k&y/<7>+\\"äs😀~~tail~'
 EVERY = ToolGrant(server="*", tool="*")
 Spell = Callable[[str], str]
 """A text → JSON of it."""
@@ -178,7 +178,7 @@ async def leaky(spell: Spell) -> AsyncIterator[str]:
         listening.cancel_scope.cancel()
 
 
-HEADER = 'k&y/<7>+\\"12345678'
+HEADER = 'k&y/<7>+\\"~~tail~'
 """What can be sent in a header."""
 
 
@@ -211,7 +211,7 @@ async def test_over_http_no_answer_error_or_notice_has_it(tmp_path: Path, spell:
             kept = [row for table in (events, tool_calls, log_chunks) for row in await up.db.read(sa.select(table))]
     assert len(heard) == 9
     assert [MASK in str(each) for each in heard] == [True] * 9
-    assert not re.search("12345678|5678", bare(heard) + bare(kept))
+    assert "tail~" not in bare(heard) + bare(kept)  # no digits: ids and times have any of them at some time
 
 
 async def test_in_another_encoding_it_is_no_answer(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ class Lender:
 
     async def _give_back(self, parts: Sequence[Part]) -> None:
         """What the database did not take is ours again; when that is not known it is not, which is the safe side."""
-        async with self._returning:
+        async with self._returning:  # taken with nothing to give, too: that is how `return_all` waits for the others
             if not parts:
                 return
             try:

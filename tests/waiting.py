@@ -7,7 +7,9 @@ from typing import TypeVar, overload
 import anyio
 
 T = TypeVar("T")
+N = TypeVar("N", int, str)
 BREATH_S = 0.02
+STILL_S = 0.3
 PAGE_MS = 30_000
 """How long a browser looks for what is to be on a page, before its test hangs."""
 
@@ -29,3 +31,14 @@ async def until(condition: Callable[[], object], limit_s: float = 10.0, *, what:
                 return last
             await anyio.sleep(BREATH_S)
     raise AssertionError(f"waited {limit_s:g} s for {what}; the last answer was {last!r}")
+
+
+async def still(reading: Callable[[], N], for_s: float = STILL_S) -> N:
+    """The value that did not change for so long: how to see that something comes no more, which nothing tells of."""
+    value, since = reading(), anyio.current_time()
+    while anyio.current_time() < since + for_s:
+        await anyio.sleep(BREATH_S)
+        now = reading()
+        if now != value:
+            value, since = now, anyio.current_time()
+    return value

@@ -78,9 +78,8 @@ _SAME = (tool_calls.c.session_id == sa.bindparam("session")) & (tool_calls.c.dig
 _SAME &= (tool_calls.c.server == sa.bindparam("server")) & (tool_calls.c.tool == sa.bindparam("tool"))
 _HELD = tool_calls.c.status.in_([*OPEN, Status.UNKNOWN])
 _UNDELIVERED = tool_calls.c.delivered_at.is_(None) & (tool_calls.c.settled_at > sa.bindparam("since"))
-_KNOWN = Prepared(
-    sa.select(tool_calls).where(_SAME, _HELD | _UNDELIVERED).order_by(tool_calls.c.asked_at.desc()).limit(1)
-)
+_FOUND = sa.select(tool_calls).where(_SAME, _HELD | _UNDELIVERED)
+_KNOWN = Prepared(_FOUND.order_by(tool_calls.c.asked_at.desc()).limit(1))
 _NEW = Prepared(sa.insert(tool_calls))
 _SEND = Prepared(
     sa.update(tool_calls)
@@ -282,10 +281,9 @@ async def look(db: Database, call_id: str) -> Row[Any]:
 def seen(tx: Tx, call_id: str, claimed: Row[Any] | None = None) -> Row[Any]:
     """What `look` reads, inside of a unit. A unit that settles a call it has the `claimed` row of reads nothing."""
     if claimed is not None and (settled := tx.memo.get((_Row, call_id))):
-        row: Row[Any] = _Row(**claimed._asdict() | settled)
-    else:
-        row = tx.run(_LOOK, {"call": call_id}).one()
-    return row
+        known: Row[Any] = _Row(**claimed._asdict() | settled)
+        return known
+    return tx.run(_LOOK, {"call": call_id}).one()
 
 
 def receipt(row: Mapping[str, Any]) -> dict[str, Any] | None:

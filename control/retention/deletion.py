@@ -174,7 +174,7 @@ async def forget(blobs: Blobs, ids: Sequence[str], kinds: Sequence[Kind]) -> boo
             if Kind.RESULTS in kinds:
                 await blobs.clear(results.folder_of(id_))
     except Unavailable as fault:
-        log.warning("deleted content stays in the object store for now", why=fault.message)
+        log.warning("the object store does not answer; deletions are tried again", why=fault.message)
         return False
     return True
 

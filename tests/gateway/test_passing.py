@@ -20,7 +20,7 @@ from tests.fakes import raw_provider as raw
 from tests.fakes.raw_provider import CUT, Provider, Step
 from tests.gateway.plane import PRICES, Plane, open_plane
 from tests.serving import serving
-from tests.waiting import until
+from tests.waiting import still, until
 
 ASK: Any = [{"role": "user", "content": "Go."}]
 PATH = "/openai/v1/chat/completions"
@@ -230,23 +230,13 @@ async def test_a_client_that_stops_reading_costs_little_memory_and_counts_as_gon
         writer.write(head.encode() + body)
         await until(lambda: provider.sent >= 500_000, 30, what="the provider to send half a megabyte")
         with anyio.fail_after(30):
-            held = await stands_still(provider)  # it is held back while the client is given its time
+            held = await still(lambda: provider.sent)  # it is held back while the client is given its time
         assert held < 16_000_000
         assert (await plane.spend(session)).estimated == 0  # read to its end all the same
         assert provider.sent > 24_000_000
         writer.transport.abort()
         with contextlib.suppress(ConnectionError):
             await reader.read()
-
-
-async def stands_still(provider: Provider) -> int:
-    """How much was sent when for a while nothing more was."""
-    sent, since = -1, anyio.current_time()
-    while anyio.current_time() < since + 0.3:
-        if provider.sent != sent:
-            sent, since = provider.sent, anyio.current_time()
-        await anyio.sleep(0.02)  # that nothing comes for a while is what is looked at
-    return sent
 
 
 async def told(plane: Plane, session: str) -> list[tuple[str, dict[str, Any]]]:

@@ -17,6 +17,7 @@ from preloop.listen import STOP_S, Served, bind, listening, port_of
 from tests.fakes import raw_provider as raw
 from tests.fakes.raw_provider import Provider
 from tests.gateway.plane import PRICES, Plane, open_plane
+from tests.waiting import still
 
 SAY: Any = [{"role": "user", "content": "Go."}]
 ASK: Mapping[str, tuple[str, dict[str, Any]]] = {
@@ -111,10 +112,7 @@ async def test_a_client_that_does_not_read_breaks_nothing_when_we_stop(
                 client.stream("POST", path, json=body) as answer,
             ):
                 assert answer.status_code == 200
-                sent = -1
-                while sent < provider.sent:  # until the provider is held up as well
-                    sent = provider.sent
-                    await anyio.sleep(0.5)  # that it sends no more for a while is what is looked for
+                assert await still(lambda: provider.sent) > 0  # the provider is held up as well
                 stop.set()
                 assert (await plane.spend(session)).estimated == 1
     assert [record.message for record in caplog.records if "ASGI" in record.message] == []

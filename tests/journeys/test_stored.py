@@ -75,17 +75,13 @@ async def whole(http: httpx.AsyncClient, id_: str) -> list[dict[str, Any]]:
         found += page
 
 
-@pytest.mark.slow
-async def test_on_sqlite(tmp_path: Path) -> None:
-    await journey(tmp_path, None)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> str | None:
+    return str(request.getfixturevalue("postgres_database")) if request.param == "postgresql" else None
 
 
 @pytest.mark.slow
-async def test_on_postgresql(tmp_path: Path, postgres_database: str) -> None:
-    await journey(tmp_path, postgres_database)
-
-
-async def journey(tmp_path: Path, database: str | None) -> None:
+async def test_what_a_run_printed_and_left_outlives_an_absent_store(tmp_path: Path, database: str | None) -> None:
     with s3() as address:
         store = make_bucket(address)
         async with plane(tmp_path, database=database, more=section(store)) as (running, _):

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 import pytest
@@ -122,10 +123,22 @@ async def test_behind_a_transaction_pooler_it_is_said_and_all_else_works(
             async with processes(url, postgres_cluster.url("behind")) as (behind, direct):
                 await joined(behind, direct)
                 await until(lambda: "pooler" in str(logged), LONG_S, what="the warning")
-                async with anyio.create_task_group() as tasks:
-                    for _ in range(40):
-                        tasks.start_soon(behind.says, "busy")
-                        tasks.start_soon(behind.db.read, sa.text("SELECT 1"))
+                assert await written(behind, 40) == list(range(40))
+
+
+async def written(one: Process, count: int) -> list[int]:
+    """What is there after as many writers at once, each of which wakes somebody, beside as many readers."""
+    await one.db.write(lambda tx: tx.execute(sa.text("CREATE TABLE written (number int)")))
+
+    def write(tx: Tx, number: int) -> None:
+        tx.execute(sa.text("INSERT INTO written VALUES (:number)"), {"number": number})
+        tx.wake("busy")
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(count):
+            tasks.start_soon(one.db.write, partial(write, number=number))
+            tasks.start_soon(one.db.read, sa.text("SELECT 1"))
+    return [row.number for row in await one.db.read(sa.text("SELECT number FROM written ORDER BY number"))]
 
 
 async def test_a_reader_can_not_write_on_either(postgres_cluster: Cluster) -> None:

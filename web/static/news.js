@@ -10,7 +10,7 @@ let waiting = false; // rows that come when pointer and focus have left
 let away = false; // nobody looked meanwhile
 
 const under = (list) => list.matches(":hover, :focus-within");
-const rows = (list) => [...list.querySelectorAll("tbody > tr[id]")];
+const rows = (list) => [...(list?.querySelectorAll("tbody > tr[id]") ?? [])];
 
 // the part as it is to be shown now
 export function held(part, next) {
@@ -58,10 +58,10 @@ const PANELS = ["mine-panel", "waiting-panel"];
 function inbox(part, next) {
   const forget = away;
   away = false;
-  const open = new Set(PANELS.flatMap((id) => rows(next.querySelector(`#${id}`) ?? new DocumentFragment())).map((row) => row.id));
+  const open = new Set(PANELS.flatMap((id) => rows(next.querySelector(`#${id}`))).map((row) => row.id));
   for (const id of forget ? [] : PANELS) {
     const panel = part.querySelector(`#${id}`);
-    rows(panel ?? new DocumentFragment()).forEach((row, at) => {
+    rows(panel).forEach((row, at) => {
       if (open.has(row.id)) return;
       const body = bodyOf(panel, next);
       body.insertBefore(over(row, next), body.children[at] ?? null);
@@ -107,9 +107,10 @@ export function opens(ask) {
     waiting = false;
     ask();
   };
-  for (const event of ["pointerover", "focusout"]) document.addEventListener(event, left);
+  for (const event of ["pointerout", "focusout"]) document.addEventListener(event, left);
   document.addEventListener("visibilitychange", () => {
+    if (document.hidden) return;
     away = true;
-    if (!document.hidden) ask();
+    ask();
   });
 }

@@ -281,9 +281,10 @@ async def look(db: Database, call_id: str) -> Row[Any]:
 def seen(tx: Tx, call_id: str, claimed: Row[Any] | None = None) -> Row[Any]:
     """What `look` reads, inside of a unit. A unit that settles a call it has the `claimed` row of reads nothing."""
     if claimed is not None and (settled := tx.memo.get((_Row, call_id))):
-        known: Row[Any] = _Row(**claimed._asdict() | settled)
-        return known
-    return tx.run(_LOOK, {"call": call_id}).one()
+        row: Row[Any] = _Row(**claimed._asdict() | settled)
+    else:
+        row = tx.run(_LOOK, {"call": call_id}).one()
+    return row
 
 
 def receipt(row: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""The doors on their two listeners. People get pages, REST, hooks and enrolled agents; containers get four things
+"""The doors on their two listeners. People get pages, REST, hooks and enrolled agents; containers get five things
 only. A process of some roles has their doors; at every other address there is nothing."""
 
 import asyncio
@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from access import token as access
+from access import left, token
 from access.allowance import Allowance
 from access.egress import Egress, open_egress
 from access.git import Git, open_git
@@ -187,13 +187,17 @@ def _pages(house: House, place: Place | str, upstreams: Upstreams | None, issuer
 
 
 def _inner(house: House) -> ASGIApp:
-    """What containers get beside MCP and the wires: token exchange where MCP is; every other path is unknown there."""
+    """What containers get beside MCP, the wires, git and egress, where MCP is: token exchange, and the door for what an
+    agent left. Every other path is unknown there."""
 
     async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
         raise Missing("not_found", "There is nothing at this address.")
 
-    exchange = access.routes(db=house.db, signer=house.signer) if house.signer else []
-    return Router(routes=exchange, default=unknown)
+    routes = token.routes(db=house.db, signer=house.signer) if house.signer else []
+    if Role.MCP in house.roles:
+        keeper = Doorkeeper(house.db, house.bus, Listener.CONTAINERS)
+        routes += left.routes(doorkeeper=keeper, blobs=house.blobs)
+    return Router(routes=routes, default=unknown)
 
 
 def _gateway_address(place: Place | str) -> set[str]:

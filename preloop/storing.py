@@ -10,7 +10,7 @@ from preloop.roles import Role
 from preloop.sections import StorageSettings
 from preloop.settings import Settings
 
-KEEPERS = {Role.WEB, Role.RUNNER}
+KEEPERS = {Role.WEB, Role.RUNNER, Role.MCP}
 
 
 def open_blobs(settings: Settings, roles: Collection[Role]) -> Blobs:

@@ -35,6 +35,7 @@ async def clean(parts: Parts, row: Row[Any], handle: str, *, whole: bool = False
             await _store_rest(parts, row, handle, flow)
     await results.keep(parts, row, handle)
     await parts.engine.remove(handle)
+    await results.forget_handed(parts, row.id)
 
     def cleaned(tx: Tx) -> None:
         final = (executions.c.id == row.id) & executions.c.state.in_(FINAL) & executions.c.cleaned_at.is_(None)

@@ -77,7 +77,7 @@ class Engine(Protocol):
 
     name: str
     gives_files: bool
-    """Can `archive` read what a job left? Where it can't, a flow that needs it is refused before its agent starts."""
+    """Can `archive` read what a job left? Where it can't, the job hands it over itself (`access/left`)."""
 
     async def prepare(self, job: Job) -> None:
         """Networks, volumes, the folder, files. May run twice."""

@@ -3,8 +3,6 @@
 A job is one Job and the Secret that it owns, both called as it and labelled as it; the handle is that name. The pod and
 its output stay until `remove`. What a pod is allowed is `kubernetes_box`, what the cluster says of it `kubernetes_pod`;
 where it may go is a NetworkPolicy of the namespace (deploy/kubernetes), which must be there before anything starts.
-
-What an agent left can't be read: a pod that has ended runs no command, and its folder goes with it.
 """
 
 import socket
@@ -161,7 +159,7 @@ class KubernetesEngine:
             await self._jobs.forget(handle)
 
     async def archive(self, handle: str, path: str) -> AsyncGenerator[bytes]:
-        """Nothing, see above; whoever asks looks at `gives_files` first."""
+        """Nothing: a pod that has ended runs no command. The job hands over what its agent left."""
         return
         yield b""
 

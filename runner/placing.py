@@ -116,6 +116,7 @@ def _job(parts: Parts, row: Row[Any], flow: Flow, handle: str, secret: str, dire
         init_timeout_s=flow.limits.init_s(row.timeout_s),
         post_exec_sleep_s=flow.post_exec_sleep,
         egress=bool(flow.egress or direct),
+        hands_over=not parts.engine.gives_files,
         git_hosts=tuple(sorted({repository.host for repository in flow.git})),
         image=flow.agent.image,
         command=flow.agent.command,

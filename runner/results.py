@@ -17,7 +17,6 @@ from sqlalchemy.engine import Row
 
 from control.executions import results, storage
 from control.executions.results import CHANGES, FOLDER, RESULT, Artifact
-from control.flows.flow import Flow
 from control.flows.quantities import size
 from kit import canonical, json_schema
 from kit.errors import Fault, Invalid, Unavailable
@@ -39,27 +38,33 @@ RESULT_BYTES = 1 << 20
 FOLDER_PATH, RESULT_PATH = f"{WORK}/{FOLDER}", f"{WORK}/{RESULT}"
 CHANGES_PATH = ".preloop/changes.patch"
 """Where the entry script leaves the diff."""
+SHARED = "the roles mcp and runner need one data folder, or [storage]"
+HANDED_OVER = {FOLDER_PATH: FOLDER, RESULT_PATH: RESULT, CHANGES_PATH: CHANGES}
 
-UNREADABLE = "What the agent left is not kept: the {} engine can't read it."
+
+def left(parts: Parts, execution_id: str, handle: str, path: str) -> AsyncGenerator[bytes]:
+    """A tar of one path of a job: out of its engine, or as the job itself handed it over."""
+    if parts.engine.gives_files:
+        return parts.engine.archive(handle, path)
+    return _handed(parts, results.handed_of(execution_id, HANDED_OVER[path]))
 
 
-def need(parts: Parts, flow: Flow) -> None:
-    """Invalid when a flow wants a result of an engine that can't give one: said before its agent starts."""
-    if flow.result_schema and not parts.engine.gives_files:
-        name = parts.engine.name
-        raise Invalid(
-            "not_supported_yet",
-            f"The flow asks for a result.json (result_schema), and the {name} engine can't read what an agent left.",
-            "Take result_schema out of the flow, or run it on a runner with Docker.",
-        )
+async def _handed(parts: Parts, name: str) -> AsyncGenerator[bytes]:
+    if found := await parts.blobs.open(name):
+        async for piece in found.pieces:
+            yield piece
+
+
+async def forget_handed(parts: Parts, execution_id: str) -> None:
+    """Once what is to be kept of it is kept."""
+    if not parts.engine.gives_files:
+        for name in results.HANDED:
+            await parts.blobs.delete(results.handed_of(execution_id, name))
 
 
 async def keep(parts: Parts, row: Row[Any], handle: str) -> None:
     """Of a job that has ended. May run twice."""
     if row.results_deleted_at is not None:
-        return
-    if not parts.engine.gives_files:
-        await parts.db.write(partial(results.keep, row=row, left=(), notes=[UNREADABLE.format(parts.engine.name)]))
         return
     gathering = _Gathering(parts, row.id)
     limit = await parts.db.write(lambda tx: storage.full(tx, row.account_id))
@@ -82,13 +87,14 @@ async def checked(
     if not schema:
         return "", ()
     try:
-        content = await read(parts, handle, RESULT_PATH, RESULT_BYTES)
+        content = await read(left(parts, execution_id, handle, RESULT_PATH), RESULT_BYTES)
     except Unavailable:
         raise
     except Fault as refused:
         return f"{RESULT} can't be taken: {refused.message}.", ()
     if content is None:
-        return f"The agent left no {RESULT}, which its flow asks for.", ()
+        unseen = "" if parts.engine.gives_files else f" None was handed over that this runner sees: {SHARED}."
+        return f"The agent left no {RESULT}, which its flow asks for.{unseen}", ()
     wrong = await anyio.to_thread.run_sync(_wrong, content, schema)
     return parts.redactor.text(wrong), [await store(parts, execution_id, RESULT, content)]
 
@@ -110,10 +116,10 @@ async def store(parts: Parts, execution_id: str, name: str, content: bytes) -> A
     return Artifact(name=name, size=len(shown), sha256=sha256)
 
 
-async def read(parts: Parts, handle: str, path: str, most: int) -> bytes | None:
-    """A file of the job's folder, None when there is none; Invalid when it is no file, or larger than `most` bytes."""
+async def read(packed: AsyncGenerator[bytes], most: int) -> bytes | None:
+    """The file of a tar, None when there is none; Invalid when it is no file, or larger than `most` bytes."""
     reader, entry, content = TarReader(), None, bytearray()
-    async with aclosing(parts.engine.archive(handle, path)) as chunks:
+    async with aclosing(packed) as chunks:
         async for chunk in chunks:
             for each in _fed(reader, chunk):
                 if isinstance(each, bytes):
@@ -133,7 +139,7 @@ def _fed(reader: TarReader, chunk: bytes) -> Iterator[Entry | bytes]:
     try:
         yield from reader.feed(chunk)
     except Malformed as malformed:
-        raise Invalid("artifact_refused", f"the engine's answer can't be read: {malformed}") from malformed
+        raise Invalid("artifact_refused", f"its tar can't be read: {malformed}") from malformed
 
 
 def _redacted(redactor: Redactor, content: bytes) -> bytes:
@@ -159,7 +165,7 @@ class _Gathering:
 
     async def file(self, handle: str, path: str, name: str, most: int) -> None:
         try:
-            content = await read(self._parts, handle, path, most)
+            content = await read(left(self._parts, self._execution_id, handle, path), most)
         except Unavailable:
             raise
         except Fault as refused:
@@ -172,7 +178,7 @@ class _Gathering:
 
     async def folder(self, handle: str) -> None:
         try:
-            async with aclosing(self._parts.engine.archive(handle, FOLDER_PATH)) as chunks:
+            async with aclosing(left(self._parts, self._execution_id, handle, FOLDER_PATH)) as chunks:
                 await self._read(chunks)
         except Unavailable:
             raise

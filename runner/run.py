@@ -77,7 +77,6 @@ class Run:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._hold, tasks)
-                results.need(self._parts, flow)
                 if await place(self._parts, self._row, flow, self._handle):
                     self._placed.set()
                     tasks.start_soon(self._read, flow)

@@ -5,7 +5,7 @@ manager alone: nodes may be anywhere. The task and its output stay until `remove
 `swarm_box`, what the swarm says of it `swarm_task`; where it may go is an internal overlay network that must be there.
 
 A node that is cut off goes on without its manager, which gives its task up and starts no other; when the node comes
-back, it ends the container. What an agent left can't be read: it is on a node to which we have no way.
+back, it ends the container.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -123,7 +123,7 @@ class SwarmEngine:
             await self._forget(handle)
 
     async def archive(self, handle: str, path: str) -> AsyncGenerator[bytes]:
-        """Nothing, see above; whoever asks looks at `gives_files` first."""
+        """Nothing: a manager has no way to a node's files. The job hands over what its agent left."""
         return
         yield b""
 

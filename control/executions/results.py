@@ -28,6 +28,10 @@ CHANGES = "changes.patch"
 """What changed in the work folder, as git tells it."""
 KEPT = "results.kept"
 """The type of the event that says how many files and bytes, with a digest over their names and sums."""
+HANDED = (FOLDER, RESULT, CHANGES)
+"""What a container hands over itself where its engine can't read it, each as a tar."""
+HANDED_MOST = 104 << 20
+"""Bytes of one such tar: what is kept at most (`runner/results`), and its headers."""
 AT_ONCE = 100
 
 
@@ -47,6 +51,11 @@ def folder_of(execution_id: str) -> str:
 
 def file_of(execution_id: str, sha256: str) -> str:
     return f"{folder_of(execution_id)}/{sha256}"
+
+
+def handed_of(execution_id: str, name: str) -> str:
+    """Where one of `HANDED` waits until it is read; it goes with the folder at the latest."""
+    return f"{folder_of(execution_id)}/handed.{name}.tar"
 
 
 def add(tx: Tx, row: Row[Any], left: Sequence[Artifact]) -> None:

@@ -12,6 +12,7 @@
 #   init.sh commands to run first; may be absent
 #   guard.sh  passes on what init and the agent say
 #   changes.sh  tells what changed, in changes.patch there, if the image has git
+#   hand.sh   brings the plane what the agent left; absent where the engine can read it
 # Text of a flow is only ever read from these files, never part of this script. POSIX sh: dash, busybox, macOS.
 set -u
 exec 2>&1
@@ -166,9 +167,7 @@ wait_for() {
 # patience SECONDS WHOM: end somebody who takes too long, and leave a note of it.
 patience() {
     left=$1
-    while [ "$left" -gt 0 ]; do
-        sleep 1; left=$((left - 1))
-    done
+    while [ "$left" -gt 0 ]; do sleep 1; left=$((left - 1)); done
     : >"$own/slow"
     kill -TERM "$2"
     sleep 5
@@ -245,6 +244,18 @@ changes() {
     wait_for "$!"
 }
 
+# hand_over: while the token still opens a door, so before the end is told.
+hand_over() {
+    if [ -z "$stopping" ]; then
+        changes after
+        TOKEN=$token sh "$own/hand.sh" </dev/null &
+        child=$!
+        wait_for "$child"
+        child=
+    fi
+    [ -z "$stopping" ] || printf 'preloop: the run was stopped: what the agent left is not kept\n'
+}
+
 # --- the life ----------------------------------------------------------------------------------------------------
 
 trap on_term TERM INT
@@ -275,9 +286,10 @@ fi
 
 echo PRELOOP_AGENT_EXEC_START
 run_agent
-echo "PRELOOP_AGENT_EXEC_END $code"
 ended=$code
-changes after
+[ ! -f "$own/hand.sh" ] || hand_over
+echo "PRELOOP_AGENT_EXEC_END $ended"
+[ -f "$own/hand.sh" ] || changes after
 code=$ended
 
 if [ "${AGENT_POST_EXEC_SLEEP:-0}" != 0 ] && [ -z "$stopping" ]; then

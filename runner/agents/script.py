@@ -18,6 +18,7 @@ WORK = "work"
 ENTRY_SCRIPT = Path(__file__).with_name("entry.sh")
 GUARD_SCRIPT = Path(__file__).with_name("guard.sh")
 CHANGES_SCRIPT = Path(__file__).with_name("changes.sh")
+HAND_SCRIPT = Path(__file__).with_name("hand.sh")
 
 INSTANCE_LABEL = "preloop.instance"
 EXECUTION_LABEL = "preloop.execution"
@@ -66,6 +67,8 @@ class Brief:
     """Does the flow name hosts outside?"""
     git_hosts: tuple[str, ...] = ()
     """The hosts of the repositories it names."""
+    hands_over: bool = False
+    """Does the entry script bring what the agent left, since the engine can't read it?"""
     direct: Direct | None = None
     """The provider's key that the agent gets in the place of the gateway; its `model` is the brief's then."""
 
@@ -168,6 +171,8 @@ def _files(plan: AgentPlan, brief: Brief) -> dict[str, str]:
         files[".preloop/doors"] = _lines(
             [*(["egress"] if brief.egress else []), *(f"git {h}" for h in brief.git_hosts)]
         )
+    if brief.hands_over:
+        files[".preloop/hand.sh"] = HAND_SCRIPT.read_text()
     return files | {".preloop/init.sh": _lines(brief.init)} if brief.init else files
 
 

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
+from access import left
 from access.allowance import Allowance
 from access.egress import Egress, open_egress
 from access.git import Git, open_git
@@ -27,6 +28,7 @@ from control.identity.charter import Charter, GitGrant
 from control.identity.doorkeeper import Doorkeeper, Listener
 from control.identity.principals import AUDIENCE
 from kit import asgi
+from kit.blobs import Blobs
 from kit.bus import Bus
 from kit.db import Database, Tx
 from kit.errors import Missing
@@ -68,6 +70,7 @@ class Plane:
     signer: Signer
     names: Names
     egress: Egress
+    blobs: Blobs
     port: int
     waiting: dict[str, str]
     """Runtime tokens by the bootstrap tokens that are exchanged for them."""
@@ -76,7 +79,7 @@ class Plane:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def session(self, **reach: Any) -> tuple[str, str]:
+    async def session(self, execution_id: str | None = None, **reach: Any) -> tuple[str, str]:
         """A session with this `egress` and `git`, and its runtime token."""
         until = datetime.now(UTC) + timedelta(minutes=10)
         charter = Charter(flow="reach", tools=(), models=(), **reach)
@@ -89,6 +92,7 @@ class Plane:
                 principal="agent",
                 charter=charter,
                 alive_until=until,
+                execution_id=execution_id,
             )
 
         session_id = await self.db.write(unit)
@@ -136,10 +140,12 @@ async def plane(
         async def exchange(request: Request) -> JSONResponse:
             return JSONResponse({"token": waiting[asgi.bearer(request.headers) or ""]})
 
-        app = _app(git, Router(routes=[Route(PATH, exchange, methods=["POST"])], default=_unknown))
+        blobs = Blobs(folder / "blobs")
+        routes = [Route(PATH, exchange, methods=["POST"]), *left.routes(doorkeeper=parts.doorkeeper, blobs=blobs)]
+        app = _app(git, Router(routes=routes, default=_unknown))
         with bind("127.0.0.1", 0) as sock:
             async with listening(Served(app=asgi.Faults(app), sockets=[sock], take=egress.take)):
-                running = {"db": db, "bus": bus, "signer": signer, "names": known, "egress": egress}
+                running = {"db": db, "bus": bus, "signer": signer, "names": known, "egress": egress, "blobs": blobs}
                 yield Plane(**running, port=port_of(sock), waiting=waiting)  # type: ignore[arg-type]
                 egress.drain()
     await db.close()

@@ -3,6 +3,7 @@ know nothing of a control plane."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def lay_out(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 async def inside(
-    running: Plane, folder: Path, shell: list[str], *init: str, reach: Mapping[str, object]
+    running: Plane, folder: Path, shell: list[str], *init: str, reach: Mapping[str, Any]
 ) -> tuple[int, str]:
     """Run the entry script of a session with this reach, with these init lines and an agent that says what it has."""
     _, running.waiting["once"] = await running.session(**reach)

@@ -48,12 +48,12 @@ class Scene:
     plane: Plane
     tools: Tools
 
-    async def begin(self, name: str, *command: str) -> str:
+    async def begin(self, name: str, *command: str, **also: object) -> str:
         """An execution of a program in the smallest image that agents can run in."""
         told = {"runtime": "command", "model": "default", "image": relay.IMAGE, "command": command}
         kept = [line for line in FLOW.read_text().splitlines() if not line.startswith(("name:", "agent:", "#", "lim"))]
         room = {"memory": "256m", "cpus": 0.5}
-        more = [f"{key}: {json.dumps(value)}" for key, value in {"agent": told, "resources": room}.items()]
+        more = [f"{key}: {json.dumps(value)}" for key, value in {"agent": told, "resources": room, **also}.items()]
         return await self.plane.trigger(await self.plane.apply("\n".join([*kept, f"name: {name}", *more])))
 
     async def said(self, id_: str) -> list[str]:
@@ -116,6 +116,21 @@ async def test_an_exit_code_is_the_agents_and_nothing_is_tried_again(scene: Scen
     assert "three" in await scene.said(id_)
     await scene.gone(id_)
     assert await scene.swarm.made(f"preloop.execution={id_}") == {"n3": 1}
+
+
+async def test_what_an_agent_leaves_is_brought_from_its_node_and_its_result_is_checked(scene: Scene) -> None:
+    """No manager reads a node's files: the container hands them over itself."""
+    work = "mkdir artifacts; seq 200000 > artifacts/numbers; echo '{\"paid\": 5}' > result.json"
+    schema = {"type": "object", "properties": {"paid": {"type": "integer"}}, "required": ["paid"]}
+    id_ = await scene.begin("leaves", "sh", "-c", f"node -e '{AGENT}' && {work}", result_schema=schema)
+    row = await scene.plane.ended(id_)
+    assert (row["state"], row["message"]) == ("SUCCEEDED", ""), await scene.said(id_)
+    await scene.gone(id_)
+    async with scene.plane.http() as http:
+        items = (await http.get(f"/api/v1/executions/{id_}/artifacts")).json()["items"]
+        left = {one["name"]: (await http.get(one["url"])).text for one in items}
+    numbers = "".join(f"{number}\n" for number in range(1, 200_001))
+    assert left == {"artifacts/numbers": numbers, "result.json": '{"paid": 5}\n'}
 
 
 async def test_cancel_ends_the_container_and_its_last_words_are_kept(scene: Scene) -> None:

@@ -64,7 +64,7 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path, line: str, said: str) ->
 def test_only_roles_that_keep_content_have_a_store_and_only_with_a_url(tmp_path: Path) -> None:
     (tmp_path / "preloop.toml").write_text('[storage]\nurl = "s3://plane-1"\n')
     settings = load(config=tmp_path / "preloop.toml", data=tmp_path)
-    assert [role for role in Role if open_blobs(settings, {role}).far] == [Role.WEB, Role.RUNNER]
+    assert [role for role in Role if open_blobs(settings, {role}).far] == [Role.WEB, Role.MCP, Role.RUNNER]
     assert open_blobs(load(data=tmp_path), ALL).far is None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import Row
 
 from control import events
 from control.executions import logs
@@ -29,10 +30,12 @@ ASKED = FLOW.replace(", approval: {group: finance}", "") + f"result_schema: {jso
 SECRET = "sk-provider-0123456789"
 
 
-@pytest.fixture
-async def station(tmp_path: Path) -> AsyncIterator[Station]:
+@pytest.fixture(params=["read", "handed over"])
+async def station(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Station]:
+    """Out of the engine, and brought by the job itself where its engine can't read it."""
     async with open_station(tmp_path) as opened:
         opened.parts = replace(opened.parts, redactor=Redactor([SECRET]))
+        opened.engine.gives_files = request.param == "read"
         opened.worker()
         yield opened
 
@@ -45,10 +48,21 @@ async def ran(station: Station, left: dict[str, bytes], *, flow: str = FLOW, cod
     row = await station.house.row(id_)
     await station.db.write(lambda tx: sessions.mark_used(tx, row.session_id, tools=True, model=True))
     agent.left |= {name if name.startswith(".") else f"{WORK}/{name}": content for name, content in left.items()}
+    await hand_over(station, row)
     agent.say(f"PRELOOP_AGENT_EXEC_END {code}")
     agent.end(code)
     await station.row_when(id_, lambda row: row.cleaned_at is not None, "the container's removal")
+    assert not [name for name in await station.parts.blobs.here(rows.folder_of(id_)) if "handed" in name]
     return id_
+
+
+async def hand_over(station: Station, row: Row[Any]) -> None:
+    """What the entry script does before it tells the end, where it is to."""
+    job = station.engine.jobs[row.job].job
+    assert (".preloop/hand.sh" in job.files) is not station.engine.gives_files
+    for path, name in results.HANDED_OVER.items() if ".preloop/hand.sh" in job.files else ():
+        if packed := b"".join([chunk async for chunk in station.engine.archive(row.job, path)]):
+            await station.parts.blobs.put(rows.handed_of(row.id, name), packed)
 
 
 async def kept(station: Station, execution_id: str) -> dict[str, bytes | None]:
@@ -156,7 +170,7 @@ async def test_a_hostile_tar_ends_the_reading_and_not_the_run(station: Station, 
     id_ = await ran(station, {})
     assert await kept(station, id_) == {"artifacts/first": b"1"}
     [said] = await warned(station, id_)
-    assert said.startswith("Not all of artifacts/ is kept: the engine's answer can't be read")
+    assert said.startswith("Not all of artifacts/ is kept: its tar can't be read")
     assert (await station.house.row(id_)).state == "SUCCEEDED"
 
 
@@ -226,6 +240,7 @@ async def test_a_result_that_fits_is_a_success_and_the_one_that_was_checked_is_k
     row = await station.house.row(id_)
     await station.db.write(lambda tx: sessions.mark_used(tx, row.session_id, tools=True, model=True))
     agent.left[f"{WORK}/result.json"] = b'{"paid": 5}'
+    await hand_over(station, row)
     agent.say("PRELOOP_AGENT_EXEC_END 0")
     assert (await station.ended(id_)).state == "SUCCEEDED"
     agent.left[f"{WORK}/result.json"] = b'{"paid": 500}'

@@ -1,0 +1,88 @@
+"""The door by which a container hands over what its agent left: whose it is, how much, whole or not at all."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from control.executions import results
+from tests.access.plane import Plane, plane
+from tests.waiting import until
+
+ID = "exe_1"
+
+
+@pytest.fixture
+async def running(tmp_path: Path) -> AsyncIterator[Plane]:
+    async with plane(tmp_path) as opened:
+        yield opened
+
+
+async def put(running: Plane, token: str, name: str, content: object) -> httpx.Response:
+    async with httpx.AsyncClient(base_url=running.url, timeout=60) as http:
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        return await http.put(f"/api/v1/agent/left/{name}", content=content, headers=headers)  # type: ignore[arg-type]
+
+
+async def kept(running: Plane) -> list[str]:
+    return [str(path.relative_to(running.blobs.root)) for path in running.blobs.root.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("name", results.HANDED)
+async def test_what_is_brought_waits_under_its_execution_and_the_last_one_counts(running: Plane, name: str) -> None:
+    _, token = await running.session(ID)
+    for content in (b"first", b"x" * 1_000_000):
+        assert (await put(running, token, name, content)).status_code == 204
+    assert await kept(running) == [results.handed_of(ID, name)]
+    assert await running.blobs.get(results.handed_of(ID, name)) == b"x" * 1_000_000
+
+
+async def test_who_has_no_execution_brings_nothing(running: Plane) -> None:
+    enrolled = (await running.session())[1]
+    session_id, ended = await running.session(ID)
+    await running.revoke(session_id)
+    refused = [await put(running, token, results.RESULT, b"x") for token in ("", "forged", ended, enrolled)]
+    assert [answer.status_code for answer in refused] == [401, 401, 401, 404]
+    assert await kept(running) == []
+
+
+@pytest.mark.parametrize("name", ["notes", "..%2fresult.json", "handed.artifacts.tar"])
+async def test_nothing_else_is_taken(running: Plane, name: str) -> None:
+    _, token = await running.session(ID)
+    assert (await put(running, token, name, b"x")).status_code == 404
+    assert await kept(running) == []
+
+
+async def test_there_is_an_end_to_its_bytes(running: Plane) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(results.HANDED_MOST // (1 << 20) + 1):
+            yield bytes(1 << 20)
+
+    _, token = await running.session(ID)
+    answer = await put(running, token, results.FOLDER, endless())
+    assert (answer.status_code, answer.json()["code"]) == (422, "too_large")
+    assert await kept(running) == []
+
+
+async def test_one_at_a_time_and_what_was_cut_leaves_nothing(running: Plane) -> None:
+    _, token = await running.session(ID)
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+    head = f"PUT /api/v1/agent/left/artifacts HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n"
+    writer.write(f"{head}content-length: 1000000\r\n\r\n".encode() + bytes(500_000))
+
+    async def begun() -> bool:
+        return bool(await kept(running))
+
+    await until(begun, 20, what="a draft")
+    answer = await put(running, token, results.RESULT, b"x")
+    assert (answer.status_code, answer.json()["code"]) == (409, "already_bringing")
+    writer.transport.abort()
+
+    async def forgotten() -> bool:
+        return not await kept(running)
+
+    await until(forgotten, 20, what="the draft to go")
+    assert (await put(running, token, results.RESULT, b"x")).status_code == 204
+    del reader

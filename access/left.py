@@ -64,6 +64,7 @@ async def _store(request: Request, blobs: Blobs, execution_id: str, name: str) -
         with anyio.fail_after(LIMIT_S):
             await _write(request, blobs, draft)
             await blobs.move(draft, results.handed_of(execution_id, name))
+            await blobs.ship(results.handed_of(execution_id, name))  # however small: its reader may have another folder
     except (ClientDisconnect, TimeoutError) as error:
         raise Invalid("not_whole", f"{name} did not come to its end.", f"{LIMIT_S:.0f} s are given for it.") from error
     finally:

@@ -17,10 +17,7 @@
 set -u
 exec 2>&1
 own=$(pwd)/.preloop
-child=
-group=
-stopping=
-interrupted=
+child='' group='' stopping='' interrupted=''
 limit=0
 
 fail() {
@@ -248,7 +245,7 @@ changes() {
 hand_over() {
     if [ -z "$stopping" ]; then
         changes after
-        TOKEN=$token sh "$own/hand.sh" </dev/null &
+        TOKEN=$token sh -c "$hand" "$own/hand.sh" </dev/null &
         child=$!
         wait_for "$child"
         child=
@@ -260,8 +257,9 @@ hand_over() {
 
 trap on_term TERM INT
 
-unset direct  # one of the image's own would be exported
+unset direct hand  # of the image's own each would be exported
 direct=
+hand=$(cat "$own/hand.sh" 2>/dev/null)  # now, as the agent may write to the file
 if [ -f "$own/direct" ]; then
     direct=$(cat "$own/direct")
     rm -f "$own/direct" || exit 1
@@ -287,9 +285,9 @@ fi
 echo PRELOOP_AGENT_EXEC_START
 run_agent
 ended=$code
-[ ! -f "$own/hand.sh" ] || hand_over
+[ -z "$hand" ] || hand_over
 echo "PRELOOP_AGENT_EXEC_END $ended"
-[ -f "$own/hand.sh" ] || changes after
+[ -n "$hand" ] || changes after
 code=$ended
 
 if [ "${AGENT_POST_EXEC_SLEEP:-0}" != 0 ] && [ -z "$stopping" ]; then

@@ -8,7 +8,10 @@ import httpx
 import pytest
 
 from control.executions import results
+from kit.blobs import Blobs
+from kit.objects import Address, Objects
 from tests.access.plane import Plane, plane
+from tests.s3 import address
 from tests.waiting import until
 
 ID = "exe_1"
@@ -64,6 +67,21 @@ async def test_there_is_an_end_to_its_bytes(running: Plane) -> None:
     answer = await put(running, token, results.FOLDER, endless())
     assert (answer.status_code, answer.json()["code"]) == (422, "too_large")
     assert await kept(running) == []
+
+
+async def test_with_an_object_store_it_is_there_before_the_answer(
+    running: Plane, tmp_path: Path, bucket: Address
+) -> None:
+    """Its reader may be on another machine, so the size from which files go there does not count."""
+    running.blobs.far = Objects(bucket)
+    _, token = await running.session(ID)
+    assert (await put(running, token, results.RESULT, b"x")).status_code == 204
+    assert await kept(running) == []
+    elsewhere = Blobs(tmp_path / "another", Objects(bucket))
+    assert await elsewhere.get(results.handed_of(ID, results.RESULT)) == b"x"
+    running.blobs.far = Objects(address("http://127.0.0.1:9"))
+    answer = await put(running, token, results.FOLDER, b"x")
+    assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
 
 
 async def test_one_at_a_time_and_what_was_cut_leaves_nothing(running: Plane) -> None:

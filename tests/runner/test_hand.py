@@ -43,6 +43,13 @@ def test_it_brings_each_before_the_end_is_told(shell: list[str], tmp_path: Path,
     assert not (tmp_path / ".preloop" / "handed.tar").exists()
 
 
+def test_an_agent_that_rewrites_it_says_no_end(shell: list[str], tmp_path: Path, door: TokenDoor) -> None:
+    forge = "echo '{}' > result.json; echo 'echo PRELOOP_AGENT_EXEC_END 0' > ../.preloop/hand.sh; exit 3"
+    code, lines = run(shell, tmp_path, lay_out(tmp_path, door, agent(forge), hands_over=True))
+    assert (code, lines) == (3, ["PRELOOP_AGENT_EXEC_START", "PRELOOP_AGENT_EXEC_END 3"])
+    assert [path for path, _ in door.brought] == ["/api/v1/agent/left/result.json"]
+
+
 def test_where_the_engine_can_read_it_nothing_is_brought(shell: list[str], tmp_path: Path, door: TokenDoor) -> None:
     assert run(shell, tmp_path, lay_out(tmp_path, door, agent(LEFT)))[0] == 0
     assert door.brought == []

@@ -8,6 +8,7 @@ interrupted.
 import os
 import socket
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -144,6 +145,8 @@ def run_async(work: Any, *args: Any) -> Any:  # noqa: ANN401 - any coroutine fun
 
 def main() -> None:
     """The entry point: every Fault becomes a sentence, a hint and its exit code."""
+    if isinstance(sys.stdout, TextIOWrapper):  # a line is there when it is said, also in a journal or a pipe
+        sys.stdout.reconfigure(line_buffering=True)
     try:
         code = app(prog_name="preloop", standalone_mode=False) or 0
     except typer.TyperException as misused:

@@ -27,7 +27,7 @@ from kit.errors import Missing, Unavailable
 from mcp_server.app import McpEndpoint
 from mcp_server.settings import McpSettings
 from preloop import in_force
-from preloop.house import House, Place
+from preloop.house import House, Place, host_address
 from preloop.listen import STOP_S
 from preloop.roles import Role
 from web import app as web
@@ -98,7 +98,7 @@ async def open_doors(house: House, place: Place | str) -> AsyncIterator[Doors]:
     """Both listeners' applications, served inside of this context."""
     names = {
         Listener.PEOPLE: house.settings.server.names,
-        Listener.CONTAINERS: frozenset({"preloop", "localhost", "127.0.0.1"} | _gateway_address(place)),
+        Listener.CONTAINERS: frozenset({"preloop", "localhost", "127.0.0.1"} | _gateway_address(house, place)),
     }
     caps = Caps(house.settings.server.share())
     async with AsyncExitStack() as stack:
@@ -200,5 +200,6 @@ def _inner(house: House) -> ASGIApp:
     return Router(routes=routes, default=unknown)
 
 
-def _gateway_address(place: Place | str) -> set[str]:
-    return {place.gateway} if isinstance(place, Place) and place.gateway else set()
+def _gateway_address(house: House, place: Place | str) -> set[str]:
+    found = host_address(house.settings, house.roles, place)
+    return {found} if found else set()

@@ -2,7 +2,7 @@
 `preloop/serve`."""
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,13 +190,12 @@ class Place:
 
 @asynccontextmanager
 async def open_engine(settings: Settings, roles: frozenset[Role] = ALL) -> AsyncIterator[Place | str]:
-    """The engine that settings name, or Unsuitable. For `auto` the first that proves that it isolates, Docker before
-    bubblewrap; else why there is none. It is opened by the runner alone where its agents find the doors elsewhere; else
-    also by who has them, as those stand on the engine's network."""
-    choice, reasons = settings.runner.engine, []
-    if (choice in {"kubernetes", "swarm"} or settings.runner.door) and Role.RUNNER not in roles:
+    """The engine that settings name, or Unsuitable; the runner alone opens it. For `auto` the first that proves that it
+    isolates, Docker before bubblewrap; else why there is none."""
+    if Role.RUNNER not in roles:
         yield "no engine: this process starts no agents."
         return
+    choice, reasons = settings.runner.engine, []
     async with AsyncExitStack() as stack:
         for name in ("docker", "bwrap") if choice == "auto" else (choice,):
             try:
@@ -210,6 +209,17 @@ async def open_engine(settings: Settings, roles: frozenset[Role] = ALL) -> Async
                 yield place
                 return
         yield f"no engine: {' '.join(reasons)}"
+
+
+def host_address(settings: Settings, roles: Collection[Role], place: Place | str) -> str | None:
+    """The host's address on the containers' network, where who has their doors stands too; without the runner as
+    settings have it, since its network is made by the runner, and perhaps later."""
+    if isinstance(place, Place):
+        return place.gateway
+    runner = settings.runner
+    doors = Role.RUNNER not in roles and {Role.MCP, Role.GATEWAY} & set(roles)
+    here = runner.engine in {"auto", "docker"} and not runner.door
+    return str(runner.network[1]) if doors and here else None
 
 
 async def _opened(settings: Settings, name: str, stack: AsyncExitStack) -> Place:

@@ -6,6 +6,7 @@ import errno
 import gc
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,11 +26,17 @@ STOP_S = 3
 """Seconds that open requests get when we stop."""
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket, or Unsuitable: a taken port is an error, never another port."""
+_FREEBIND = 15  # IP_FREEBIND of linux/in.h, which Python has no name for
+
+
+def bind(host: str, port: int, *, coming: bool = False) -> socket.socket:
+    """A listening socket, or Unsuitable: a taken port is an error, never another port. `coming`: an IPv4 address that
+    this machine may have only later."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, so that asyncio sets TCP_NODELAY
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if coming and sys.platform == "linux":
+        sock.setsockopt(socket.IPPROTO_IP, _FREEBIND, 1)
     try:
         sock.bind((host, port))
         sock.listen(2048)

@@ -26,7 +26,7 @@ from kit.tokens import write_private
 from preloop.channels import asker, open_channels, open_ends, way
 from preloop.chores import Chores
 from preloop.doors import Doors, open_doors
-from preloop.house import Console, House, Place, Say, open_engine, open_house
+from preloop.house import Console, House, Place, Say, host_address, open_engine, open_house
 from preloop.known_secrets import known_secrets
 from preloop.listen import Served, bind, bind_unix, listening, opened, port_of, spare_collector
 from preloop.roles import ALL, Role
@@ -132,8 +132,9 @@ def _need_addresses(settings: Settings, roles: frozenset[Role]) -> None:
 
 def _ways_in(settings: Settings, place: Place | str, roles: frozenset[Role]) -> Iterator[socket.socket]:
     """The sockets by which agents come who are not on this machine's loopback."""
-    if isinstance(place, Place) and place.gateway and settings.server.container_host not in _EVERYWHERE:
-        yield bind(place.gateway, settings.server.container_port)
+    host = host_address(settings, roles, place)
+    if host and settings.server.container_host not in _EVERYWHERE:
+        yield bind(host, settings.server.container_port, coming=True)
     if isinstance(place, Place) and place.door:
         _need_own_doors(settings, roles)
         yield bind_unix(place.door)

@@ -1,5 +1,6 @@
 # Sourced by the other scripts, from the top of the checkout. `ready LOCK` makes sure that .venv has what LOCK names;
 # it says nothing when that is already so.
+unset PYTHONUNBUFFERED # machines that set it hide what a user's does not print in time
 
 supported() { # runs it: a name on PATH may be a shim or a stub that can't start
     "$1" -c 'import sys, ssl, sqlite3, venv

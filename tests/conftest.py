@@ -29,6 +29,7 @@ STORM = TESTS / "bench" / "test_chaos.py"
 PLANES = ("access", "bench", "browser", "control", "gateway", "journeys", "mcp_server", "preloop", "runner", "web")
 """Rooms with a plane, which is on SQLite unless the run is for PostgreSQL. Tests that name their database stay out."""
 ON_POSTGRES = os.environ.get("TEST_DATABASE") == "postgresql"
+os.environ.pop("PYTHONUNBUFFERED", None)  # what a plane says is read from pipes here, and is to be there in time
 FIXTURES = {"postgres_cluster": "postgres", "browser": "browser"}  # a fixture that implies its marker
 
 CHROMIUM_FLAGS = [

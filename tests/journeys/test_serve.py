@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from preloop.demo import decide
-from tests.journeys.plane import Plane, Tools, config, payments
+from tests.journeys.plane import Plane, Tools, clear, config, payments
 from tests.journeys.test_bad_input import preloop, told
 from tests.ports import free_port
 
@@ -24,17 +24,24 @@ class Roles:
     tools: Tools
 
 
+HOST = {"process": "127.0.0.1", "docker": "preloop"}
+"""What agents call this machine."""
+
+
 @asynccontextmanager
-async def roles(folder: Path, database: str | None = None) -> AsyncIterator[Roles]:
-    """Three processes that start at the same moment on nothing."""
+async def roles(folder: Path, database: str | None = None, engine: str = "process") -> AsyncIterator[Roles]:
+    """Three processes that start at the same moment on nothing. The runner alone is told where an engine's socket is."""
     web, doors, inner = free_port(), free_port(), free_port()
     async with payments(folder) as tools, anyio.create_task_group() as tasks:
-        agents = f'mcp_url = "http://127.0.0.1:{inner}"\ngateway_url = "http://127.0.0.1:{inner}"'
-        path = config(folder, tools.url, engine="process")
-        path.write_text(path.read_text().replace('engine = "process"', f'engine = "process"\n{agents}'))
+        at = f"http://{HOST[engine]}:{inner}"
+        agents = f'mcp_url = "{at}"\ngateway_url = "{at}"'
+        runs = config(folder, tools.url, engine=engine, runner=agents)
+        others = folder / "others.toml"
+        others.write_text(runs.read_text().replace(agents, f'{agents}\ndocker_socket = "unix://{folder}/none.sock"'))
 
         def process(port: int, container_port: int, *named: str) -> Plane:
             does = ("serve", *named, "--port", str(port), "--container-port", str(container_port))
+            path = runs if "runner" in named else others
             return Plane(folder / "data", path, tasks, database, does=does)
 
         each = process(web, 0, "web"), process(doors, inner, "gateway", "mcp"), process(0, 0, "runner")
@@ -49,6 +56,8 @@ async def roles(folder: Path, database: str | None = None) -> AsyncIterator[Role
                 if one.process and one.process.returncode is None:
                     await one.stop()
             tasks.cancel_scope.cancel()
+            if engine == "docker":
+                clear((folder / "data" / "instance").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +82,13 @@ async def test_a_run_whose_event_tools_and_agent_are_in_three_processes(three: R
 @pytest.mark.postgres
 async def test_the_same_on_postgresql(tmp_path: Path, postgres_database: str) -> None:
     async with roles(tmp_path, postgres_database) as started:
+        assert await paid(started) == ("SUCCEEDED", "", 1)
+
+
+@pytest.mark.docker
+@pytest.mark.usefixtures("agent_images")
+async def test_the_same_in_a_container_whose_engine_only_the_runner_opens(tmp_path: Path) -> None:
+    async with roles(tmp_path, engine="docker") as started:
         assert await paid(started) == ("SUCCEEDED", "", 1)
 
 

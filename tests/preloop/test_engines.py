@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kit.errors import Invalid, Unsuitable
-from preloop.house import Place, open_engine
+from preloop.house import Place, host_address, open_engine
 from preloop.roles import Role
 from preloop.settings import Settings, load
 
@@ -57,29 +57,21 @@ async def test_the_process_engine_is_told_as_what_it_is(tmp_path: Path) -> None:
     assert "nothing isolates them" in place.said
 
 
+@pytest.mark.parametrize("engine", ["auto", "docker", "bwrap", "process", "kubernetes", "swarm"])
 @pytest.mark.parametrize("role", [Role.WEB, Role.GATEWAY, Role.MCP])
-async def test_where_agents_find_the_doors_in_containers_the_runner_alone_opens_the_engine(
-    tmp_path: Path, role: Role
-) -> None:
-    told = settings(tmp_path, "docker")
-    there = told.model_copy(update={"runner": told.runner.model_copy(update={"door": told.runner.network[2]})})
-    async with open_engine(there, frozenset({role})) as place:
-        assert place == "no engine: this process starts no agents."
-    with pytest.raises(Unsuitable):
-        async with open_engine(told, frozenset({role})):
-            pass
-
-
-@pytest.mark.parametrize("role", [Role.WEB, Role.GATEWAY, Role.MCP])
-async def test_a_swarm_is_opened_by_the_runner_alone_and_one_that_does_not_answer_is_an_error(
-    tmp_path: Path, role: Role
-) -> None:
-    told = settings(tmp_path, "swarm")
+async def test_the_runner_alone_opens_an_engine(tmp_path: Path, role: Role, engine: str) -> None:
+    told = settings(tmp_path, engine)
     async with open_engine(told, frozenset({role})) as place:
         assert place == "no engine: this process starts no agents."
+    there = told.model_copy(update={"runner": told.runner.model_copy(update={"door": told.runner.network[2]})})
+    doors = role is not Role.WEB and engine in {"auto", "docker"}
+    assert host_address(told, {role}, place) == ("10.231.255.1" if doors else None)
+    assert host_address(there, {role}, place) is None
+
+
+async def test_a_swarm_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(Unsuitable) as refused:
-        async with open_engine(told):
-            pass
+        await picked(tmp_path, "swarm")
     assert refused.value.code == "docker_unreachable"
 
 

@@ -30,7 +30,7 @@ HOST = {"process": "127.0.0.1", "docker": "preloop"}
 
 @asynccontextmanager
 async def roles(folder: Path, database: str | None = None, engine: str = "process") -> AsyncIterator[Roles]:
-    """Three processes that start at the same moment on nothing. The runner alone is told where an engine's socket is."""
+    """Three processes that start at the same moment on nothing. Only the runner is told where an engine is."""
     web, doors, inner = free_port(), free_port(), free_port()
     async with payments(folder) as tools, anyio.create_task_group() as tasks:
         at = f"http://{HOST[engine]}:{inner}"

@@ -1,14 +1,17 @@
 """PostgreSQL: each unit is one READ COMMITTED transaction on asyncpg, run by `run_sync`.
 
-Serialisation failures and deadlocks (40001, 40P01) get five tries; a connection lost in COMMIT is never retried,
-because nobody knows whether it happened.
+Serialisation failures and deadlocks (40001, 40P01) get five tries. While the server is away, restarted or failing over,
+reads and units wait for it; a connection lost in COMMIT is never retried, because nobody knows whether it happened.
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
+import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 from sqlalchemy.exc import DBAPIError
@@ -19,10 +22,16 @@ from kit.bus import Bus
 from kit.db import READ_LIMIT, Lane, Tx, Unit
 from kit.db_notify import Notifier
 from kit.errors import Unavailable
+from kit.observe import log
 
 T = TypeVar("T")
 TRIES = 5
 RETRIED = {"40001", "40P01"}
+AWAY_S = 60.0
+"""How long the server may be away before those who ask hear of it: a restart, a fail-over."""
+AGAIN_S = 0.25
+_AWAY = ("08", "57P0")
+"""How codes begin of a server that goes, is gone, or is not there yet."""
 CONNECTIONS = {Lane.DECISIONS: 8, Lane.BULK: 2, Lane.LATER: 2}
 READERS = 8
 """Connections that read; all of them stay: one that is made for a moment costs more than many reads, most of all when
@@ -44,7 +53,7 @@ def open_engine(
     """`url` is postgresql+asyncpg://…; with `?pooler=transaction` its server is a pooler that gives each transaction
     another connection, so no prepared statement outlives one. `patience_s` is for the making of a connection."""
     asked = sa.make_url(url)
-    settings: dict[str, Any] = {"timeout": patience_s}
+    settings: dict[str, Any] = {"timeout": patience_s, "async_creator_fn": _connect}
     if asked.query.get("pooler") == "transaction":
         none_kept = {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
         settings |= none_kept | {"prepared_statement_name_func": _any_name}
@@ -59,11 +68,29 @@ def _any_name() -> str:
     return f"__preloop_{secrets.token_hex(8)}__"
 
 
+async def _connect(*words: Any, **settings: Any) -> Any:  # noqa: ANN401 - asyncpg's
+    """What SQLAlchemy does by itself; a server that takes nobody is told as one that is not there."""
+    try:
+        return await asyncpg.connect(*words, **settings)
+    except asyncpg.PostgresError as refused:
+        if str(refused.sqlstate).startswith(_AWAY):
+            raise ConnectionRefusedError(str(refused)) from refused
+        raise
+
+
+def is_away(error: Exception) -> bool:
+    """Is it the server that is missing, and not what was asked of it?"""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or str(getattr(error.orig, "sqlstate", "")).startswith(_AWAY)
+    return isinstance(error, OSError)
+
+
 class PostgresDatabase:
     """A server the user runs. `url` is that of `open_engine`."""
 
-    def __init__(self, url: str, bus: Bus) -> None:
+    def __init__(self, url: str, bus: Bus, *, away_s: float = AWAY_S) -> None:
         self._bus = bus
+        self._away_s = away_s
         self._engine = open_engine(url, pool_size=10, max_overflow=0)
         self._reader = open_engine(url, pool_size=READERS, max_overflow=0).execution_options(postgresql_readonly=True)
         self._notifier = Notifier(self._engine, open_engine(url, poolclass=NullPool, patience_s=5), bus)
@@ -71,16 +98,34 @@ class PostgresDatabase:
 
     async def write(self, unit: Unit[T], *, lane: Lane = Lane.DECISIONS) -> T:
         async with self._room[lane]:
-            with anyio.CancelScope(shield=True):
-                value, wakes = await self._tries(unit)
+            value, wakes = await self._patiently(partial(self._shielded, unit))
         for topic in wakes:
             self._bus.publish(topic)
         self._notifier.tell(wakes)
         return value
 
     async def read(self, statement: sa.Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
+        return await self._patiently(partial(self._read, statement, parameters))
+
+    async def _read(self, statement: sa.Executable, parameters: Mapping[str, Any] | None) -> Sequence[Row[Any]]:
         async with self._reader.connect() as connection:
             return (await connection.execute(statement, parameters)).fetchmany(READ_LIMIT)
+
+    async def _patiently(self, asked: Callable[[], Awaitable[T]]) -> T:
+        """What is asked, once the server is there; at once where only the connections of before are gone."""
+        until, told = anyio.current_time() + self._away_s, False
+        while True:
+            try:
+                answer = await asked()
+            except Exception as error:
+                if not is_away(error) or anyio.current_time() >= until:
+                    raise
+                if not told:
+                    log.warning("the database is away, and waited for", reason=str(error).split("\n")[0])
+                told = True
+            else:
+                return answer
+            await anyio.sleep(AGAIN_S)
 
     async def hear(self) -> None:
         await self._notifier.run()
@@ -89,6 +134,11 @@ class PostgresDatabase:
         with anyio.CancelScope(shield=True):
             await self._engine.dispose()
             await self._reader.dispose()
+
+    async def _shielded(self, unit: Unit[T]) -> tuple[T, list[str]]:
+        with anyio.CancelScope(shield=True):
+            outcome = await self._tries(unit)
+        return outcome
 
     async def _tries(self, unit: Unit[T]) -> tuple[T, list[str]]:
         for attempt in range(1, TRIES + 1):
@@ -109,7 +159,8 @@ async def _transaction(connection: AsyncConnection, unit: Unit[T]) -> tuple[T, l
     try:
         outcome = await connection.run_sync(run)
     except BaseException:
-        await transaction.rollback()
+        with suppress(DBAPIError):  # of a connection that is gone
+            await transaction.rollback()
         raise
     try:
         await transaction.commit()

@@ -30,7 +30,11 @@ PLANES = ("access", "bench", "browser", "control", "gateway", "journeys", "mcp_s
 """Rooms with a plane, which is on SQLite unless the run is for PostgreSQL. Tests that name their database stay out."""
 ON_POSTGRES = os.environ.get("TEST_DATABASE") == "postgresql"
 os.environ.pop("PYTHONUNBUFFERED", None)  # what a plane says is read from pipes here, and is to be there in time
-FIXTURES = {"postgres_cluster": "postgres", "browser": "browser"}  # a fixture that implies its marker
+FIXTURES = {
+    "postgres_cluster": "postgres",
+    "postgres_own": "postgres",
+    "browser": "browser",
+}  # a fixture that implies its marker
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",  # CI is root; the only pages shown are our own
@@ -87,6 +91,16 @@ def anyio_backend() -> Literal["asyncio"]:
 
 @pytest.fixture(scope="session")
 def postgres_cluster() -> Iterator[Cluster]:
+    need("postgres")
+    programs = postgres_programs()
+    assert programs
+    with cluster(programs) as running:
+        yield running
+
+
+@pytest.fixture
+def postgres_own() -> Iterator[Cluster]:
+    """A server that its test may stop."""
     need("postgres")
     programs = postgres_programs()
     assert programs

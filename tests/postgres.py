@@ -51,6 +51,17 @@ class Cluster:
         if done.returncode:
             raise RuntimeError(f"{program} failed: {done.stdout}\n{self.log()}")
 
+    @property
+    def data(self) -> str:
+        return str(self.folder / "data")
+
+    def start(self) -> None:
+        options = SETTINGS.format(folder=self.folder)
+        self.run("pg_ctl", "-D", self.data, "-l", str(self.folder / "log"), "-o", options, "-w", "-t", "60", "start")
+
+    def stop(self) -> None:
+        self.run("pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop")
+
     def log(self) -> str:
         log = self.folder / "log"
         return log.read_text() if log.exists() else ""
@@ -99,13 +110,12 @@ def cluster(programs: Path) -> Iterator[Cluster]:
     try:
         if made.owner:
             os.chown(folder, made.owner.pw_uid, made.owner.pw_gid)
-        data = str(folder / "data")
+        data = made.data
         made.run("initdb", "-D", data, "-U", "preloop", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-        options = SETTINGS.format(folder=folder)
-        made.run("pg_ctl", "-D", data, "-l", str(folder / "log"), "-o", options, "-w", "-t", "60", "start")
+        made.start()
         try:
             yield made
         finally:
-            made.run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+            made.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -6,17 +6,20 @@ name may be brought again: the last one whole is what counts.
 """
 
 import secrets
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import anyio
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from control.executions import results
+from control.executions import results, storage
 from control.identity.doorkeeper import Doorkeeper
 from kit import asgi
 from kit.blobs import DRAFT, Blobs
-from kit.errors import Conflict, Fault, Invalid, Missing, Unauthorized
+from kit.db import Database
+from kit.errors import Conflict, Fault, Invalid, Missing, Refused, Unauthorized
 
 PATH = "/api/v1/agent/left/{name}"
 LIMIT_S = 300.0
@@ -24,20 +27,20 @@ LIMIT_S = 300.0
 PIECE = 256 << 10
 
 
-def routes(*, doorkeeper: Doorkeeper, blobs: Blobs) -> list[Route]:
+def routes(*, db: Database, doorkeeper: Doorkeeper, blobs: Blobs) -> list[Route]:
     """The one route; role `mcp` serves it, beside the exchange of tokens."""
     bringing: set[str] = set()
 
     async def take(request: Request) -> Response:
         try:
-            execution_id = await _whose(doorkeeper, request)
+            execution_id = await _whose(db, doorkeeper, request)
             if (name := request.path_params["name"]) not in results.HANDED:
                 raise Missing("not_found", "There is nothing at this address.")
             if execution_id in bringing:
                 raise Conflict("already_bringing", "This execution brings something already.", "One after the other.")
             bringing.add(execution_id)
             try:
-                await _store(request, blobs, execution_id, name)
+                await _store(request, blobs, execution_id, name, partial(_whose, db, doorkeeper, request))
             finally:
                 bringing.discard(execution_id)
         except Fault as fault:
@@ -47,24 +50,30 @@ def routes(*, doorkeeper: Doorkeeper, blobs: Blobs) -> list[Route]:
     return [Route(PATH, take, methods=["PUT"])]
 
 
-async def _whose(doorkeeper: Doorkeeper, request: Request) -> str:
+async def _whose(db: Database, doorkeeper: Doorkeeper, request: Request) -> str:
+    """The execution, where it is to hand over and its account has room."""
     token = asgi.bearer(request.headers)
     if not token:
         raise Unauthorized("token_missing", "There is no token.", "The entry script sends the agent's.")
     principal = await doorkeeper.admit(token)
-    if principal.execution_id is None:
+    execution_id = principal.execution_id
+    if execution_id is None or not await db.write(lambda tx: results.hands_over(tx, execution_id)):
         raise Missing("not_found", "There is nothing at this address.")
-    return principal.execution_id
+    if await db.write(lambda tx: storage.full(tx, principal.account_id)) is not None:
+        raise Refused("storage_full", "Storage of the plan is full.", "Delete executions, or shorten retention.")
+    return execution_id
 
 
-async def _store(request: Request, blobs: Blobs, execution_id: str, name: str) -> None:
-    """Whole or not at all."""
+async def _store(
+    request: Request, blobs: Blobs, execution_id: str, name: str, again: Callable[[], Awaitable[str]]
+) -> None:
+    """Whole or not at all, and only while its session lives: who brings it is asked `again` at its end."""
     draft = f"{results.folder_of(execution_id)}/{secrets.token_hex(8)}{DRAFT}"
     try:
         with anyio.fail_after(LIMIT_S):
             await _write(request, blobs, draft)
-            await blobs.move(draft, results.handed_of(execution_id, name))
-            await blobs.ship(results.handed_of(execution_id, name))  # however small: its reader may have another folder
+            await again()
+            await blobs.hand(draft, results.handed_of(execution_id, name))
     except (ClientDisconnect, TimeoutError) as error:
         raise Invalid("not_whole", f"{name} did not come to its end.", f"{LIMIT_S:.0f} s are given for it.") from error
     finally:

@@ -9,7 +9,9 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import AsyncIterator, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -82,6 +84,16 @@ class Blobs:
         await anyio.to_thread.run_sync(_move, self.path(name), self.path(to))
         await self._try_send(to)
 
+    async def hand(self, name: str, to: str) -> None:
+        """Make a draft what it is to be where everybody finds it who shares the far store, however small it is; or
+        Unavailable, and it is nowhere."""
+        await anyio.to_thread.run_sync(_move, self.path(name), self.path(to))
+        try:
+            await self.ship(to)
+        except Unavailable:
+            await anyio.to_thread.run_sync(lambda: self.path(to).unlink(missing_ok=True))
+            raise
+
     async def clear(self, folder: str) -> None:
         """Forget all that begins with `folder`/; there may be none."""
         await anyio.to_thread.run_sync(lambda: shutil.rmtree(self.path(folder), ignore_errors=True))
@@ -110,6 +122,10 @@ class Blobs:
     async def here(self, folder: str) -> list[str]:
         """Names of whole files below a folder that are in this one."""
         return await anyio.to_thread.run_sync(_names, self.root, self.path(folder))
+
+    async def drop_drafts(self, folder: str, older_s: float) -> None:
+        """Those below a folder that nobody writes any more."""
+        await anyio.to_thread.run_sync(_drop_drafts, self.path(folder), time.time() - older_s)
 
     def goes(self, name: str) -> bool:
         """Is a file of this folder one for the far store?"""
@@ -181,6 +197,13 @@ async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
     with file:
         while piece := await anyio.to_thread.run_sync(file.read, PIECE):
             yield piece
+
+
+def _drop_drafts(folder: Path, before: float) -> None:
+    for path in folder.rglob(f"*{DRAFT}"):
+        with suppress(FileNotFoundError):  # finished meanwhile
+            if path.stat().st_mtime < before:
+                path.unlink()
 
 
 def _names(root: Path, folder: Path) -> list[str]:

@@ -35,6 +35,7 @@ FORGET_S = 60.0
 SHIP_S = 30.0
 """How late what a far store did not take at once goes there, and lines of long logs,"""
 STRAYS_S = 3600.0
+TIDY_S = 600.0
 """and how often it is looked through for what retention had taken."""
 
 
@@ -79,6 +80,10 @@ class Chores:
             tasks.start_soon(self._each, "strays in the object store", self.strays, STRAYS_S)
         tasks.start_soon(self._sweep_after, adopted)
 
+    def start_tidying(self, tasks: TaskGroup) -> None:
+        """Of a process to which containers hand over what is left."""
+        tasks.start_soon(self._each, "what was handed over", self.tidy, TIDY_S)
+
     async def _each(self, name: str, chore: Callable[[], Awaitable[object]], every_s: float = EVERY_S) -> None:
         while True:
             await self._try(name, chore)
@@ -122,6 +127,11 @@ class Chores:
         with _unless_away():
             await strays.ship(self._db, self._blobs)
             await archive.move_due(self._db, self._blobs, self._logs_from)
+
+    async def tidy(self) -> None:
+        """Delete what was handed over and read."""
+        with _unless_away():
+            await strays.tidy(self._db, self._blobs)
 
     async def strays(self) -> None:
         """Delete blobs whose content retention had taken."""

@@ -196,7 +196,7 @@ def _inner(house: House) -> ASGIApp:
     routes = token.routes(db=house.db, signer=house.signer) if house.signer else []
     if Role.MCP in house.roles:
         keeper = Doorkeeper(house.db, house.bus, Listener.CONTAINERS)
-        routes += left.routes(doorkeeper=keeper, blobs=house.blobs)
+        routes += left.routes(db=house.db, doorkeeper=keeper, blobs=house.blobs)
     return Router(routes=routes, default=unknown)
 
 

@@ -3,7 +3,7 @@ telemetry, object storage."""
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from control.flows.quantities import mebibytes, seconds
 from control.retention.rules import LONGEST, Rules
@@ -87,9 +87,3 @@ class StorageSettings(Strict):
     """Files of so many bytes go there: what agents leave, and the whole output."""
     logs_from: Annotated[int, BeforeValidator(_bytes), Field(ge=1 << 20)] = 1 << 20
     """Lines of logs of so many bytes go there when the execution is over."""
-
-    @model_validator(mode="after")
-    def _key_is_whole(self) -> "StorageSettings":
-        if bool(self.access_key_id) != bool(self.secret_access_key.get_secret_value()):
-            raise ValueError("access_key_id and secret_access_key are set together")
-        return self

@@ -192,7 +192,7 @@ def _start_work(
     else:
         adopted = anyio.Event()
         tasks.start_soon(_look_on, adopted)
-    if house.roles & {Role.WEB, Role.RUNNER}:
+    if house.roles & {Role.WEB, Role.RUNNER, Role.MCP}:
         chores = Chores(
             house.db,
             desk=house.desk,
@@ -202,7 +202,10 @@ def _start_work(
             logs_from=house.settings.storage.logs_from,
             max_pending=house.settings.server.max_pending,
         )
-        chores.start(tasks, adopted)
+        if house.roles & {Role.WEB, Role.RUNNER}:
+            chores.start(tasks, adopted)
+        if Role.MCP in house.roles:
+            chores.start_tidying(tasks)
     if Role.WEB in house.roles:
         sender = Sender(
             house.db,

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from kit.blobs import Blobs
-from kit.errors import Unsuitable
+from kit.errors import Invalid, Unsuitable
 from kit.objects import Address, Objects
 from preloop.roles import Role
 from preloop.sections import StorageSettings
@@ -22,7 +22,14 @@ def open_blobs(settings: Settings, roles: Collection[Role]) -> Blobs:
 
 
 def open_objects(told: StorageSettings) -> Objects:
-    """The object store that a url names."""
+    """The object store that a url names. Invalid where a half of its key is missing: not all roles are told the secret,
+    so it is not looked at when settings are read."""
+    if bool(told.access_key_id) != bool(told.secret_access_key.get_secret_value()):
+        raise Invalid(
+            "settings_invalid",
+            "storage: access_key_id and secret_access_key are set together, in each of the roles web, mcp and runner.",
+            "The secret comes by PRELOOP_STORAGE__SECRET_ACCESS_KEY, or …_FILE.",
+        )
     url = urlsplit(told.url)
     address = Address(
         bucket=url.netloc,

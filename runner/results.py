@@ -12,6 +12,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any
 
+import anyio
 import anyio.to_thread
 from sqlalchemy.engine import Row
 
@@ -34,6 +35,7 @@ DEPTH = 16
 LONGEST = 255
 """Characters of a name with its folders."""
 CHANGES_BYTES = 4 << 20
+AWAY_S, AGAIN_S = 300.0, 0.5
 RESULT_BYTES = 1 << 20
 FOLDER_PATH, RESULT_PATH = f"{WORK}/{FOLDER}", f"{WORK}/{RESULT}"
 CHANGES_PATH = ".preloop/changes.patch"
@@ -50,7 +52,17 @@ def left(parts: Parts, execution_id: str, handle: str, path: str) -> AsyncGenera
 
 
 async def _handed(parts: Parts, name: str) -> AsyncGenerator[bytes]:
-    if found := await parts.blobs.open(name):
+    """An object store that is away is waited for: what is there must not be missing in a verdict."""
+    until = anyio.current_time() + AWAY_S
+    while True:
+        try:
+            found = await parts.blobs.open(name)
+            break
+        except Unavailable:
+            if anyio.current_time() >= until:
+                raise
+        await anyio.sleep(AGAIN_S)
+    if found:
         async for piece in found.pieces:
             yield piece
 

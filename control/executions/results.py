@@ -30,6 +30,8 @@ KEPT = "results.kept"
 """The type of the event that says how many files and bytes, with a digest over their names and sums."""
 HANDED = (FOLDER, RESULT, CHANGES)
 """What a container hands over itself where its engine can't read it, each as a tar."""
+HANDING = ("kubernetes", "swarm")
+"""Engines, as an execution's `engine` names them, that read no file of a container."""
 HANDED_MOST = 104 << 20
 """Bytes of one such tar: what is kept at most (`runner/results`), and its headers."""
 AT_ONCE = 100
@@ -56,6 +58,12 @@ def file_of(execution_id: str, sha256: str) -> str:
 def handed_of(execution_id: str, name: str) -> str:
     """Where one of `HANDED` waits until it is read; it goes with the folder at the latest."""
     return f"{folder_of(execution_id)}/handed.{name}.tar"
+
+
+def hands_over(tx: Tx, execution_id: str) -> bool:
+    """Does the container of this execution hand over itself what is left?"""
+    engine = tx.execute(sa.select(executions.c.engine).where(executions.c.id == execution_id)).scalar()
+    return str(engine).partition(":")[0] in HANDING
 
 
 def add(tx: Tx, row: Row[Any], left: Sequence[Artifact]) -> None:

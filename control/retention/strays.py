@@ -15,6 +15,9 @@ from kit.db import READ_LIMIT, Database
 GONE = {"logs": executions.c.logs_deleted_at, "results": executions.c.results_deleted_at}
 """Folder → when retention took an execution's content in it."""
 
+DRAFT_S = 86_400.0
+"""No file is written for so long."""
+
 
 async def ship(db: Database, blobs: Blobs) -> int:
     """Send what is still in this folder and should be in the far store; how many went. Unavailable when it is."""
@@ -28,6 +31,25 @@ async def ship(db: Database, blobs: Blobs) -> int:
                 await (blobs.delete(name) if name in taken else blobs.ship(name))
             shipped += len(some) - len(taken)
     return shipped
+
+
+async def tidy(db: Database, blobs: Blobs) -> int:
+    """Delete what containers handed over to this process and nobody will read any more, and drafts that nobody writes;
+    how many of the first went. Unavailable when the far store is."""
+    handed = [name for name in await blobs.here("results") if "/handed." in name]
+    went = 0
+    for first in range(0, len(handed), READ_LIMIT):
+        some = handed[first : first + READ_LIMIT]
+        its = executions.c.id.in_({_execution(name) for name in some})
+        over = {
+            row.id for row in await db.read(sa.select(executions.c.id).where(its, executions.c.cleaned_at.is_not(None)))
+        }
+        for name in some:
+            if _execution(name) in over:
+                await blobs.delete(name)
+                went += 1
+    await blobs.drop_drafts("results", DRAFT_S)
+    return went
 
 
 async def sweep(db: Database, blobs: Blobs) -> int:

@@ -52,7 +52,7 @@ fetch(process.argv[1], options)
 }
 
 ask_python3() {
-    ONCE=$once python3 -c '
+    ONCE=$once python3 -I -c '
 import json, os, sys, urllib.error, urllib.request
 headers = {"Authorization": "Bearer " + os.environ["PRELOOP_BOOTSTRAP_TOKEN"], "Idempotency-Key": os.environ["ONCE"]}
 door = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -243,8 +243,8 @@ changes() {
 
 # hand_over: while the token still opens a door, so before the end is told.
 hand_over() {
+    [ -n "$stopping" ] || changes after
     if [ -z "$stopping" ]; then
-        changes after
         TOKEN=$token sh -c "$hand" "$own/hand.sh" </dev/null &
         child=$!
         wait_for "$child"

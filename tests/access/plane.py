@@ -141,7 +141,10 @@ async def plane(
             return JSONResponse({"token": waiting[asgi.bearer(request.headers) or ""]})
 
         blobs = Blobs(folder / "blobs")
-        routes = [Route(PATH, exchange, methods=["POST"]), *left.routes(doorkeeper=parts.doorkeeper, blobs=blobs)]
+        routes = [
+            Route(PATH, exchange, methods=["POST"]),
+            *left.routes(db=db, doorkeeper=parts.doorkeeper, blobs=blobs),
+        ]
         app = _app(git, Router(routes=routes, default=_unknown))
         with bind("127.0.0.1", 0) as sock:
             async with listening(Served(app=asgi.Faults(app), sockets=[sock], take=egress.take)):

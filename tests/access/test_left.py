@@ -1,15 +1,23 @@
 """The door by which a container hands over what its agent left: whose it is, how much, whole or not at all."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
-from control.executions import results
+from control.executions import intake, results
+from control.flows import catalog, source
+from control.identity.accounts import DEFAULT
+from control.retention import strays
+from control.tables import accounts, executions
 from kit.blobs import Blobs
+from kit.db import Tx
 from kit.objects import Address, Objects
+from kit.secrets import Sealer
 from tests.access.plane import Plane, plane
 from tests.s3 import address
 from tests.waiting import until
@@ -17,9 +25,20 @@ from tests.waiting import until
 ID = "exe_1"
 
 
+FLOW = "{version: 1, name: left, agent: {runtime: scripted, model: m}, triggers: [{type: manual}], prompt: Go.}"
+
+
+def begun(tx: Tx) -> None:
+    """An execution `ID` that a swarm runs."""
+    catalog.apply(tx, DEFAULT, source.read(FLOW), sealer=Sealer.fresh(), by="test")
+    made = intake.start(tx, DEFAULT, "left", {}, trigger="manual", by="test").execution_id
+    tx.execute(sa.update(executions).where(executions.c.id == made).values(id=ID, engine="swarm:t"))
+
+
 @pytest.fixture
 async def running(tmp_path: Path) -> AsyncIterator[Plane]:
     async with plane(tmp_path) as opened:
+        await opened.db.write(begun)
         yield opened
 
 
@@ -48,6 +67,34 @@ async def test_who_has_no_execution_brings_nothing(running: Plane) -> None:
     await running.revoke(session_id)
     refused = [await put(running, token, results.RESULT, b"x") for token in ("", "forged", ended, enrolled)]
     assert [answer.status_code for answer in refused] == [401, 401, 401, 404]
+    assert await kept(running) == []
+
+
+async def test_an_execution_whose_engine_reads_files_brings_nothing(running: Plane) -> None:
+    _, token = await running.session(ID)
+    await running.db.write(lambda tx: tx.execute(sa.update(executions).values(engine="docker:t")))
+    assert (await put(running, token, results.RESULT, b"x")).status_code == 404
+    assert await kept(running) == []
+
+
+async def test_without_room_in_the_plan_it_is_refused(running: Plane) -> None:
+    _, token = await running.session(ID)
+    await running.db.write(lambda tx: tx.execute(sa.update(accounts).values(storage_bytes=0)))
+    answer = await put(running, token, results.RESULT, b"x")
+    assert (answer.status_code, answer.json()["code"]) == (403, "storage_full")
+    assert await kept(running) == []
+
+
+async def test_what_was_read_elsewhere_goes_and_so_do_drafts_that_nobody_writes(running: Plane) -> None:
+    _, token = await running.session(ID)
+    await put(running, token, results.RESULT, b"x")
+    await running.blobs.append(f"{results.folder_of(ID)}/old.new", b"x")
+    assert await strays.tidy(running.db, running.blobs) == 0
+    assert len(await kept(running)) == 2
+    await running.db.write(lambda tx: tx.execute(sa.update(executions).values(cleaned_at=tx.now())))
+    old = running.blobs.path(f"{results.folder_of(ID)}/old.new")
+    os.utime(old, (0, 0))
+    assert await strays.tidy(running.db, running.blobs) == 1
     assert await kept(running) == []
 
 
@@ -82,6 +129,20 @@ async def test_with_an_object_store_it_is_there_before_the_answer(
     running.blobs.far = Objects(address("http://127.0.0.1:9"))
     answer = await put(running, token, results.FOLDER, b"x")
     assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
+    assert await kept(running) == []
+
+
+async def test_a_session_that_ends_meanwhile_brings_nothing(running: Plane) -> None:
+    session_id, token = await running.session(ID)
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"x" * 300_000
+        await until(lambda: bool(list(running.blobs.root.rglob("*.new"))), 20, what="a draft")
+        await running.revoke(session_id)
+        yield b"x"
+
+    assert (await put(running, token, results.RESULT, slow())).status_code == 401
+    assert await kept(running) == []
 
 
 async def test_one_at_a_time_and_what_was_cut_leaves_nothing(running: Plane) -> None:

@@ -16,7 +16,7 @@ SECRETS = {
     Role.WEB: {"preloop-database", "preloop-web"},
     Role.GATEWAY: {"preloop-database", "preloop-gateway"},
     Role.MCP: {"preloop-database", "preloop-mcp"},
-    Role.RUNNER: {"preloop-database"},
+    Role.RUNNER: {"preloop-database", "preloop-runner"},
 }
 """Who gets which: providers' keys are the gateway's alone, tools' credentials those of `mcp`."""
 

@@ -46,8 +46,6 @@ def test_a_secret_of_a_file_is_known_and_never_shown(tmp_path: Path, monkeypatch
         ('url = "s3://bucket/../other"', "storage.url"),
         ('endpoint = "minio:9000"', "storage.endpoint"),
         ('endpoint = "https://minio/bucket"', "storage.endpoint"),
-        ('access_key_id = "AKIAEXAMPLE"', "set together"),
-        ('secret_access_key = "x"', "set together"),
         ('logs_from = "0m"', "storage.logs_from"),
         ('files_from = "many"', "not a size"),
         ("files_from = -1", "storage.files_from"),
@@ -66,6 +64,16 @@ def test_only_roles_that_keep_content_have_a_store_and_only_with_a_url(tmp_path:
     settings = load(config=tmp_path / "preloop.toml", data=tmp_path)
     assert [role for role in Role if open_blobs(settings, {role}).far] == [Role.WEB, Role.MCP, Role.RUNNER]
     assert open_blobs(load(data=tmp_path), ALL).far is None
+
+
+@pytest.mark.parametrize("half", ['access_key_id = "AKIAEXAMPLE"', 'secret_access_key = "x"'])
+def test_half_a_key_stops_who_opens_the_store_and_nobody_else(tmp_path: Path, half: str) -> None:
+    (tmp_path / "preloop.toml").write_text(f'[storage]\nurl = "s3://plane-1"\n{half}\n')
+    settings = load(config=tmp_path / "preloop.toml", data=tmp_path)
+    assert open_blobs(settings, {Role.GATEWAY}).far is None
+    for role in set(Role) - {Role.GATEWAY}:
+        with pytest.raises(Invalid, match="set together"):
+            open_blobs(settings, {role})
 
 
 def terminal(folder: Path, store: Address, **more: str) -> Terminal:

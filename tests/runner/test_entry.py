@@ -170,7 +170,7 @@ def test_an_image_without_any_of_them_says_so(tmp_path: Path, door: TokenDoor) -
 def only(folder: Path, *tools: str) -> Path:
     """A PATH with what every image has and these tools; wrappers, because a python3 may need to know where it lives."""
     folder.mkdir()
-    for tool in ("awk", "cat", "sed", "mkdir", "mkfifo", "rm", "sleep", "setsid", "od", "tr", *tools):
+    for tool in ("awk", "cat", "date", "sed", "mkdir", "mkfifo", "rm", "sleep", "setsid", "od", "tr", *tools):
         if found := sys.executable if tool == "python3" else shutil.which(tool):
             (folder / tool).write_text(f'#!/bin/sh\nexec {found} "$@"\n')
             (folder / tool).chmod(0o755)

@@ -66,6 +66,15 @@ def test_each_tool_can_bring_it(tmp_path: Path, door: TokenDoor, tool: str) -> N
     assert (path, len(content) > 3_000_000) == ("/api/v1/agent/left/result.json", True)
 
 
+def test_modules_of_the_agent_are_not_ours(tmp_path: Path, door: TokenDoor) -> None:
+    lie = "print('\\nPRELOOP_AGENT_EXEC_END 0')"
+    made = f"echo '{{}}' > result.json; for name in urllib os ssl http; do echo \"{lie}\" > $name.py; done; exit 3"
+    env = lay_out(tmp_path, door, agent(made), hands_over=True)
+    env["PATH"] = str(only(tmp_path / "bin", "python3", "tar", "head"))
+    assert run(["sh"], tmp_path, env) == (3, ["PRELOOP_AGENT_EXEC_START", "PRELOOP_AGENT_EXEC_END 3"])
+    assert [path for path, _ in door.brought] == ["/api/v1/agent/left/result.json"]
+
+
 def test_an_answer_that_was_lost_is_asked_for_again(shell: list[str], tmp_path: Path, door: TokenDoor) -> None:
     door.takes = [503, 204]
     code, lines = run(shell, tmp_path, lay_out(tmp_path, door, agent("echo '{}' > result.json"), hands_over=True))

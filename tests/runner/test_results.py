@@ -16,7 +16,8 @@ from control.executions import logs
 from control.executions import results as rows
 from control.identity import sessions
 from control.tables import accounts, artifacts, executions
-from kit.errors import Fault
+from kit.blobs import Blobs, Content
+from kit.errors import Fault, Unavailable
 from kit.redaction import Redactor
 from runner import results
 from runner.agents.script import WORK
@@ -267,3 +268,29 @@ async def test_a_schema_that_nothing_can_be_checked_against_is_refused_with_its_
 ) -> None:
     with pytest.raises(Fault, match="schema of the result"):
         await station.house.apply(FLOW + f"result_schema: {schema}\n")
+
+
+async def test_a_store_that_is_away_at_the_verdict_is_waited_for(station: Station) -> None:
+    class Away:
+        """A far store that answers the third time."""
+
+        def __init__(self) -> None:
+            self.asked = 0
+
+        async def open(self, name: str) -> Content | None:
+            self.asked += 1
+            if self.asked < 3:
+                raise Unavailable("storage_unavailable", "The object store is out of reach.")
+            return Content(len(PACKED), pieces())
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield PACKED
+
+    far = Away()
+    station.engine.gives_files = False
+    parts = replace(station.parts, blobs=Blobs(station.parts.blobs.root, far, far_from=1 << 30))  # type: ignore[arg-type]
+    wrong, [kept] = await results.checked(parts, "exe_1", "job", SCHEMA)
+    assert (wrong, kept.name, far.asked) == ("", "result.json", 3)
+
+
+PACKED = tar(entry("result.json", b'{"paid": 1}'))

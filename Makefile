@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check show
+.PHONY: help demo up extras test check show
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -9,6 +9,9 @@ demo:  ## the main job from nothing: event, agent, approval, tool, spend
 
 up:  ## serve the control plane
 	@scripts/up
+
+extras:  ## what optional parts need: Kubernetes, object storage, traces, sign-in, channels
+	@scripts/extras
 
 test:  ## all tests that can run here
 	@scripts/test

@@ -16,6 +16,8 @@ from tests.journeys.plane import Plane
 AFTERWARDS_S = 12.0
 """How long a page stays after the end: what was unread at the verdict is told then."""
 AGAIN_S = 0.3
+OPEN_S = 60.0
+"""A page that opens late on a busy machine misses nothing."""
 
 
 @dataclass(kw_only=True)
@@ -42,7 +44,7 @@ class Page:
 
     async def _listen(self, url: str, token: str) -> None:
         address, headers = f"ws{url.removeprefix('http')}/api/v1/live", {"Authorization": f"Bearer {token}"}
-        async with connect(address, additional_headers=headers, proxy=None) as wire:
+        async with connect(address, additional_headers=headers, proxy=None, open_timeout=OPEN_S) as wire:
             seq, number = self.seqs[-1] if self.seqs else 0, self.lines[-1][0] if self.lines else 0
             await wire.send(json.dumps({"watch": self.execution_id, "after": seq, "log": number}))
             with anyio.CancelScope() as scope:

@@ -55,6 +55,11 @@ class Truth(chaos_truth.Truth):
         return super().holds and not any(wrong) and self.watched > 0 and self.decided > 0 and self.ledger.holds
 
     @property
+    def broken(self) -> int:
+        """Executions whose agents failed though nobody declined, cut them off or took their money."""
+        return sum(count for end, count in self.ends.items() if end.endswith(("_error", "agent_unverified")))
+
+    @property
     def spent_well(self) -> bool:
         """Never more than the limit, and no call refused that it had room for."""
         return 0 <= self.limit_nano - self.spent_nano < RESERVED_NANO

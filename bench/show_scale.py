@@ -35,6 +35,8 @@ from tests.postgres import Cluster, cluster
 
 NAMES = ("one", "two", "three")
 PARTS = ("storm", "upgrade", "gateways")
+BROKEN_PART = 20
+"""One of so many executions may end by an error of its agent: those that were at work in what is killed or frozen."""
 CORES, LEAST, MOST_CPU = 4, 1.5, 1.25
 """How many calls two gateways answer for each of one, where there are so many cores, and what a call may cost then."""
 
@@ -101,6 +103,8 @@ class Shown:
         say(f"{about}_executions", f"{truth.ends.total()}, {dict(truth.ends)}")
         for why, count in truth.because.most_common():
             say(f"{about}_failed", f"{count} of {why}")
+        broken, most = truth.broken, truth.ends.total() // BROKEN_PART
+        self.judged(f"{about}_agents_that_broke", f"{broken} (at most {most})", broken <= most)
         for name in ("agents", "adopted", "payments", "spooled", "decided", "watched"):
             say(f"{about}_{name}", getattr(truth, name))
         say(f"{about}_model_calls", f"{ledger.heard} heard by the provider, {ledger.entries} in the ledger")

@@ -221,6 +221,11 @@ def _is_odd(scope: Scope) -> bool:
     return "\x00" in scope.get("path", "") or b"%00" in scope.get("query_string", b"")
 
 
+OPERATIONS = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Asked by address, of each replica: probes and Prometheus know no name. They say nothing without a token but yes or
+no."""
+
+
 class Hosts:
     """Answers only to its own names, whatever the port: a page that rebinds its DNS name to us gets a 421."""
 
@@ -230,7 +235,8 @@ class Hosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         name = "" if scope["type"] == "lifespan" else host_name(_host(scope))
-        if scope["type"] != "lifespan" and name not in self._allowed:
+        free = scope["type"] == "lifespan" or (scope["type"] == "http" and scope["path"] in OPERATIONS)
+        if not free and name not in self._allowed:
             message = f"This server does not answer to the name {name[:100]!r}."
             fault: Fault = Misdirected("host_unknown", message, "Set PRELOOP_PUBLIC_URL to the address people use.")
         elif _is_odd(scope):

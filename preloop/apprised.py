@@ -24,7 +24,7 @@ def open_services(urls: Sequence[str]) -> Any:  # noqa: ANN401 - the library's o
         raise Invalid(
             "apprise_missing",
             "A notify channel is of type apprise, and apprise is not installed.",
-            "Install the extra: pip install '.[apprise]', or take the channel out of preloop.toml.",
+            "Install the extras: `make extras`, or take the channel out of preloop.toml.",
         ) from error
     services = apprise.Apprise(asset=apprise.AppriseAsset(app_id="Preloop", async_mode=False, http_redirects=False))
     for number, url in enumerate(urls, start=1):

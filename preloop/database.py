@@ -125,6 +125,12 @@ async def bring_up(
         raise Invalid("database_invalid", f"{kind}:// is no database of ours.", "Write postgresql+asyncpg://…")
     try:
         return await _in_server(url, work)
+    except ModuleNotFoundError as error:
+        raise Unsuitable(
+            "asyncpg_missing",
+            "PRELOOP_DATABASE names a PostgreSQL, and asyncpg is not installed.",
+            "Install the extras: `make extras`, or leave PRELOOP_DATABASE out.",
+        ) from error
     except (OSError, sa.exc.SQLAlchemyError) as error:
         raise Unavailable(
             "database_unreachable", f"The database does not answer: {error}.", "Is PRELOOP_DATABASE right?"

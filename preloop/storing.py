@@ -45,5 +45,5 @@ def open_objects(told: StorageSettings) -> Objects:
         raise Unsuitable(
             "s3_missing",
             "[storage] names an object store, and boto3 is not installed.",
-            "Install the extra: pip install '.[s3]', or take [storage] out of preloop.toml.",
+            "Install the extras: `make extras`, or take [storage] out of preloop.toml.",
         ) from error

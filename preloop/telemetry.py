@@ -31,7 +31,7 @@ def open_exporter(settings: Settings, roles: Collection[Role], instance: str) ->
         raise Unsuitable(
             "otel_missing",
             "[telemetry] is set, and OpenTelemetry's exporter is not installed.",
-            "Install the extra: pip install '.[otel]', or take [telemetry] out of preloop.toml.",
+            "Install the extras: `make extras`, or take [telemetry] out of preloop.toml.",
         ) from error
     own = next(iter(roles)) if len(roles) == 1 else None
     return Exporter(

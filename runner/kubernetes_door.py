@@ -175,7 +175,7 @@ class KubernetesDoor:
             raise Unsuitable(
                 "kubernetes_missing",
                 "runner.engine is kubernetes, and kubernetes_asyncio is not installed.",
-                "Install the extra: pip install '.[kubernetes]', or name another engine.",
+                "Install the extras: `make extras`, or name another engine.",
             ) from error
         told = Configuration()
         told.connection_pool_maxsize = 0  # a limit would hang whoever follows one pod more, and every question after it

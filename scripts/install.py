@@ -1,8 +1,8 @@
 """Install one lock into the running venv, hashes checked, with a short progress display.
 
 A copy of the lock inside the venv is the stamp that it was installed: removed before pip starts and written after it
-succeeded, so an interrupted install is never believed. `requirements-dev.lock` contains `requirements.lock`, so it
-stamps both. The checkout itself is put on the venv's path, and `preloop` beside its python.
+succeeded, so an interrupted install is never believed. A lock that contains another stamps both. The checkout itself is
+put on the venv's path, and `preloop` beside its python.
 """
 
 import fcntl
@@ -14,7 +14,9 @@ from collections import deque
 from pathlib import Path
 
 VENV = Path(sys.prefix)
-RUNTIME, DEV = "requirements.lock", "requirements-dev.lock"
+RUNTIME, EXTRAS, DEV = "requirements.lock", "requirements-extras.lock", "requirements-dev.lock"
+STAMPED = {RUNTIME: (RUNTIME,), EXTRAS: (RUNTIME, EXTRAS), DEV: (RUNTIME, EXTRAS, DEV)}
+"""What is there once a lock is installed."""
 PIP = [sys.executable, "-m", "pip", "install", "--require-hashes", "--no-deps", "--no-compile", "--no-input"]
 CLEAR = "\r\033[K"
 FETCHED = re.compile(r"(?:Collecting |Requirement already satisfied: |Ignoring |Processing \S*/)(\w+)")
@@ -76,12 +78,12 @@ def main(lock: str) -> int:
         stamp = VENV / lock
         if stamp.exists() and stamp.read_bytes() == Path(lock).read_bytes():
             return 0  # somebody else did it while we waited
-        for name in (RUNTIME, DEV):
+        for name in STAMPED:
             (VENV / name).unlink(missing_ok=True)
         if run_pip(lock):
             return 5
         put_checkout_on_path()
-        for name in (RUNTIME, DEV) if lock == DEV else (RUNTIME,):
+        for name in STAMPED[lock]:
             shutil.copyfile(name, VENV / f"{name}.new")
             (VENV / f"{name}.new").rename(VENV / name)
     return 0

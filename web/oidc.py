@@ -48,7 +48,7 @@ async def opened(settings: WebSettings) -> AsyncIterator["Issuer | None"]:
         raise Invalid(
             "oidc_missing",
             "[server.oidc] is set, and Authlib is not installed.",
-            "Install the extra: pip install '.[oidc]', or take [server.oidc] out of preloop.toml.",
+            "Install the extras: `make extras`, or take [server.oidc] out of preloop.toml.",
         ) from error
     host = urlsplit(settings.oidc.issuer).hostname or ""
     outbound = Outbound(private_hosts=(host,), hint="Only the issuer's own host may be at a private address.")

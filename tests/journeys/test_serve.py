@@ -117,6 +117,13 @@ async def test_the_secret_of_a_container_is_exchanged_where_mcp_is(three: Roles)
     assert (answer.status_code, answer.json()["code"]) == (401, "bootstrap_unknown")
 
 
+async def test_what_an_agent_left_is_taken_where_mcp_is(three: Roles) -> None:
+    inner = dict(zip(three.doors.does, three.doors.does[1:], strict=False))["--container-port"]
+    async with httpx.AsyncClient(verify=False, trust_env=False, timeout=30) as http:
+        answer = await http.put(f"http://127.0.0.1:{inner}/api/v1/agent/left/result.json", content=b"x")
+    assert (answer.status_code, answer.json()["code"]) == (401, "token_missing")
+
+
 async def test_a_second_worker_in_the_folder_is_exit_5(three: Roles) -> None:
     for command in ("up", "serve runner"):
         done = preloop(

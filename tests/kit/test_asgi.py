@@ -41,6 +41,13 @@ async def test_another_name_is_421_and_says_what_to_set(host: str) -> None:
     assert "PRELOOP_PUBLIC_URL" in answer.json()["hint"]
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+async def test_probes_come_by_address(path: str) -> None:
+    async with client(asgi.Hosts(echo, allowed={"preloop.test"})) as http:
+        assert (await http.get(path, headers={"host": "10.0.0.5:8080"})).status_code == 200
+        assert (await http.get(f"{path}/more", headers={"host": "10.0.0.5:8080"})).status_code == 421
+
+
 @pytest.mark.parametrize(
     ("headers", "passes"),
     [

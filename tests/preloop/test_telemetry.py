@@ -108,6 +108,6 @@ def test_without_the_extra_only_settings_of_ours_are_an_error(tmp_path: Path, mo
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(Unsuitable) as told:
         opened(tmp_path, SETTINGS)
-    assert "pip install '.[otel]'" in told.value.hint
+    assert "make extras" in told.value.hint
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     assert opened(tmp_path, "") is None

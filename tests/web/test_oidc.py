@@ -225,4 +225,4 @@ async def test_without_the_extra_the_start_says_how_it_is_installed(monkeypatch:
     with pytest.raises(Invalid, match="Authlib is not installed") as told:
         async with oidc.opened(WebSettings(oidc=OidcSettings.model_validate(GOOD))):
             pass
-    assert "pip install '.[oidc]'" in told.value.hint
+    assert "make extras" in told.value.hint

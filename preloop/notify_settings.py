@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 CONSOLE = "console"
+UNTOLD = SecretStr("")
+"""Of a secret that a process has no use for: role `web` alone needs them, and asks (`Settings.untold`)."""
 HttpUrl = Annotated[str, Field(pattern=r"^https?://")]
 
 
@@ -23,7 +25,7 @@ class WebhookChannel(Strict):
 
     type: Literal["webhook"]
     url: HttpUrl
-    secret: SecretStr
+    secret: SecretStr = UNTOLD
 
 
 class SlackChannel(Strict):
@@ -31,14 +33,14 @@ class SlackChannel(Strict):
     secret."""
 
     type: Literal["slack"]
-    url: Annotated[SecretStr, AfterValidator(_is_http)]
+    url: Annotated[SecretStr, AfterValidator(_is_http)] = UNTOLD
 
 
 class NtfyChannel(Strict):
     """`type = "ntfy"`: `url` is the server's address and the topic, https://ntfy.example.com/approvals."""
 
     type: Literal["ntfy"]
-    url: Annotated[SecretStr, AfterValidator(_is_http)]
+    url: Annotated[SecretStr, AfterValidator(_is_http)] = UNTOLD
     token: SecretStr | None = None
 
 
@@ -59,7 +61,7 @@ class AppriseChannel(Strict):
     """`type = "apprise"`: whatever else apprise can reach, by its addresses; needs the extra `apprise`."""
 
     type: Literal["apprise"]
-    urls: Annotated[tuple[SecretStr, ...], Field(min_length=1, max_length=20)]
+    urls: Annotated[tuple[SecretStr, ...], Field(min_length=1, max_length=20)] = (UNTOLD,)
 
 
 Channel = Annotated[

@@ -66,6 +66,8 @@ async def plane(
     `given` are sockets that somebody else keeps open, by their names in `preloop/inherited`.
     """
     _need_addresses(settings, roles)
+    if Role.WEB in roles:
+        _need_secrets(settings)
     direct = settings.opened_direct() if Role.RUNNER in roles else {}
     async with AsyncExitStack() as stack:
         people = opened(given, "people", settings.server.host, settings.server.port)
@@ -128,6 +130,12 @@ def _need_addresses(settings: Settings, roles: frozenset[Role]) -> None:
                 f"Set it to the containers' listener of role {role} as agents reach it, like http://preloop:8081 for "
                 "containers and http://127.0.0.1:8081 for processes.",
             )
+
+
+def _need_secrets(settings: Settings) -> None:
+    if missing := next(settings.untold(), None):
+        name = missing.upper().replace(".", "__")
+        raise Invalid("settings_invalid", f"{missing} is not set.", f"Role web needs it: PRELOOP_{name}, or …_FILE.")
 
 
 def _ways_in(settings: Settings, place: Place | str, roles: frozenset[Role]) -> Iterator[socket.socket]:

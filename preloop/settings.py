@@ -6,7 +6,7 @@ small models beside their doors.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from gateway.settings import BudgetSettings, ModelAlias, different, limits
 from kit.errors import Invalid
 from mcp_server.settings import ServerName, UpstreamServer
 from preloop import direct_keys
-from preloop.notify_settings import CONSOLE, NotifySettings
+from preloop.notify_settings import CONSOLE, UNTOLD, NotifySettings
 from preloop.sections import (
     ApproverSettings,
     GatewaySection,
@@ -116,6 +116,15 @@ class Settings(BaseSettings):
             if mails and not approver.email:
                 raise ValueError(f"approvers.{name}.notify names {', '.join(sorted(mails))}, which needs an email")
         return self
+
+    def untold(self) -> Iterator[str]:
+        """Secrets that role `web` needs and was not told, by their keys."""
+        if self.server.oidc and not self.server.oidc.client_secret.get_secret_value():
+            yield "server.oidc.client_secret"
+        for name, channel in self.notify.channels.items():
+            for key, value in channel:
+                if value == UNTOLD or value == (UNTOLD,):
+                    yield f"notify.channels.{name}.{key}"
 
     @classmethod
     def settings_customise_sources(

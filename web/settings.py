@@ -19,7 +19,8 @@ class OidcSettings(BaseModel):
     issuer: str
     """As its discovery document spells it, letter by letter."""
     client_id: str = Field(pattern=r"^[!-~]+$")
-    client_secret: SecretStr
+    client_secret: SecretStr = SecretStr("")
+    """Role `web` asks for it (`preloop/settings`); the others have no use for it."""
     label: str = Field(default="Sign in with single sign-on", min_length=1, max_length=60)
     """What the button says."""
     default_role: Role | None = None

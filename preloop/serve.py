@@ -65,9 +65,7 @@ async def plane(
 
     `given` are sockets that somebody else keeps open, by their names in `preloop/inherited`.
     """
-    _need_addresses(settings, roles)
-    if Role.WEB in roles:
-        _need_secrets(settings)
+    _need_told(settings, roles)
     direct = settings.opened_direct() if Role.RUNNER in roles else {}
     async with AsyncExitStack() as stack:
         people = opened(given, "people", settings.server.host, settings.server.port)
@@ -119,8 +117,11 @@ async def up(
                 return
 
 
-def _need_addresses(settings: Settings, roles: frozenset[Role]) -> None:
-    """A runner whose agents find their tools and models in other processes is told where."""
+def _need_told(settings: Settings, roles: frozenset[Role]) -> None:
+    """A runner whose agents find their tools and models in other processes is told where, role `web` its secrets."""
+    if Role.WEB in roles and (missing := next(settings.untold(), None)):
+        name = missing.upper().replace(".", "__")
+        raise Invalid("settings_invalid", f"{missing} is not set.", f"Role web needs it: PRELOOP_{name}, or …_FILE.")
     runner = settings.runner
     for role, key, url in ((Role.MCP, "mcp_url", runner.mcp_url), (Role.GATEWAY, "gateway_url", runner.gateway_url)):
         if Role.RUNNER in roles and role not in roles and not url:
@@ -130,12 +131,6 @@ def _need_addresses(settings: Settings, roles: frozenset[Role]) -> None:
                 f"Set it to the containers' listener of role {role} as agents reach it, like http://preloop:8081 for "
                 "containers and http://127.0.0.1:8081 for processes.",
             )
-
-
-def _need_secrets(settings: Settings) -> None:
-    if missing := next(settings.untold(), None):
-        name = missing.upper().replace(".", "__")
-        raise Invalid("settings_invalid", f"{missing} is not set.", f"Role web needs it: PRELOOP_{name}, or …_FILE.")
 
 
 def _ways_in(settings: Settings, place: Place | str, roles: frozenset[Role]) -> Iterator[socket.socket]:

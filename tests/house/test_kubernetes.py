@@ -129,6 +129,25 @@ def test_agents_reach_the_containers_listener_of_two_roles_and_nothing_else() ->
         assert agents == ports == {8081}
 
 
+def test_people_and_agents_each_come_in_by_their_own_listener_alone() -> None:
+    mine = {
+        one["metadata"]["name"]: one["spec"] for one in of("NetworkPolicy") if one["metadata"]["namespace"] == "preloop"
+    }
+    named = "kubernetes.io/metadata.name"
+    others = {"matchExpressions": [{"key": named, "operator": "NotIn", "values": ["preloop-agents"]}]}
+    agents = {"matchLabels": {named: "preloop-agents"}}
+    assert {name: (spec["policyTypes"], spec["ingress"]) for name, spec in mine.items()} == {
+        "preloop-people": (
+            ["Ingress"],
+            [{"from": [{"namespaceSelector": others}], "ports": [{"protocol": "TCP", "port": 8080}]}],
+        ),
+        "preloop-agents": (
+            ["Ingress"],
+            [{"from": [{"namespaceSelector": agents}], "ports": [{"protocol": "TCP", "port": 8081}]}],
+        ),
+    }
+
+
 @pytest.mark.parametrize("namespace", of("Namespace"), ids=name)
 def test_a_namespace_refuses_what_is_not_restricted(namespace: dict[str, Any]) -> None:
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"

@@ -275,7 +275,9 @@ async def test_a_part_that_does_not_answer_makes_us_unready(world: World) -> Non
     assert (answer.status_code, answer.json()) == (503, {"ready": False, "checks": checks})
 
 
-async def test_hosts_that_are_not_ours_are_421_on_every_route(world: World) -> None:
+async def test_hosts_that_are_not_ours_are_421_but_for_probes(world: World) -> None:
     async with world.program() as http:
-        for path in ("/", "/healthz", "/api/v1/executions", "/hooks/flows/x", "/a/x"):
+        for path in ("/", "/api/v1/executions", "/hooks/flows/x", "/a/x"):
             assert (await http.get(path, headers={"host": "evil.example"})).status_code == 421
+        for path, status in (("/healthz", 200), ("/metrics", 401)):  # asked by address, of each replica
+            assert (await http.get(path, headers={"host": "10.0.0.5:8080"})).status_code == status

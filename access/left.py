@@ -16,15 +16,15 @@ from starlette.routing import Route
 
 from control.executions import results, storage
 from control.identity.doorkeeper import Doorkeeper
+from control.identity.principals import Principal
 from kit import asgi
-from kit.blobs import DRAFT, Blobs
-from kit.db import Database
+from kit.blobs import DRAFT, PIECE, Blobs
+from kit.db import Database, Tx
 from kit.errors import Conflict, Fault, Invalid, Missing, Refused, Unauthorized
 
 PATH = "/api/v1/agent/left/{name}"
 LIMIT_S = 300.0
 """For all of one."""
-PIECE = 256 << 10
 
 
 def routes(*, db: Database, doorkeeper: Doorkeeper, blobs: Blobs) -> list[Route]:
@@ -33,14 +33,18 @@ def routes(*, db: Database, doorkeeper: Doorkeeper, blobs: Blobs) -> list[Route]
 
     async def take(request: Request) -> Response:
         try:
-            execution_id = await _whose(db, doorkeeper, request)
+            token = asgi.bearer(request.headers)
+            if not token:
+                raise Unauthorized("token_missing", "There is no token.", "The entry script sends the agent's.")
+            principal = await doorkeeper.admit(token)
+            execution_id = await db.write(partial(_whose, principal=principal))
             if (name := request.path_params["name"]) not in results.HANDED:
                 raise Missing("not_found", "There is nothing at this address.")
             if execution_id in bringing:
                 raise Conflict("already_bringing", "This execution brings something already.", "One after the other.")
             bringing.add(execution_id)
             try:
-                await _store(request, blobs, execution_id, name, partial(_whose, db, doorkeeper, request))
+                await _store(request, blobs, execution_id, name, partial(doorkeeper.admit, token))
             finally:
                 bringing.discard(execution_id)
         except Fault as fault:
@@ -50,29 +54,25 @@ def routes(*, db: Database, doorkeeper: Doorkeeper, blobs: Blobs) -> list[Route]
     return [Route(PATH, take, methods=["PUT"])]
 
 
-async def _whose(db: Database, doorkeeper: Doorkeeper, request: Request) -> str:
+def _whose(tx: Tx, principal: Principal) -> str:
     """The execution, where it is to hand over and its account has room."""
-    token = asgi.bearer(request.headers)
-    if not token:
-        raise Unauthorized("token_missing", "There is no token.", "The entry script sends the agent's.")
-    principal = await doorkeeper.admit(token)
     execution_id = principal.execution_id
-    if execution_id is None or not await db.write(lambda tx: results.hands_over(tx, execution_id)):
+    if execution_id is None or not results.hands_over(tx, execution_id):
         raise Missing("not_found", "There is nothing at this address.")
-    if await db.write(lambda tx: storage.full(tx, principal.account_id)) is not None:
+    if storage.full(tx, principal.account_id) is not None:
         raise Refused("storage_full", "Storage of the plan is full.", "Delete executions, or shorten retention.")
     return execution_id
 
 
 async def _store(
-    request: Request, blobs: Blobs, execution_id: str, name: str, again: Callable[[], Awaitable[str]]
+    request: Request, blobs: Blobs, execution_id: str, name: str, alive: Callable[[], Awaitable[object]]
 ) -> None:
-    """Whole or not at all, and only while its session lives: who brings it is asked `again` at its end."""
+    """Whole or not at all, and only while its session lives: that is asked again at its end."""
     draft = f"{results.folder_of(execution_id)}/{secrets.token_hex(8)}{DRAFT}"
     try:
         with anyio.fail_after(LIMIT_S):
             await _write(request, blobs, draft)
-            await again()
+            await alive()
             await blobs.hand(draft, results.handed_of(execution_id, name))
     except (ClientDisconnect, TimeoutError) as error:
         raise Invalid("not_whole", f"{name} did not come to its end.", f"{LIMIT_S:.0f} s are given for it.") from error

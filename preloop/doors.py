@@ -96,9 +96,10 @@ class Front:
 @asynccontextmanager
 async def open_doors(house: House, place: Place | str) -> AsyncIterator[Doors]:
     """Both listeners' applications, served inside of this context."""
+    here = host_address(house.settings, house.roles, place)
     names = {
         Listener.PEOPLE: house.settings.server.names,
-        Listener.CONTAINERS: frozenset({"preloop", "localhost", "127.0.0.1"} | _gateway_address(house, place)),
+        Listener.CONTAINERS: frozenset({"preloop", "localhost", "127.0.0.1", here or "localhost"}),
     }
     caps = Caps(house.settings.server.share())
     async with AsyncExitStack() as stack:
@@ -198,8 +199,3 @@ def _inner(house: House) -> ASGIApp:
         keeper = Doorkeeper(house.db, house.bus, Listener.CONTAINERS)
         routes += left.routes(db=house.db, doorkeeper=keeper, blobs=house.blobs)
     return Router(routes=routes, default=unknown)
-
-
-def _gateway_address(house: House, place: Place | str) -> set[str]:
-    found = host_address(house.settings, house.roles, place)
-    return {found} if found else set()

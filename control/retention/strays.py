@@ -5,6 +5,7 @@ Only content that this database says was deleted is deleted here: blobs of execu
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -26,7 +27,7 @@ async def ship(db: Database, blobs: Blobs) -> int:
         waiting = [name for name in await blobs.here(folder) if blobs.goes(name)]
         for first in range(0, len(waiting), READ_LIMIT):
             some = waiting[first : first + READ_LIMIT]
-            taken = set(await _taken(db, folder, some))
+            taken = set(await _past(db, GONE[folder], some))
             for name in some:
                 await (blobs.delete(name) if name in taken else blobs.ship(name))
             shipped += len(some) - len(taken)
@@ -39,15 +40,9 @@ async def tidy(db: Database, blobs: Blobs) -> int:
     handed = [name for name in await blobs.here("results") if "/handed." in name]
     went = 0
     for first in range(0, len(handed), READ_LIMIT):
-        some = handed[first : first + READ_LIMIT]
-        its = executions.c.id.in_({_execution(name) for name in some})
-        over = {
-            row.id for row in await db.read(sa.select(executions.c.id).where(its, executions.c.cleaned_at.is_not(None)))
-        }
-        for name in some:
-            if _execution(name) in over:
-                await blobs.delete(name)
-                went += 1
+        for name in await _past(db, executions.c.cleaned_at, handed[first : first + READ_LIMIT]):
+            await blobs.delete(name)
+            went += 1
     await blobs.drop_drafts("results", DRAFT_S)
     return went
 
@@ -58,24 +53,24 @@ async def sweep(db: Database, blobs: Blobs) -> int:
     for folder in GONE if blobs.far else ():
         here = await blobs.here(folder)
         for first in range(0, len(here), READ_LIMIT):
-            for name in await _taken(db, folder, here[first : first + READ_LIMIT]):
+            for name in await _past(db, GONE[folder], here[first : first + READ_LIMIT]):
                 await blobs.delete(name)
                 swept += 1
         if blobs.far:
             async for names in blobs.far.names(folder):
-                taken = await _taken(db, folder, names)
+                taken = await _past(db, GONE[folder], names)
                 if taken:
                     await blobs.far.delete(taken)
                 swept += len(taken)
     return swept
 
 
-async def _taken(db: Database, folder: str, names: Sequence[str]) -> list[str]:
-    """Those of at most READ_LIMIT names whose execution's content is no more."""
+async def _past(db: Database, moment: sa.Column[Any], names: Sequence[str]) -> list[str]:
+    """Those of at most READ_LIMIT names whose execution has come to this moment of its life."""
     its = sorted({_execution(name) for name in names})
-    rows = await db.read(sa.select(executions.c.id).where(executions.c.id.in_(its), GONE[folder].is_not(None)))
-    gone = {row.id for row in rows}
-    return [name for name in names if _execution(name) in gone]
+    rows = await db.read(sa.select(executions.c.id).where(executions.c.id.in_(its), moment.is_not(None)))
+    past = {row.id for row in rows}
+    return [name for name in names if _execution(name) in past]
 
 
 def _execution(name: str) -> str:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from access import left
 from control.executions import intake, results
 from control.flows import catalog, source
 from control.identity.accounts import DEFAULT
@@ -46,6 +47,14 @@ async def put(running: Plane, token: str, name: str, content: object) -> httpx.R
     async with httpx.AsyncClient(base_url=running.url, timeout=60) as http:
         headers = {"authorization": f"Bearer {token}"} if token else {}
         return await http.put(f"/api/v1/agent/left/{name}", content=content, headers=headers)  # type: ignore[arg-type]
+
+
+async def begin(running: Plane, token: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Half of what is announced, and then nothing."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+    head = f"PUT /api/v1/agent/left/artifacts HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n"
+    writer.write(f"{head}content-length: 1000000\r\n\r\n".encode() + bytes(500_000))
+    return reader, writer
 
 
 async def kept(running: Plane) -> list[str]:
@@ -145,11 +154,20 @@ async def test_a_session_that_ends_meanwhile_brings_nothing(running: Plane) -> N
     assert await kept(running) == []
 
 
+async def test_who_takes_too_long_brings_nothing(running: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(left, "LIMIT_S", 0.2)
+    _, token = await running.session(ID)
+    reader, writer = await begin(running, token)
+    async with asyncio.timeout(30):
+        answer = await reader.readuntil(b"not_whole")
+    assert answer.startswith(b"HTTP/1.1 422 ")
+    assert await kept(running) == []
+    writer.close()
+
+
 async def test_one_at_a_time_and_what_was_cut_leaves_nothing(running: Plane) -> None:
     _, token = await running.session(ID)
-    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
-    head = f"PUT /api/v1/agent/left/artifacts HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n"
-    writer.write(f"{head}content-length: 1000000\r\n\r\n".encode() + bytes(500_000))
+    _, writer = await begin(running, token)
 
     async def begun() -> bool:
         return bool(await kept(running))
@@ -164,4 +182,3 @@ async def test_one_at_a_time_and_what_was_cut_leaves_nothing(running: Plane) -> 
 
     await until(forgotten, 20, what="the draft to go")
     assert (await put(running, token, results.RESULT, b"x")).status_code == 204
-    del reader
